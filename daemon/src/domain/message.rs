@@ -1,0 +1,107 @@
+//! Owns: what a person, the model and tools say to each other: Messages and their Parts.
+//! Guarantees: provider-neutral; nothing here knows Chat Completions or Responses.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::CallId;
+
+/// Who said a Message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A person (or a program on a person's behalf).
+    User,
+    /// The model.
+    Assistant,
+    /// A tool, answering a tool call.
+    Tool,
+}
+
+/// One piece of a Message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Part {
+    /// Plain text or Markdown.
+    Text {
+        /// The words.
+        text: String,
+    },
+    /// Text attached by the person: a file or piped standard input.
+    Attachment {
+        /// File name as the person gave it, or `stdin`.
+        name: String,
+        /// Its content.
+        text: String,
+    },
+    /// What the model thought aloud. Shown folded; sent back only where a provider wants it.
+    Reasoning {
+        /// The words, possibly a summary. May be empty when only `opaque` is present.
+        text: String,
+        /// The provider's own item, to be returned unread (Responses: encrypted reasoning).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opaque: Option<serde_json::Value>,
+    },
+    /// The model asks for a tool.
+    ToolCall(ToolCall),
+    /// A tool's answer.
+    ToolResult(ToolResult),
+}
+
+/// One use of a tool, as the model asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The provider's id of the call.
+    pub call_id: CallId,
+    /// The tool's name, such as `exec`.
+    pub tool: String,
+    /// Arguments exactly as the model wrote them: JSON text, which may be malformed.
+    pub arguments: String,
+}
+
+/// The answer to a tool call, as the model sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolResult {
+    /// The call this answers.
+    pub call_id: CallId,
+    /// What the model reads.
+    pub text: String,
+    /// False when the tool failed, was denied, or its outcome is unknown.
+    pub ok: bool,
+}
+
+/// What one party said at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub parts: Vec<Part>,
+}
+
+impl Message {
+    /// A person's plain words.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self { role: Role::User, parts: vec![Part::Text { text: text.into() }] }
+    }
+
+    /// All plain text of the Message, joined by newlines; attachments and reasoning left out.
+    pub fn text(&self) -> String {
+        let texts: Vec<&str> = self
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::Text { text } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        texts.join("\n")
+    }
+
+    /// The tool calls in it, in order.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::ToolCall(call) => Some(call),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! The daemon as a library: everything `agentd` does, so that tests can run it in process.
+
+pub mod domain;
