@@ -194,32 +194,32 @@ impl Draft {
     }
 
     fn changes(&self) -> Vec<FileChange> {
-        let moved: Vec<&PathBuf> = self
+        let sources: Vec<&Path> = self
             .files
             .iter()
-            .filter_map(|file| file.moved_from.as_ref())
+            .filter_map(|file| Some(self.source(file)?.path.as_path()))
             .collect();
         let mut changes = Vec::new();
         for file in &self.files {
-            let mut before = file.found.as_ref().map(|found| found.bytes.clone());
-            let kind = match (&before, &file.wanted, &file.moved_from) {
-                (None, Some(_), Some(from)) => {
-                    let source = self.files.iter().find(|other| other.path == *from);
-                    before = source
-                        .and_then(|other| other.found.as_ref())
-                        .map(|found| found.bytes.clone());
-                    ChangeKind::Renamed { from: from.clone() }
-                }
-                (None, _, _) => ChangeKind::Created,
-                (Some(_), None, _) if moved.contains(&&file.path) => continue,
-                (Some(_), None, _) => ChangeKind::Deleted,
-                (Some(_), Some(_), _) => ChangeKind::Modified,
+            if file.wanted.is_none() && sources.contains(&file.path.as_path()) {
+                continue;
+            }
+            let source = self.source(file);
+            let found = source.unwrap_or(file).found.as_ref();
+            let before = found.map(|found| found.bytes.clone());
+            let kind = match (source, &before, &file.wanted) {
+                (Some(source), _, _) => ChangeKind::Renamed {
+                    from: source.path.clone(),
+                },
+                (None, None, _) => ChangeKind::Created,
+                (None, Some(_), None) => ChangeKind::Deleted,
+                (None, Some(_), Some(_)) => ChangeKind::Modified,
             };
+            let after = file.wanted.clone();
             let (added, removed) = count(
                 before.as_deref().unwrap_or_default(),
-                file.wanted.as_deref().unwrap_or_default(),
+                after.as_deref().unwrap_or_default(),
             );
-            let after = file.wanted.clone();
             changes.push(FileChange {
                 path: file.path.clone(),
                 kind,
@@ -230,6 +230,15 @@ impl Draft {
             });
         }
         changes
+    }
+
+    /// The file on disk that `file` continues. A file moved over one that was there is a change there and a deletion
+    /// here, not a rename; one that is new itself has no source.
+    fn source(&self, file: &DraftFile) -> Option<&DraftFile> {
+        let from = file.moved_from.as_ref().filter(|_| file.found.is_none())?;
+        self.files
+            .iter()
+            .find(|other| other.path == *from && other.found.is_some() && other.wanted.is_none())
     }
 }
 

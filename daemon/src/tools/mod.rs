@@ -19,6 +19,10 @@ mod write;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod v4a_tests;
 
 use std::path::PathBuf;
 

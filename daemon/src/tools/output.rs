@@ -91,15 +91,15 @@ pub(super) fn shorten(view: &OutputView, stream: OutputStream, exec_id: Option<&
         bytes.extend_from_slice(&view.tail);
         return cut_lines(&clean(&bytes));
     }
-    let mut all: Vec<u8>;
-    let (head, tail): (&[u8], &[u8]) = if whole {
-        all = view.head.clone();
+    let mut all: Vec<u8> = Vec::new();
+    let (head, tail) = if whole {
+        all.extend_from_slice(&view.head);
         all.extend_from_slice(&view.tail);
-        all.split_at(HEAD_BYTES.min(all.len()))
+        let head = first_lines(&all, HEAD_BYTES);
+        (head, all.get(head.len()..).unwrap_or_default())
     } else {
-        (&view.head, &view.tail)
+        (first_lines(&view.head, HEAD_BYTES), view.tail.as_slice())
     };
-    let head = first_lines(head, HEAD_BYTES);
     let tail = last_lines(tail, TAIL_BYTES);
     let newlines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
     let bytes_out = view.total_bytes.saturating_sub((head.len() + tail.len()) as u64);
@@ -126,14 +126,11 @@ pub(super) fn shorten(view: &OutputView, stream: OutputStream, exec_id: Option<&
     format!("{}\n{gap}\n{tail}", head.trim_end_matches('\n'))
 }
 
-/// At most `max` bytes from the front, at a line end if there is one not too far back.
+/// At most `max` bytes from the front, up to a line end if there is one not too far back. Something follows after a gap.
 fn first_lines(bytes: &[u8], max: usize) -> &[u8] {
     let cut = bytes.get(..max).unwrap_or(bytes);
-    if cut.len() == bytes.len() {
-        return cut;
-    }
     match cut.iter().rposition(|byte| *byte == b'\n') {
-        Some(at) if at >= max / 2 => cut.get(..=at).unwrap_or(cut),
+        Some(at) if at >= cut.len() / 2 => cut.get(..=at).unwrap_or(cut),
         _ => whole_chars(cut),
     }
 }

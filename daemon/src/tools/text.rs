@@ -96,7 +96,12 @@ impl Text {
         for splice in splices {
             let (start, end) = (self.on_disk(splice.range.start), self.on_disk(splice.range.end));
             result.push_str(self.original.get(done..start).ok_or_else(broken)?);
-            let with = splice.with.replace("\r\n", "\n");
+            let mut with = splice.with.replace("\r\n", "\n");
+            // Lines added below a last line without a newline: that one gets its own.
+            let below = self.lacks_final_newline && splice.range.start == self.plain.len();
+            if below && !with.is_empty() && !result.ends_with('\n') && !result.is_empty() {
+                with.insert(0, '\n');
+            }
             result.push_str(&if crlf { with.replace('\n', "\r\n") } else { with });
             done = end;
             reached_end |= splice.range.end == self.plain.len();

@@ -87,8 +87,6 @@ pub struct FileContent {
     pub mode: u32,
     /// Its whole length; larger than `bytes.len()` when it was cut.
     pub total_bytes: u64,
-    /// Number of names it has; more than one means a hard link.
-    pub links: u64,
 }
 
 impl FileContent {
@@ -237,9 +235,8 @@ impl Guard {
             attempt += 1;
             let (mut file, before) = self.open_regular(rel)?;
             let size = u64::try_from(before.st_size).unwrap_or(0);
-            let mut bytes = Vec::new();
             // Reserve by what the file says, but never trust it beyond a first megabyte: it may be sparse.
-            bytes.reserve(usize::try_from(size.min(max).min(1 << 20)).unwrap_or(0));
+            let mut bytes = Vec::with_capacity(usize::try_from(size.min(max).min(1 << 20)).unwrap_or(0));
             (&mut file)
                 .take(max)
                 .read_to_end(&mut bytes)
@@ -256,7 +253,6 @@ impl Guard {
                 stamp: Stamp::of(&after, hash),
                 mode: after.st_mode & 0o7777,
                 total_bytes: size.max(read),
-                links: u64::try_from(after.st_nlink).unwrap_or(1),
                 bytes,
             });
         }
