@@ -1,3 +1,4 @@
 //! The daemon as a library: everything `agentd` does, so that tests can run it in process.
 
 pub mod domain;
+pub mod model;
