@@ -1,3 +1,9 @@
 //! The daemon as a library: everything `agentd` does, so that tests can run it in process.
 
+pub mod credentials;
 pub mod domain;
+pub mod instance;
+pub mod listener;
+pub mod paths;
+pub mod shutdown;
+pub mod telemetry;
