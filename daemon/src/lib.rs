@@ -1,5 +1,7 @@
 //! The daemon as a library: everything `agentd` does, so that tests can run it in process.
 
+pub mod args;
+pub mod config;
 pub mod credentials;
 pub mod domain;
 pub mod instance;
