@@ -246,8 +246,8 @@ mod tests {
         } else {
             tracing::subscriber::with_default(builder.finish(), events);
         }
-        let text = String::from_utf8(bytes.lock().unwrap().clone()).unwrap();
-        text
+        let bytes = bytes.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
     }
 
     #[test]
