@@ -1,7 +1,15 @@
 //! The daemon as a library: everything `agentd` does, so that tests can run it in process.
 
+pub mod args;
+pub mod config;
+pub mod credentials;
 pub mod domain;
 pub mod store;
 pub mod tools;
 pub mod workspace;
 pub mod model;
+pub mod instance;
+pub mod listener;
+pub mod paths;
+pub mod shutdown;
+pub mod telemetry;

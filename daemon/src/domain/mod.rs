@@ -11,6 +11,7 @@ pub mod policy;
 pub mod principal;
 pub mod rejection;
 pub mod session;
+pub mod secret;
 pub mod tool;
 pub mod usage;
 pub mod workspace;
