@@ -27,7 +27,8 @@ fn main() {
     let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else { return };
     match link_archives(&out.join("static")) {
         Ok(dir) => {
-            println!("cargo:rustc-link-search=native={}", dir.display());
+            // Not rustc-link-search: that would reach every program that links our library too.
+            println!("cargo:rustc-link-arg-bins=-L{}", dir.display());
             println!("cargo:rustc-link-arg-bins=-static");
             println!("cargo:rustc-link-arg-bins=-no-pie");
         }

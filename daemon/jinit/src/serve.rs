@@ -253,6 +253,13 @@ impl Server {
                     run.acked = true;
                 }
             }
+            ToJail::Retire => {
+                if self.current.is_none()
+                    && let Some(shell) = self.shell.take()
+                {
+                    crate::procs::signal(shell.pid, rustix::process::Signal::KILL);
+                }
+            }
             ToJail::End => self.ending = true,
         }
     }

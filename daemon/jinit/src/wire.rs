@@ -50,6 +50,8 @@ pub enum ToJail {
     Spawn { restore: Option<String> },
     /// The daemon has what it needs: the run may be forgotten.
     Ack { exec: String },
+    /// End the long-lived shell, if no command runs in it: its state is to come from elsewhere.
+    Retire,
     /// Kill everything and exit.
     End,
 }
@@ -210,6 +212,7 @@ impl ToJail {
             Self::Spawn { restore } => Writer::tag(5).text(restore.as_deref().unwrap_or("")).0,
             Self::Ack { exec } => Writer::tag(6).text(exec).0,
             Self::End => Writer::tag(7).0,
+            Self::Retire => Writer::tag(8).0,
         }
     }
 
@@ -249,6 +252,7 @@ impl ToJail {
             }
             6 => Self::Ack { exec: r.id()? },
             7 => Self::End,
+            8 => Self::Retire,
             _ => return Err(BadFrame),
         })
     }

@@ -5,3 +5,4 @@ pub mod id;
 pub mod message;
 pub mod tool;
 pub mod usage;
+pub mod workspace;
