@@ -13,3 +13,5 @@ pub mod listener;
 pub mod paths;
 pub mod shutdown;
 pub mod telemetry;
+pub mod jail;
+pub mod shell;
