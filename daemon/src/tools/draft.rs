@@ -159,15 +159,18 @@ impl Draft {
                 None => Expect::Absent,
             };
             let result = match &file.wanted {
-                Some(bytes) => ctx.guard.write(&file.path, bytes, &expect).map(|written| {
-                    if written.broke_link {
-                        notes.push(format!(
-                            "{} had another name (a hard link); that name keeps the old content.",
-                            visible(&ctx.paths.show(&file.path))
-                        ));
-                    }
-                    (Some(written.stamp), written.made_dirs)
-                }),
+                Some(bytes) => ctx
+                    .guard
+                    .write_as(&file.path, bytes, &expect, self.mode_of(file))
+                    .map(|written| {
+                        if written.broke_link {
+                            notes.push(format!(
+                                "{} had another name (a hard link); that name keeps the old content.",
+                                visible(&ctx.paths.show(&file.path))
+                            ));
+                        }
+                        (Some(written.stamp), written.made_dirs)
+                    }),
                 None => remove(&ctx.guard, &file.path, &expect).map(|()| (None, Vec::new())),
             };
             match result {
@@ -227,9 +230,15 @@ impl Draft {
                 removed,
                 before,
                 after,
+                mode: found.map(|found| found.mode),
             });
         }
         changes
+    }
+
+    /// A moved script stays executable.
+    fn mode_of(&self, file: &DraftFile) -> Option<u32> {
+        self.source(file)?.found.as_ref().map(|found| found.mode)
     }
 
     /// The file on disk that `file` continues. A file moved over one that was there is a change there and a deletion
@@ -259,7 +268,10 @@ fn take_back(
     for (file, stamp, made_dirs) in done.iter().rev() {
         let now = stamp.clone().map_or(Expect::Absent, Expect::Stamp);
         let undone = match &file.found {
-            Some(found) => ctx.guard.write(&file.path, &found.bytes, &now).map(|_| ()),
+            Some(found) => ctx
+                .guard
+                .write_as(&file.path, &found.bytes, &now, Some(found.mode))
+                .map(|_| ()),
             None => ctx.guard.remove(&file.path, &now),
         };
         ctx.guard.remove_dirs(made_dirs);

@@ -121,6 +121,8 @@ pub struct FileChange {
     pub before: Option<Vec<u8>>,
     /// Content after; `None` when there is no file.
     pub after: Option<Vec<u8>>,
+    /// Permission bits before; `None` when there was no file.
+    pub mode: Option<u32>,
 }
 
 /// What happened to a file.

@@ -531,3 +531,66 @@ fn arguments_may_be_malformed() {
         );
     }
 }
+
+#[tokio::test]
+async fn moved_and_restored_scripts_stay_executable() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new(&[("run.sh", "a\n"), ("z", "z\n")]);
+    let script = bench.dir.path().join("run.sh");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mode = |rel: &str| {
+        std::fs::metadata(bench.dir.path().join(rel))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
+    };
+    bench
+        .ok(
+            "apply_patch",
+            patch("*** Update File: run.sh\n*** Move to: bin/run.sh\n-a\n+b\n"),
+        )
+        .await;
+    assert_eq!(mode("bin/run.sh"), 0o755);
+    let path = bench.dir.path().join("z");
+    *bench.witness.mischief.lock().unwrap() =
+        Some(Box::new(move || std::fs::write(path, "theirs\n").unwrap()));
+    let both = "*** Delete File: bin/run.sh\n*** Delete File: z\n";
+    assert!(
+        bench
+            .no("apply_patch", patch(both))
+            .await
+            .contains("No file was changed.")
+    );
+    assert_eq!(
+        (mode("bin/run.sh"), bench.text("bin/run.sh").as_str()),
+        (0o755, "b\n")
+    );
+}
+
+#[tokio::test]
+async fn hostile_sizes_end_soon() {
+    let many: String = (0..20_000).map(|n| format!("{:>100}\n", n * 7919)).collect();
+    let bench = Bench::new(&[
+        ("many", &many),
+        ("ones", &"1\n".repeat(200_000)),
+        ("wide", &"w".repeat(6 << 20)),
+    ]);
+    bench.ok("read", json!({"path": "many"})).await;
+    let start = std::time::Instant::now();
+    let old: String = (0..100).map(|n| format!("{:>100}\n", n * 7919 + 1)).collect();
+    bench
+        .no("edit", json!({"path": "many", "old": old, "new": "x"}))
+        .await;
+    bench
+        .ok(
+            "edit",
+            json!({"path": "ones", "old": "1", "new": "2", "replace_all": true}),
+        )
+        .await;
+    let text = bench
+        .ok("search", json!({"pattern": "^w+$", "path": "wide"}))
+        .await;
+    assert!(text.contains("too long lines"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}

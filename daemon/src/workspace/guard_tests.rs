@@ -460,3 +460,18 @@ fn a_walk_respects_ignore_files_and_survives_traps() {
     assert_eq!(walk("src/deep").0, ["src/deep/generated.c"]);
     assert_eq!(walk("target").0, ["target/out"]);
 }
+
+#[test]
+fn leftovers_of_a_killed_daemon_are_removed_and_nothing_else() {
+    let place = Place::new();
+    for name in [
+        ".agentd-0123456789abcdef.tmp",
+        ".agentd-notes.tmp",
+        ".agentd-0123456789abcdef.tmp.txt",
+        "x.tmp",
+    ] {
+        place.write(name, "x").unwrap();
+    }
+    assert_eq!(place.guard.remove_leftovers(Path::new("")).unwrap(), 1);
+    assert_eq!(place.guard.list(Path::new(""), 10).unwrap().total, 3);
+}
