@@ -8,6 +8,8 @@ use std::time::Duration;
 use similar::{ChangeTag, TextDiff};
 
 use super::arguments::{blocking, explain, require_clear};
+use super::output::cut_line;
+use super::text::printable;
 use super::{ChangeKind, FileChange, ToolContext, ToolError};
 use crate::domain::policy::visible;
 use crate::workspace::{Expect, FileContent, Guard, GuardError, Kind, Stamp};
@@ -368,7 +370,7 @@ pub(super) fn excerpt(plain: &str, wanted: &[&str]) -> Option<String> {
         .enumerate()
         .skip(start)
         .take(height.min(12) + 2)
-        .map(|(index, line)| format!("{:>6}\t{}", index + 1, line.chars().take(300).collect::<String>()))
+        .map(|(index, line)| format!("{:>6}\t{}", index + 1, cut_line(&printable(line), 300)))
         .collect();
     Some(shown.join("\n"))
 }

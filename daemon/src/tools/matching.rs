@@ -16,7 +16,7 @@ const SIMILAR_MAX_BLOCK: usize = 200;
 /// A closest place worth showing.
 const CLOSE: f64 = 0.5;
 /// Letters compared with letters; beyond it (far under a second) nothing counts as similar.
-const SIMILAR_WORK: usize = 60_000_000;
+const SIMILAR_WORK: usize = 30_000_000;
 
 /// How text was matched, from strict to lenient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -377,7 +377,7 @@ fn a_parent_swapped_under_the_writer_never_leads_outside() {
     fs::create_dir(place.ws("good")).unwrap();
     symlink("good", place.ws("d")).unwrap();
     with_swapper(&place, "d", Path::new("good"), Path::new("../outside"), || {
-        for i in 0..1000 {
+        for i in 0..5000 {
             let _ = place.write("d/secret", "overwritten");
             let _ = place
                 .guard
@@ -405,7 +405,7 @@ fn a_directory_exchanged_for_a_link_under_the_writer_never_leads_outside() {
                 rustix::fs::renameat_with(CWD, &dir, CWD, &trap, flags).unwrap();
             }
         });
-        for _ in 0..1000 {
+        for _ in 0..5000 {
             let _ = place.write("d/secret", "overwritten");
             let _ = place
                 .guard
