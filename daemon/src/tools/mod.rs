@@ -18,6 +18,8 @@ mod v4a;
 mod write;
 
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
