@@ -124,6 +124,8 @@ pub struct Grant {
 
 /// Commands longer than this cannot be checked at a glance, so no standing grant is offered for them.
 const MAX_GRANTED_COMMAND: usize = 200;
+/// More blanks in a row than this are counted, not shown.
+const MAX_SPACES: usize = 12;
 
 impl Default for Policy {
     fn default() -> Self {
@@ -228,14 +230,31 @@ pub fn is_compound(command: &str) -> bool {
     }) || visible(command) != command
 }
 
-/// Text with everything that could hide or fake something made visible: control characters, escapes, direction marks.
+/// Text with everything that could hide or fake something made visible: control characters, escapes, direction marks,
+/// blanks that look like others, and runs of blanks that push the rest out of sight.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c == ' ' {
+            let mut run = 1;
+            while rest.next_if_eq(&' ').is_some() {
+                run += 1;
+            }
+            match run {
+                1..=MAX_SPACES => shown.extend(std::iter::repeat_n(' ', run)),
+                _ => shown.push_str(&format!("[{run} spaces]")),
+            }
+            continue;
+        }
         let code = u32::from(c);
         let hidden = c.is_control()
             || matches!(code, 0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff)
-            || matches!(code, 0xfff9..=0xfffb | 0xe0000..=0xe0fff);
+            || matches!(code, 0xfff9..=0xfffb | 0xe0000..=0xe0fff)
+            || matches!(
+                code,
+                0xa0 | 0x115f | 0x1160 | 0x1680 | 0x2000..=0x200a | 0x3000 | 0x3164 | 0xffa0
+            );
         match c {
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
@@ -499,6 +518,11 @@ mod tests {
     #[test]
     fn hidden_characters_become_visible() {
         assert_eq!(visible("a\r\u{1b}[2K\u{202e}b\n"), "a\\r\\u{1b}[2K\\u{202e}b\\n");
+        assert_eq!(
+            visible(&format!("ls{}; rm x  ", " ".repeat(300))),
+            "ls[300 spaces]; rm x  "
+        );
+        assert_eq!(visible("a\u{3164}\u{a0}b"), "a\\u{3164}\\u{a0}b");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::arguments::{blocking, decode, explain, lexical, resolve, writing_plan};
 use super::draft::{Draft, describe, excerpt, require_fresh};
 use super::matching::Rung;
+use super::output::cut_line;
 use super::text::Text;
 use super::v4a::{self, FilePatch, HunkError, Problem};
 use super::{CallPlan, PlanContext, Tool, ToolContext, ToolError, ToolOutput};
@@ -58,7 +59,10 @@ impl Tool for ApplyPatch {
 }
 
 fn parsed(patch: &str) -> Result<Vec<FilePatch>, ToolError> {
-    v4a::parse(patch).map_err(|error| ToolError::Arguments(format!("{error} Nothing was written.")))
+    v4a::parse(patch).map_err(|error| {
+        let error = cut_line(&visible(&error), 400);
+        ToolError::Arguments(format!("{error} Nothing was written."))
+    })
 }
 
 fn rebase(base: Option<&str>, path: &str) -> String {

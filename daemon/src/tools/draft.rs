@@ -8,6 +8,8 @@ use std::time::Duration;
 use similar::{ChangeTag, TextDiff};
 
 use super::arguments::{blocking, explain, require_clear};
+use super::output::cut_line;
+use super::text::printable;
 use super::{ChangeKind, FileChange, ToolContext, ToolError};
 use crate::domain::policy::visible;
 use crate::workspace::{Expect, FileContent, Guard, GuardError, Kind, Stamp};
@@ -159,15 +161,18 @@ impl Draft {
                 None => Expect::Absent,
             };
             let result = match &file.wanted {
-                Some(bytes) => ctx.guard.write(&file.path, bytes, &expect).map(|written| {
-                    if written.broke_link {
-                        notes.push(format!(
-                            "{} had another name (a hard link); that name keeps the old content.",
-                            visible(&ctx.paths.show(&file.path))
-                        ));
-                    }
-                    (Some(written.stamp), written.made_dirs)
-                }),
+                Some(bytes) => ctx
+                    .guard
+                    .write_as(&file.path, bytes, &expect, self.mode_of(file))
+                    .map(|written| {
+                        if written.broke_link {
+                            notes.push(format!(
+                                "{} had another name (a hard link); that name keeps the old content.",
+                                visible(&ctx.paths.show(&file.path))
+                            ));
+                        }
+                        (Some(written.stamp), written.made_dirs)
+                    }),
                 None => remove(&ctx.guard, &file.path, &expect).map(|()| (None, Vec::new())),
             };
             match result {
@@ -227,9 +232,15 @@ impl Draft {
                 removed,
                 before,
                 after,
+                mode: found.map(|found| found.mode),
             });
         }
         changes
+    }
+
+    /// A moved script stays executable.
+    fn mode_of(&self, file: &DraftFile) -> Option<u32> {
+        self.source(file)?.found.as_ref().map(|found| found.mode)
     }
 
     /// The file on disk that `file` continues. A file moved over one that was there is a change there and a deletion
@@ -259,7 +270,10 @@ fn take_back(
     for (file, stamp, made_dirs) in done.iter().rev() {
         let now = stamp.clone().map_or(Expect::Absent, Expect::Stamp);
         let undone = match &file.found {
-            Some(found) => ctx.guard.write(&file.path, &found.bytes, &now).map(|_| ()),
+            Some(found) => ctx
+                .guard
+                .write_as(&file.path, &found.bytes, &now, Some(found.mode))
+                .map(|_| ()),
             None => ctx.guard.remove(&file.path, &now),
         };
         ctx.guard.remove_dirs(made_dirs);
@@ -356,7 +370,7 @@ pub(super) fn excerpt(plain: &str, wanted: &[&str]) -> Option<String> {
         .enumerate()
         .skip(start)
         .take(height.min(12) + 2)
-        .map(|(index, line)| format!("{:>6}\t{}", index + 1, line.chars().take(300).collect::<String>()))
+        .map(|(index, line)| format!("{:>6}\t{}", index + 1, cut_line(&printable(line), 300)))
         .collect();
     Some(shown.join("\n"))
 }

@@ -22,7 +22,7 @@ pub(super) struct Edit;
 
 #[derive(Debug, Clone, Deserialize)]
 struct Args {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     edits: Vec<One>,
     // One edit may stand alone.
     path: Option<String>,
@@ -41,6 +41,17 @@ struct One {
     new: String,
     #[serde(default)]
     replace_all: bool,
+}
+
+/// A list of edits, also when written as JSON in a string, as some models do.
+fn list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<One>, D::Error> {
+    let value = match Value::deserialize(from)? {
+        Value::String(text) => serde_json::from_str(&text).map_err(serde::de::Error::custom)?,
+        Value::Null => return Ok(Vec::new()),
+        one @ Value::Object(_) => Value::Array(vec![one]),
+        value => value,
+    };
+    Vec::deserialize(value).map_err(serde::de::Error::custom)
 }
 
 /// An edit with its path resolved.

@@ -15,6 +15,8 @@ const SIMILAR_MAX_LINES: usize = 20_000;
 const SIMILAR_MAX_BLOCK: usize = 200;
 /// A closest place worth showing.
 const CLOSE: f64 = 0.5;
+/// Letters compared with letters; beyond it (far under a second) nothing counts as similar.
+const SIMILAR_WORK: usize = 30_000_000;
 
 /// How text was matched, from strict to lenient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,18 +157,23 @@ fn similar_blocks(hay: &[&str], needle: &[&str], from: usize, least_line: f64) -
         .count()
         .max(1) as f64;
     let mut found = Vec::new();
+    let mut work = 0;
     for (index, window) in hay.windows(needle.len()).enumerate().skip(from) {
         let mut sum = 0.0;
         let mut possible = weight;
         let floor = if least_line > 0.0 { SIMILAR_BLOCK } else { CLOSE };
         let fits = window.iter().zip(needle).all(|(have, want)| {
-            let score = likeness(have.trim(), want.trim());
+            let score = likeness(have.trim(), want.trim(), &mut work);
             if !want.trim().is_empty() {
                 sum += score;
                 possible -= 1.0 - score;
             }
             score >= least_line && possible / weight >= floor
         });
+        if work > SIMILAR_WORK {
+            // Half a search cannot tell whether a place stands out.
+            return Vec::new();
+        }
         if fits {
             found.push((index, sum / weight));
         }
@@ -174,7 +181,7 @@ fn similar_blocks(hay: &[&str], needle: &[&str], from: usize, least_line: f64) -
     found
 }
 
-fn likeness(one: &str, two: &str) -> f64 {
+fn likeness(one: &str, two: &str, work: &mut usize) -> f64 {
     if one == two {
         return 1.0;
     }
@@ -183,6 +190,7 @@ fn likeness(one: &str, two: &str) -> f64 {
     if short / long < 0.5 || long > 1_000.0 {
         return 0.0;
     }
+    *work = work.saturating_add(one.len() * two.len());
     strsim::normalized_levenshtein(one, two)
 }
 
@@ -205,10 +213,7 @@ pub(super) fn find_text(plain: &str, old: &str, new: &str, lowest: Rung) -> Foun
             range: *at..at + old.len(),
             with: new.to_owned(),
         });
-        let lines = exact
-            .iter()
-            .map(|at| super::text::line_number(plain, *at))
-            .collect();
+        let lines = line_numbers(plain, &exact);
         return Found {
             splices: splices.collect(),
             lines,
@@ -246,6 +251,18 @@ pub(super) fn find_text(plain: &str, old: &str, new: &str, lowest: Rung) -> Foun
         lines,
         rung: matches.rung,
     }
+}
+
+/// The lines (from 1) of ascending positions, in one pass: there may be very many.
+fn line_numbers(plain: &str, positions: &[usize]) -> Vec<usize> {
+    let (mut line, mut from) = (1, 0);
+    let number = |at: &usize| {
+        let between = plain.as_bytes().get(from..*at).unwrap_or_default();
+        line += between.iter().filter(|byte| **byte == b'\n').count();
+        from = *at;
+        line
+    };
+    positions.iter().map(number).collect()
 }
 
 /// The lines of a text at the given ranges.

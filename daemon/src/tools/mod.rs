@@ -18,6 +18,8 @@ mod v4a;
 mod write;
 
 #[cfg(test)]
+mod edit_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -121,6 +123,8 @@ pub struct FileChange {
     pub before: Option<Vec<u8>>,
     /// Content after; `None` when there is no file.
     pub after: Option<Vec<u8>>,
+    /// Permission bits before; `None` when there was no file.
+    pub mode: Option<u32>,
 }
 
 /// What happened to a file.

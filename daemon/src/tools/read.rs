@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{blocking, decode, explain, number, resolve};
 use super::output::cut_line;
+use super::text::printable;
 use super::{CallPlan, PlanContext, Tool, ToolContext, ToolError, ToolOutput};
 use crate::domain::policy::visible;
 use crate::domain::tool::{Effect, ToolSpec};
@@ -138,22 +139,6 @@ fn show(bytes: &[u8], total: u64, args: &Args) -> Result<String, ToolError> {
         shown.push_str("[not valid UTF-8; unreadable bytes are shown as \u{fffd}]\n");
     }
     Ok(shown)
-}
-
-/// A file may hold escape sequences; the model should see that they are there, and terminals not obey them.
-fn printable(line: &str) -> String {
-    if line.chars().all(|c| !c.is_control() || c == '\t') {
-        return line.to_owned();
-    }
-    line.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                format!("\\x{:02x}", u32::from(c))
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
 }
 
 fn list(ctx: &ToolContext, real: &Path) -> Result<String, ToolError> {

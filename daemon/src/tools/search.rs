@@ -201,7 +201,7 @@ impl<'a> Hunt<'a> {
         }
         if self.cut_files > 0 {
             self.text.push_str(&format!(
-                "[{} files were too large to be searched to their end]\n",
+                "[{} files were too large (or had too long lines) to be searched to their end]\n",
                 self.cut_files
             ));
         }
@@ -247,8 +247,11 @@ impl<'a> Hunt<'a> {
             flow = self.add(&format!("{shown}:{number}: {line}"));
             Ok(flow.is_continue() && Instant::now() <= self.deadline)
         });
-        // A read error in the middle ends the file; what was found stays.
-        let _ = searcher.search_reader(matcher, file.take(MAX_FILE_BYTES), sink);
+        // An error in the middle (an endless line, a bad disk) ends the file; what was found stays.
+        let searched = searcher.search_reader(matcher, file.take(MAX_FILE_BYTES), sink);
+        if searched.is_err() && size <= MAX_FILE_BYTES {
+            self.cut_files += 1;
+        }
         flow
     }
 

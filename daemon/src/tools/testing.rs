@@ -178,3 +178,13 @@ fn find(tool: &str) -> Arc<dyn Tool> {
         .or_else(|| get(EditDialect::ApplyPatch))
         .unwrap()
 }
+
+/// A property test that tries the same inputs every time: a red run is about the change, not about luck.
+pub(super) fn property(cases: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(0x5eed),
+        ..proptest::test_runner::Config::default()
+    }
+}

@@ -139,6 +139,22 @@ pub(super) fn line_number(plain: &str, at: usize) -> usize {
     plain.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 
+/// A file may hold escape sequences; the model should see that they are there, and terminals not obey them.
+pub(super) fn printable(line: &str) -> String {
+    if line.chars().all(|c| !c.is_control() || c == '\t') {
+        return line.to_owned();
+    }
+    line.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                format!("\\x{:02x}", u32::from(c))
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +211,23 @@ mod tests {
     fn what_is_not_text_is_refused() {
         for bytes in [&b"\xff\xfea\0"[..], b"a\0b", b"caf\xe9"] {
             assert!(Text::parse(bytes).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(super::super::testing::property(300))]
+
+        #[test]
+        fn any_text_survives_and_any_splice_lands(parts in proptest::collection::vec("[ab\r\n\u{feff}\u{e9}]{0,4}", 0..12)) {
+            let file: String = parts.concat();
+            let text = Text::parse(file.as_bytes()).unwrap();
+            proptest::prop_assert_eq!(text.apply(&[]).unwrap(), file.as_str());
+            // Putting every line back in its place changes nothing where line ends are of one kind.
+            let splices: Vec<Splice> = line_ranges(text.plain())
+                .into_iter()
+                .map(|range| Splice { with: text.plain()[range.clone()].to_owned(), range })
+                .collect();
+            proptest::prop_assert_eq!(text.apply(&splices).unwrap(), file.as_str());
         }
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Hunk {
     pub(super) lines: Vec<Line>,
     /// It ends where the file ends.
     pub(super) at_end: bool,
+    /// Quite empty lines at its end. They are kept empty lines if more follows (models drop the leading space), and
+    /// layout between two hunks or files if not.
+    held: usize,
 }
 
 /// A line of a hunk.
@@ -98,7 +101,6 @@ pub(super) fn parse(patch: &str) -> Result<Vec<FilePatch>, String> {
     }
     for file in &mut files {
         if let FilePatch::Update { path, move_to, hunks } = file {
-            hunks.iter_mut().for_each(trim_trailing_blank);
             hunks.retain(|hunk| !hunk.lines.is_empty());
             if hunks.is_empty() && move_to.is_none() {
                 return Err(format!("The update of {path} has no lines."));
@@ -159,8 +161,12 @@ fn update_line(line: &str, move_to: &mut Option<String>, hunks: &mut Vec<Hunk>) 
         return Ok(());
     }
     let parsed = match line.chars().next() {
-        // Models drop the blank before an empty line they keep.
-        None => Line::Keep(String::new()),
+        None => {
+            if let Some(hunk) = hunks.last_mut() {
+                hunk.held += 1;
+            }
+            return Ok(());
+        }
         Some(' ') => Line::Keep(line.get(1..).unwrap_or_default().to_owned()),
         Some('-') => Line::Remove(line.get(1..).unwrap_or_default().to_owned()),
         Some('+') => Line::Add(line.get(1..).unwrap_or_default().to_owned()),
@@ -175,6 +181,9 @@ fn update_line(line: &str, move_to: &mut Option<String>, hunks: &mut Vec<Hunk>) 
         hunks.push(Hunk::default());
     }
     if let Some(hunk) = hunks.last_mut() {
+        let held = std::mem::take(&mut hunk.held);
+        hunk.lines
+            .extend(std::iter::repeat_n(Line::Keep(String::new()), held));
         hunk.lines.push(parsed);
     }
     Ok(())
@@ -190,14 +199,6 @@ fn anchor(rest: &str) -> Option<String> {
     }
     let text = text.strip_suffix("@@").unwrap_or(text).trim();
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// Blank lines between two hunks or files are layout, unless the file has them there; they cannot be told apart from
-/// kept empty lines, so a trailing one is dropped: it changes nothing.
-fn trim_trailing_blank(hunk: &mut Hunk) {
-    while hunk.lines.last() == Some(&Line::Keep(String::new())) {
-        hunk.lines.pop();
-    }
 }
 
 /// Where and how hunks were placed: first line (from 1) and what was forgiven.

@@ -180,6 +180,8 @@ fn blank_lines_between_hunks_are_layout() {
         "A\nb\nC\n"
     );
     assert_eq!(patched("a\n\nb\n", " a\n\n-b\n+B\n").unwrap(), "a\n\nB\n");
+    // With its leading space an empty line is meant.
+    assert_eq!(patched("\nb\n", "+a\n \n").unwrap(), "a\n\nb\n");
 }
 
 /// The patch a model would write: three lines of context around each change.
@@ -218,7 +220,7 @@ fn lines_to_text(lines: &[String]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::testing::property(400))]
 
     /// Whatever the lines, a patch does what it says or is refused as unclear; never something else.
     #[test]

@@ -211,6 +211,10 @@ impl GuardError {
             // Opening a socket, or a device without a driver.
             Errno::NXIO => Self::NotAFile(path, Kind::Unknown),
             Errno::AGAIN => Self::Moved(path),
+            Errno::NOSYS => {
+                let reason = "this kernel lacks openat2; Linux 5.6 or newer is needed";
+                Self::Io(path, std::io::Error::new(std::io::ErrorKind::Unsupported, reason))
+            }
             other => Self::Io(path, other.into()),
         }
     }

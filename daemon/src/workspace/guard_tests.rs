@@ -377,7 +377,7 @@ fn a_parent_swapped_under_the_writer_never_leads_outside() {
     fs::create_dir(place.ws("good")).unwrap();
     symlink("good", place.ws("d")).unwrap();
     with_swapper(&place, "d", Path::new("good"), Path::new("../outside"), || {
-        for i in 0..1000 {
+        for i in 0..5000 {
             let _ = place.write("d/secret", "overwritten");
             let _ = place
                 .guard
@@ -405,7 +405,7 @@ fn a_directory_exchanged_for_a_link_under_the_writer_never_leads_outside() {
                 rustix::fs::renameat_with(CWD, &dir, CWD, &trap, flags).unwrap();
             }
         });
-        for _ in 0..1000 {
+        for _ in 0..5000 {
             let _ = place.write("d/secret", "overwritten");
             let _ = place
                 .guard
@@ -459,4 +459,19 @@ fn a_walk_respects_ignore_files_and_survives_traps() {
     assert_eq!(walk(""), (all.map(str::to_owned).to_vec(), 0));
     assert_eq!(walk("src/deep").0, ["src/deep/generated.c"]);
     assert_eq!(walk("target").0, ["target/out"]);
+}
+
+#[test]
+fn leftovers_of_a_killed_daemon_are_removed_and_nothing_else() {
+    let place = Place::new();
+    for name in [
+        ".agentd-0123456789abcdef.tmp",
+        ".agentd-notes.tmp",
+        ".agentd-0123456789abcdef.tmp.txt",
+        "x.tmp",
+    ] {
+        place.write(name, "x").unwrap();
+    }
+    assert_eq!(place.guard.remove_leftovers(Path::new("")).unwrap(), 1);
+    assert_eq!(place.guard.list(Path::new(""), 10).unwrap().total, 3);
 }

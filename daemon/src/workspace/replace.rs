@@ -18,6 +18,15 @@ use super::guard::{Expect, Guard, GuardError, Kind, Stamp, normal};
 /// Random names that all exist already mean something else is wrong.
 const NAME_ATTEMPTS: u32 = 16;
 
+/// What shall stand in a file's place.
+#[derive(Clone, Copy)]
+struct Replacement<'a> {
+    bytes: &'a [u8],
+    old: Option<&'a Stat>,
+    expect: &'a Expect,
+    new_mode: Option<u32>,
+}
+
 /// What a write left behind.
 #[derive(Debug, Clone)]
 pub struct Written {
@@ -33,6 +42,18 @@ impl Guard {
     /// Replaces or creates the file `rel`. The path must be real (see [`Guard::real`]): a link in it is refused.
     /// Missing parent directories are made. Permission bits of an existing file are kept, set-id bits dropped.
     pub fn write(&self, rel: &Path, bytes: &[u8], expect: &Expect) -> Result<Written, GuardError> {
+        self.write_as(rel, bytes, expect, None)
+    }
+
+    /// Like [`Guard::write`]; a file that is new gets the permission bits `new_mode` (moved and restored files keep
+    /// their own).
+    pub fn write_as(
+        &self,
+        rel: &Path,
+        bytes: &[u8],
+        expect: &Expect,
+        new_mode: Option<u32>,
+    ) -> Result<Written, GuardError> {
         let rel = normal(rel)?;
         let name = rel
             .file_name()
@@ -41,7 +62,13 @@ impl Guard {
         let result = self.held_parent(&rel, &mut made_dirs).and_then(|parent| {
             let old = self.current(&parent, &rel, name)?;
             self.check(&rel, old.as_ref(), expect)?;
-            self.place(&parent, &rel, name, bytes, old.as_ref(), expect)
+            let replacement = Replacement {
+                bytes,
+                old: old.as_ref(),
+                expect,
+                new_mode,
+            };
+            self.place(&parent, &rel, name, &replacement)
         });
         match result {
             Ok((stamp, broke_link)) => Ok(Written {
@@ -99,6 +126,22 @@ impl Guard {
             self.remove_dirs(&made_dirs);
         }
         moved
+    }
+
+    /// Removes the temporary files a killed daemon left in the directory `rel`; returns how many. Only for a moment
+    /// when nobody writes there.
+    pub fn remove_leftovers(&self, rel: &Path) -> Result<usize, GuardError> {
+        let rel = normal(rel)?;
+        let directory = self.directory(&rel, ResolveFlags::NO_SYMLINKS)?;
+        let listing = self.list_with(&rel, usize::MAX, ResolveFlags::NO_SYMLINKS, false)?;
+        let mut removed = 0;
+        for entry in listing.entries {
+            if entry.kind == Kind::File && is_temp(&entry.name) {
+                removed +=
+                    usize::from(rustix::fs::unlinkat(&directory, &entry.name, AtFlags::empty()).is_ok());
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes directories that a write made, if they are empty. Never anything else.
@@ -184,10 +227,14 @@ impl Guard {
         parent: &OwnedFd,
         rel: &Path,
         name: &OsStr,
-        bytes: &[u8],
-        old: Option<&Stat>,
-        expect: &Expect,
+        replacement: &Replacement<'_>,
     ) -> Result<(Stamp, bool), GuardError> {
+        let Replacement {
+            bytes,
+            old,
+            expect,
+            new_mode,
+        } = *replacement;
         let fault = |errno| GuardError::from_errno(rel, errno);
         let mode = old.map(|stat| stat.st_mode & 0o777);
         // Renaming over it would work even so; but someone took the right to write away, and that means something.
@@ -195,7 +242,8 @@ impl Guard {
             return Err(GuardError::ReadOnly(rel.to_path_buf(), mode));
         }
         // What replaces a private file must not be readable for a moment; a new file gets what the umask leaves.
-        let first_mode = if old.is_some() { 0o600 } else { 0o666 };
+        let mode = mode.or(new_mode.map(|mode| mode & 0o777));
+        let first_mode = if mode.is_some() { 0o600 } else { 0o666 };
         let (temp_name, temp) = create_temp(parent, first_mode).map_err(fault)?;
         let mut file = File::from(temp);
         let placed = (|| {
@@ -230,11 +278,22 @@ impl Guard {
     }
 }
 
+/// A temporary name is recognised by these ends and sixteen hexadecimal digits between them.
+const TEMP_START: &str = ".agentd-";
+const TEMP_END: &str = ".tmp";
+
+fn is_temp(name: &OsStr) -> bool {
+    let middle = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(TEMP_START)?.strip_suffix(TEMP_END));
+    middle.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn create_temp(parent: &OwnedFd, mode: u32) -> Result<(String, OwnedFd), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut attempt = 0;
     loop {
-        let name = format!(".agentd-{:016x}.tmp", fastrand::u64(..));
+        let name = format!("{TEMP_START}{:016x}{TEMP_END}", fastrand::u64(..));
         match rustix::fs::openat(parent, &name, flags, Mode::from_raw_mode(mode)) {
             Ok(handle) => return Ok((name, handle)),
             Err(Errno::EXIST) if attempt < NAME_ATTEMPTS => attempt += 1,
