@@ -162,15 +162,11 @@ fn undated(name: &str) -> &str {
         let digits = tail.bytes().filter(u8::is_ascii_digit).count();
         digits == 8 && tail.bytes().all(|b| b.is_ascii_digit() || b == b'-')
     };
-    let tails = name.match_indices('-').map(|(at, _)| at);
-    for at in tails {
-        if let (Some(head), Some(tail)) = (name.get(..at), name.get(at + 1..)) {
-            if is_date(tail) {
-                return head;
-            }
-        }
-    }
-    name
+    let halves = name
+        .match_indices('-')
+        .filter_map(|(at, _)| Some((name.get(..at)?, name.get(at + 1..)?)));
+    let mut dated = halves.filter(|(_, tail)| is_date(tail));
+    dated.next().map_or(name, |(head, _)| head)
 }
 
 #[cfg(test)]

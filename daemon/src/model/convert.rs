@@ -194,7 +194,9 @@ pub(crate) fn count(usage: Option<&Usage>) -> (Option<Tokens>, Option<u64>) {
     let completion = usage.completion_tokens_details.as_ref();
     let input = number(usage.prompt_tokens.as_ref());
     let output = number(usage.completion_tokens.as_ref());
-    let tokens = (input.is_some() || output.is_some()).then(|| Tokens {
+    // A request that took no tokens at all does not exist: such a server does not count.
+    let counted = input.unwrap_or(0) > 0 || output.unwrap_or(0) > 0;
+    let tokens = counted.then(|| Tokens {
         input: input.unwrap_or(0),
         cached_input: prompt
             .and_then(|d| number(d.cached_tokens.as_ref()))

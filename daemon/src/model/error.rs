@@ -198,9 +198,13 @@ impl ModelError {
                 provider, key_source, ..
             } => {
                 let mut lines = vec![format!("agentctl auth set {provider}   (replace the key)")];
-                if let Some(source) = key_source {
-                    lines.push(format!("the key in use came from {source}"));
-                }
+                lines.push(match key_source {
+                    Some(source) => format!("the key in use came from {source}"),
+                    None => format!(
+                        "no key was sent: export {}=…   (this shell only)",
+                        super::provider::key_variable(provider)
+                    ),
+                });
                 lines
             }
             Self::RateLimited { .. } => vec![

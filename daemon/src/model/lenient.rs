@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_chunk_full_of_wrong_types_is_still_a_chunk() {
         let chunk: ChatChunk = serde_json::from_value(json!({
-            "id": 5, "choices": [{"delta": {"content": "a", "tool_calls": "no"}, "finish_reason": 3}], "usage": [],
+            "id": 5, "choices": [{"delta": {"content": "a", "tool_calls": "no"}, "finish_reason": 3}], "usage": "none",
         }))
         .unwrap();
         let choice = Choice::deserialize(chunk.choices.unwrap().remove(0)).unwrap();

@@ -10,10 +10,6 @@ use super::history::Done;
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
-        #[expect(
-            clippy::expect_used,
-            reason = "a constant pattern, compiled in the tests"
-        )]
         static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("constant"));
     };
 }

@@ -10,6 +10,8 @@ mod evidence;
 mod history;
 mod plan;
 mod repair;
+mod replay;
+mod report;
 pub mod script;
 mod source;
 

@@ -150,10 +150,11 @@ fn thought(commands: &[Command]) -> String {
 /// Some `write` tools call their text otherwise.
 pub(crate) fn rename_content(arguments: &mut serde_json::Value, turn: &Turn, tool: &str) {
     let name = turn.argument_name(tool, &["content", "text", "contents"]);
-    if let Some(fields) = arguments.as_object_mut() {
-        if let Some(content) = fields.remove("content") {
-            fields.insert(name.into(), content);
-        }
+    let Some(fields) = arguments.as_object_mut() else {
+        return;
+    };
+    if let Some(content) = fields.remove("content") {
+        fields.insert(name.into(), content);
     }
 }
 

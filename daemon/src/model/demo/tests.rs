@@ -73,16 +73,22 @@ fn perform(dir: &Path, tool: &str, arguments: &Value, approve: bool) -> (String,
         }
         "apply_patch" => {
             let patch = text("patch");
-            let line = |start: &str| {
+            let path = dir.join(
                 patch
                     .lines()
-                    .find_map(|line| line.strip_prefix(start))
-                    .unwrap()
-                    .to_owned()
+                    .find_map(|line| line.strip_prefix("*** Update File: "))
+                    .unwrap(),
+            );
+            let marked = |mark: char| {
+                patch
+                    .lines()
+                    .filter_map(|l| l.strip_prefix(mark))
+                    .collect::<Vec<_>>()
+                    .join("\n")
             };
-            let path = dir.join(line("*** Update File: "));
             let content = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(path, content.replacen(&line("-"), &line("+"), 1)).unwrap();
+            assert_eq!(content.matches(&marked('-')).count(), 1);
+            std::fs::write(path, content.replacen(&marked('-'), &marked('+'), 1)).unwrap();
             ("done".into(), true)
         }
         "write" if approve => {
