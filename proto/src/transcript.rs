@@ -1,0 +1,420 @@
+//! Owns: the fold of a session's events into what a person reads.
+//! Guarantees: pure; the same events give the same items in every client; an event of a kind this client
+//! does not know changes nothing.
+
+use std::time::Duration;
+
+use crate::format;
+use crate::pb;
+use crate::pb::event::Body;
+
+/// One thing in the transcript.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Event it began with.
+    pub seq: u64,
+    /// When that was.
+    pub time: Option<prost_types::Timestamp>,
+    /// Who caused it.
+    pub principal: String,
+    /// Through which client.
+    pub client: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a transcript consists of. All texts are untrusted: escape before showing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A person's message.
+    You {
+        /// Its text.
+        text: String,
+        /// Names of what is attached.
+        attachments: Vec<String>,
+        /// It waits for the open turn to end.
+        queued: bool,
+    },
+    /// What the model said.
+    Agent {
+        /// Markdown.
+        text: String,
+    },
+    /// A tool call.
+    Tool {
+        /// The model's id of the call.
+        call_id: String,
+        /// The tool's name.
+        tool: String,
+        /// What it does, one line.
+        summary: String,
+        /// Its command run; empty when it has none.
+        exec_id: String,
+        /// How it ended; `None` while it runs.
+        end: Option<ToolEnd>,
+    },
+    /// A command run by a person or program, not by the model.
+    Exec {
+        /// The run.
+        exec_id: String,
+        /// Its text.
+        script: String,
+        /// How it ended; `None` while it runs.
+        result: Option<pb::ExecResult>,
+    },
+    /// A question and, once there is one, its answer.
+    Approval(Box<pb::Approval>),
+    /// A changed file.
+    Change(pb::ChangeRecorded),
+    /// Something to know.
+    Notice(String),
+    /// A turn ended.
+    TurnEnd(Box<pb::TurnFinished>),
+}
+
+/// How a tool call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolEnd {
+    /// How.
+    pub outcome: pb::ToolCallOutcome,
+    /// What the model reads.
+    pub result: String,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// The item an event touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// It is new, at this index.
+    Added(usize),
+    /// It came to its end or got its answer.
+    Changed(usize),
+}
+
+/// The transcript so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transcript {
+    items: Vec<Item>,
+}
+
+impl Transcript {
+    /// All items, oldest first.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The item at an index given by `apply`.
+    pub fn get(&self, index: usize) -> Option<&Item> {
+        self.items.get(index)
+    }
+
+    /// Takes in the next event.
+    pub fn apply(&mut self, event: &pb::Event) -> Option<Touched> {
+        match event.body.as_ref()? {
+            Body::MessagePosted(posted) => {
+                let (text, attachments) = split(&posted.parts);
+                self.add(
+                    event,
+                    Kind::You {
+                        text,
+                        attachments,
+                        queued: posted.queued,
+                    },
+                )
+            }
+            Body::StepFinished(step) => {
+                let text = text_of(&step.parts);
+                (!text.trim().is_empty()).then(|| self.push(event, Kind::Agent { text }))
+            }
+            Body::StepRetried(retry) => {
+                let wait = format::duration(format::from_proto(retry.wait));
+                self.add(
+                    event,
+                    Kind::Notice(format!(
+                        "{}; trying again in {wait} (attempt {} of {})",
+                        retry.reason, retry.attempt, retry.max_attempts
+                    )),
+                )
+            }
+            Body::ToolCallStarted(started) => {
+                let call = started.call.clone().unwrap_or_default();
+                // A call that waited for an approval is the same call.
+                self.add(
+                    event,
+                    Kind::Tool {
+                        call_id: call.call_id,
+                        tool: call.tool,
+                        summary: started.summary.clone(),
+                        exec_id: started.exec_id.clone(),
+                        end: None,
+                    },
+                )
+            }
+            Body::ToolCallFinished(finished) => self.finish_tool(event, finished),
+            Body::ExecStarted(started) if started.call_id.is_empty() => self.add(
+                event,
+                Kind::Exec {
+                    exec_id: started.exec_id.clone(),
+                    script: started.script.clone(),
+                    result: None,
+                },
+            ),
+            Body::ExecFinished(finished) => self.change(|kind| match kind {
+                Kind::Exec { exec_id, result, .. } if *exec_id == finished.exec_id => {
+                    *result = Some(finished.result.clone().unwrap_or_default());
+                    true
+                }
+                _ => false,
+            }),
+            Body::ApprovalRequested(requested) => {
+                self.add(event, Kind::Approval(Box::new(requested.approval.clone()?)))
+            }
+            Body::ApprovalResolved(resolved) => {
+                let decided_by = format!("{} via {}", event.principal, event.client);
+                let time = event.event_time;
+                self.change(|kind| match kind {
+                    Kind::Approval(approval) if approval.approval_id == resolved.approval_id => {
+                        approval.decision = resolved.decision;
+                        approval.reason.clone_from(&resolved.reason);
+                        approval.decided_by.clone_from(&decided_by);
+                        approval.decide_time = time;
+                        true
+                    }
+                    _ => false,
+                })
+            }
+            Body::ChangeRecorded(change) => self.add(event, Kind::Change(change.clone())),
+            Body::TurnFinished(end) => self.add(event, Kind::TurnEnd(Box::new(end.clone()))),
+            Body::NoticeRecorded(notice) => self.add(event, Kind::Notice(notice.message.clone())),
+            Body::SessionRenamed(renamed) => self.add(
+                event,
+                Kind::Notice(format!("the session is now called '{}'", renamed.name)),
+            ),
+            Body::ModelChosen(chosen) => self.add(
+                event,
+                Kind::Notice(format!("the model is now '{}'", chosen.model)),
+            ),
+            Body::SessionCreated(_) | Body::TurnStarted(_) | Body::ExecStarted(_) => None,
+        }
+    }
+
+    fn add(&mut self, event: &pb::Event, kind: Kind) -> Option<Touched> {
+        Some(self.push(event, kind))
+    }
+
+    fn push(&mut self, event: &pb::Event, kind: Kind) -> Touched {
+        self.items.push(Item {
+            seq: event.seq,
+            time: event.event_time,
+            principal: event.principal.clone(),
+            client: event.client.clone(),
+            kind,
+        });
+        Touched::Added(self.items.len() - 1)
+    }
+
+    /// Changes the newest item that `update` accepts.
+    fn change(&mut self, mut update: impl FnMut(&mut Kind) -> bool) -> Option<Touched> {
+        let index = self.items.iter_mut().rposition(|item| update(&mut item.kind))?;
+        Some(Touched::Changed(index))
+    }
+
+    fn finish_tool(&mut self, event: &pb::Event, finished: &pb::ToolCallFinished) -> Option<Touched> {
+        let end = ToolEnd {
+            outcome: finished.outcome(),
+            result: finished.result.clone(),
+            duration: format::from_proto(finished.duration),
+        };
+        let known = self.change(|kind| match kind {
+            Kind::Tool {
+                call_id, end: slot, ..
+            } if *call_id == finished.call_id && slot.is_none() => {
+                *slot = Some(end.clone());
+                true
+            }
+            _ => false,
+        });
+        // A denied call never started: its end is all there is to show.
+        known.or_else(|| {
+            let (tool, summary) = self.asked(&finished.call_id);
+            let call_id = finished.call_id.clone();
+            self.add(
+                event,
+                Kind::Tool {
+                    call_id,
+                    tool,
+                    summary,
+                    exec_id: String::new(),
+                    end: Some(end),
+                },
+            )
+        })
+    }
+
+    /// Tool and summary of a call, from its approval.
+    fn asked(&self, call: &str) -> (String, String) {
+        let asked = self.items.iter().rev().find_map(|item| match &item.kind {
+            Kind::Approval(approval) if approval.call_id == call => Some(approval),
+            _ => None,
+        });
+        asked.map_or_else(
+            || ("tool".to_owned(), String::new()),
+            |approval| (approval.tool.clone(), approval.summary.clone()),
+        )
+    }
+}
+
+/// The text parts, joined.
+pub fn text_of(parts: &[pb::Part]) -> String {
+    let texts: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| match part.part.as_ref()? {
+            pb::part::Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    texts.join("\n")
+}
+
+fn split(parts: &[pb::Part]) -> (String, Vec<String>) {
+    let names = parts
+        .iter()
+        .filter_map(|part| match part.part.as_ref()? {
+            pb::part::Part::Attachment(attachment) => Some(attachment.name.clone()),
+            _ => None,
+        })
+        .collect();
+    (text_of(parts), names)
+}
+
+/// The word for how a tool call ended.
+pub fn tool_word(outcome: pb::ToolCallOutcome) -> &'static str {
+    match outcome {
+        pb::ToolCallOutcome::Succeeded => "ok",
+        pb::ToolCallOutcome::Failed => "failed",
+        pb::ToolCallOutcome::Denied => "denied",
+        pb::ToolCallOutcome::Interrupted => "interrupted",
+        pb::ToolCallOutcome::Unknown => "outcome unknown",
+        pb::ToolCallOutcome::Unspecified => "ended",
+    }
+}
+
+/// The word for an answer to an approval.
+pub fn decision_word(decision: pb::ApprovalDecision) -> &'static str {
+    match decision {
+        pb::ApprovalDecision::Unspecified => "open",
+        pb::ApprovalDecision::ApprovedOnce => "approved",
+        pb::ApprovalDecision::ApprovedSession => "approved for the session",
+        pb::ApprovalDecision::Denied => "denied",
+        pb::ApprovalDecision::Withdrawn => "withdrawn",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: u64, body: Body) -> pb::Event {
+        pb::Event {
+            seq,
+            principal: "ana".into(),
+            client: "web".into(),
+            body: Some(body),
+            ..Default::default()
+        }
+    }
+
+    fn text(text: &str) -> pb::Part {
+        pb::Part {
+            part: Some(pb::part::Part::Text(text.into())),
+        }
+    }
+
+    #[test]
+    fn a_tool_call_is_one_item_from_start_to_end() {
+        let mut transcript = Transcript::default();
+        let call = pb::ToolCall {
+            call_id: "c1".into(),
+            tool: "exec".into(),
+            arguments_json: "{}".into(),
+        };
+        let started = pb::ToolCallStarted {
+            call: Some(call),
+            summary: "cargo test".into(),
+            ..Default::default()
+        };
+        let finished = pb::ToolCallFinished {
+            call_id: "c1".into(),
+            outcome: 1,
+            ..Default::default()
+        };
+        assert_eq!(
+            transcript.apply(&event(1, Body::ToolCallStarted(started))),
+            Some(Touched::Added(0))
+        );
+        assert_eq!(
+            transcript.apply(&event(2, Body::ToolCallFinished(finished))),
+            Some(Touched::Changed(0))
+        );
+        assert!(
+            matches!(&transcript.items()[0].kind, Kind::Tool { end: Some(end), .. } if tool_word(end.outcome) == "ok")
+        );
+    }
+
+    #[test]
+    fn a_denied_call_shows_what_was_asked_and_who_said_no() {
+        let mut transcript = Transcript::default();
+        let approval = pb::Approval {
+            approval_id: "a-1".into(),
+            call_id: "c1".into(),
+            tool: "exec".into(),
+            summary: "npm publish".into(),
+            ..Default::default()
+        };
+        let requested = pb::ApprovalRequested {
+            approval: Some(approval),
+        };
+        let resolved = pb::ApprovalResolved {
+            approval_id: "a-1".into(),
+            decision: 3,
+            reason: "no".into(),
+            ..Default::default()
+        };
+        let finished = pb::ToolCallFinished {
+            call_id: "c1".into(),
+            outcome: 3,
+            ..Default::default()
+        };
+        transcript.apply(&event(1, Body::ApprovalRequested(requested)));
+        transcript.apply(&event(2, Body::ApprovalResolved(resolved)));
+        transcript.apply(&event(3, Body::ToolCallFinished(finished)));
+        assert!(matches!(&transcript.items()[0].kind, Kind::Approval(a) if a.decided_by == "ana via web"));
+        assert!(
+            matches!(&transcript.items()[1].kind, Kind::Tool { summary, .. } if summary == "npm publish")
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_or_empty_adds_nothing() {
+        let mut transcript = Transcript::default();
+        assert_eq!(
+            transcript.apply(&pb::Event {
+                seq: 1,
+                ..Default::default()
+            }),
+            None
+        );
+        let step = pb::StepFinished {
+            parts: vec![text(" ")],
+            ..Default::default()
+        };
+        assert_eq!(transcript.apply(&event(2, Body::StepFinished(step))), None);
+        let step = pb::StepFinished {
+            parts: vec![text("a"), text("b")],
+            ..Default::default()
+        };
+        transcript.apply(&event(3, Body::StepFinished(step)));
+        assert_eq!(transcript.items()[0].kind, Kind::Agent { text: "a\nb".into() });
+    }
+}
