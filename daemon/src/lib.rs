@@ -8,6 +8,7 @@ pub mod args;
 pub mod config;
 pub mod credentials;
 pub mod daemon;
+
 pub mod domain;
 pub mod instance;
 pub mod jail;

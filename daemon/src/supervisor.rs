@@ -1,9 +1,12 @@
 //! Owns: which sessions are live, how they are found, made and brought back.
 //! Guarantees: one actor per session; an unknown id never makes anything; a name is unique per user.
 
+mod models;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
@@ -17,7 +20,10 @@ use crate::domain::session::{Session, State, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 use crate::jail::{self, JailError};
 use crate::session::{self, Fault, SessionHandle, Settings, now_us};
-use crate::store::{Append, RequestKey, RequestRecord, SessionFilter, Store, StoreError};
+pub use crate::store::{RequestKey, SessionFilter};
+pub use models::{ModelRow, ModelTry};
+
+use crate::store::{Append, RequestRecord, Store, StoreError};
 
 /// Owner of the live sessions. Cheap to clone.
 #[derive(Clone)]
@@ -41,8 +47,21 @@ pub struct Defaults {
     pub layout: Option<Layout>,
     /// Shell for every session, where configured.
     pub shell: Option<ShellKind>,
-    /// Home directory of the user: refused as a workspace.
-    pub home: Option<PathBuf>,
+    /// Time-out of people's and programs' commands.
+    pub exec_timeout: Option<Duration>,
+}
+
+/// One check of the machine or the daemon's files.
+#[derive(Debug, Clone)]
+pub struct Checkup {
+    /// Stable word.
+    pub check: String,
+    /// As it should be; `None`: works, with a limit worth knowing.
+    pub ok: Option<bool>,
+    /// What was found.
+    pub message: String,
+    /// The exact fix; may be empty.
+    pub fix: String,
 }
 
 /// A wish for a session.
@@ -203,7 +222,7 @@ impl Supervisor {
     }
 
     fn model_ref(&self, name: &str) -> ModelRef {
-        let entry = self.0.settings.models.catalog_entry(name);
+        let entry = self.0.settings.models().catalog_entry(name);
         let demo = name == "demo" || name.starts_with("demo/");
         ModelRef { name: name.to_owned(), demo, context_tokens: entry.context_tokens }
     }
@@ -356,6 +375,21 @@ impl Supervisor {
             }
         }
         Ok(out)
+    }
+
+    /// The steps a turn may take, where the poster asked for `asked` (0: said nothing).
+    pub fn max_steps(&self, asked: u32) -> u32 {
+        if asked == 0 { self.0.settings.max_steps } else { asked }
+    }
+
+    /// The time-out of people's and programs' commands, where configured.
+    pub fn exec_timeout(&self) -> Option<Duration> {
+        self.0.defaults.exec_timeout
+    }
+
+    /// How many jails live.
+    pub fn jails(&self) -> u32 {
+        u32::try_from(self.0.settings.jails.live().len()).unwrap_or(u32::MAX)
     }
 
     /// How many sessions are open, at work, and how many approvals wait.

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-pub use self::daemon::DaemonApi;
+pub use self::daemon::{DaemonApi, Facts, Host};
 use crate::supervisor::Supervisor;
 
 /// Largest message in either direction: a page of events with long outputs stays well below.

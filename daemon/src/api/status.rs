@@ -59,7 +59,8 @@ fn make(code: Code, reason: &str, message: &str, hints: Vec<String>) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, HashMap::new());
     if !hints.is_empty() {
-        details.set_help(hints.into_iter().map(|hint| HelpLink::new(hint, "")).collect());
+        let links: Vec<HelpLink> = hints.into_iter().map(|hint| HelpLink::new(hint, "")).collect();
+        details.set_help(links);
     }
     Status::with_error_details(code, message, details)
 }

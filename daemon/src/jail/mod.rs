@@ -16,7 +16,7 @@ pub mod spec;
 
 pub use layout::{check_workspace, choose_layout};
 pub use mounts::{MemoryJournal, MountJournal};
-pub use probe::{Finding, ensure_jail_possible, probe};
+pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use spec::{JailSpec, Limits};
 
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JailError {
     /// The machine can't make one: the named cause and its fix.
-    #[error("{0}")]
+    #[error("{}", .0.what)]
     Impossible(Finding),
     /// This directory can't be a Workspace.
     #[error("{path}: {reason}", path = .path.display())]
@@ -58,6 +58,16 @@ pub enum JailError {
 }
 
 impl JailError {
+    /// Next steps for a person, in order; possibly none.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Impossible(finding) => finding.fix.clone(),
+            Self::Workspace { next_step, .. } => vec![next_step.clone()],
+            Self::SocketPath(_) => vec!["set a shorter XDG_RUNTIME_DIR or AGENTD_STATE_DIR".to_owned()],
+            Self::Start(_) | Self::Io { .. } | Self::Gone => vec!["agentctl doctor".to_owned()],
+        }
+    }
+
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |error| Self::Io { doing, why: error.to_string() }

@@ -431,7 +431,7 @@ impl State {
         let name = turn.model.name.clone();
         let model = match self.model.clone().filter(|model| model.name() == name) {
             Some(model) => Ok(model),
-            None => self.settings.models.resolve(&name, &Environment::default()),
+            None => self.settings.models().resolve(&name, &Environment::default()),
         };
         let ready = model.map_err(|e| (e.reason_code().to_owned(), e.to_string(), e.hints())).and_then(|model| {
             let guard = self.guard();

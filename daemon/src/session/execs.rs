@@ -9,13 +9,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 
 use super::actor::Actor;
-use super::feed::{Feed, Tick};
+use super::feed::Feed;
 use super::{Run, Settings, now_us};
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
@@ -283,11 +281,6 @@ impl Execs {
     /// True while a run is known to a live jail.
     pub(super) fn is_running(&self, exec_id: &ExecId) -> bool {
         self.live().contains_key(exec_id)
-    }
-
-    /// Waits for a sign that a run may have ended.
-    pub(super) async fn ended(&self, _exec_id: &ExecId, bell: &mut watch::Receiver<Tick>) -> Result<(), ()> {
-        bell.changed().await.map_err(|_| ())
     }
 
     /// Where a run's output is.

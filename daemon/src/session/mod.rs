@@ -12,7 +12,7 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -31,8 +31,9 @@ use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Summary, clip};
 use crate::jail::{JailHost, Limits};
-use crate::model::{Environment, Model, ModelRegistry};
-use crate::shell::Stdin;
+pub use crate::model::Environment;
+use crate::model::{Model, ModelRegistry};
+pub use crate::shell::{PtySize as TerminalSize, Stdin};
 use crate::store::{RequestKey, Store, StoreError};
 use actor::{Actor, Wish};
 use execs::Execs;
@@ -40,8 +41,8 @@ use feed::Feed;
 
 /// What all sessions of a daemon share.
 pub struct Settings {
-    /// Models by name.
-    pub models: ModelRegistry,
+    /// Models by name; replaced when credentials change.
+    pub models: RwLock<ModelRegistry>,
     /// The doorman.
     pub policy: Policy,
     /// Reasoning effort, where configured.
@@ -66,6 +67,19 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Most steps of a turn, unless the poster says otherwise.
     pub max_steps: u32,
+}
+
+impl Settings {
+    /// The models, with the credentials of this moment.
+    pub fn models(&self) -> ModelRegistry {
+        // A registry is whole after any panic elsewhere.
+        self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a registry with other credentials in place.
+    pub fn set_models(&self, models: ModelRegistry) {
+        *self.models.write().unwrap_or_else(PoisonError::into_inner) = models;
+    }
 }
 
 /// A command was refused, or something is broken.
@@ -221,20 +235,22 @@ impl SessionHandle {
         let mut bell = self.feed.listen();
         loop {
             bell.borrow_and_update();
-            let row = self.store.exec(&self.session_id, exec_id).await?;
-            match row {
-                None => return Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
-                Some(row) => {
-                    if let Some(result) = row.result {
-                        return Ok(result);
-                    }
-                }
+            if let Some(result) = self.exec_result(exec_id).await? {
+                return Ok(result);
             }
-            self.execs.ended(exec_id, &mut bell).await.map_err(|()| Fault::closing())?;
+            bell.changed().await.map_err(|_| Fault::closing())?;
         }
     }
 
-    /// Output and input of a command.
+    /// How a command ended; `None` while it runs.
+    pub async fn exec_result(&self, exec_id: &ExecId) -> Result<Option<ExecResult>, Fault> {
+        match self.store.exec(&self.session_id, exec_id).await? {
+            None => Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
+            Some(row) => Ok(row.result),
+        }
+    }
+
+    /// Where a command's output is.
     pub async fn output(&self, exec_id: &ExecId) -> Result<ExecOutput, Fault> {
         match self.store.exec(&self.session_id, exec_id).await? {
             None => Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
@@ -293,19 +309,6 @@ impl SessionHandle {
     /// True while a jail lives.
     pub fn has_jail(&self) -> bool {
         self.execs.has_jail()
-    }
-
-    /// The model that would answer, with a caller's variables.
-    pub fn resolve_model(
-        settings: &Settings,
-        name: &str,
-        environment: &Environment,
-    ) -> Result<Arc<dyn Model>, Rejection> {
-        settings.models.resolve(name, environment).map_err(|error| Rejection::Model {
-            reason: error.reason_code().to_owned(),
-            message: error.to_string(),
-            hints: error.hints(),
-        })
     }
 }
 

@@ -54,7 +54,7 @@ where
             event = stream.next() => event,
         };
         match event {
-            None => return StepEnd::Failed(ModelError::CutStream),
+            None => return StepEnd::Failed(ModelError::CutStream { detail: "no end of the answer".into() }),
             Some(Err(error)) => return StepEnd::Failed(error),
             Some(Ok(ModelEvent::Finished(reply))) => return StepEnd::Replied(reply),
             Some(Ok(ModelEvent::TextDelta(delta))) => {

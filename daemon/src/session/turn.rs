@@ -205,7 +205,7 @@ impl TurnJob {
         number: u32,
         reply: StepReply,
     ) -> Result<Option<Option<Box<Ready>>>, Gone> {
-        let usage = step::usage(&self.model, &reply, &self.settings.models);
+        let usage = step::usage(&self.model, &reply, &self.settings.models());
         let said = Message { role: crate::domain::message::Role::Assistant, parts: reply.parts.clone() };
         let fact = self.step_fact(number, reply.parts.clone(), &step::finish_word(&reply.finish), usage);
         let Some(call) = said.tool_calls().next().cloned() else {

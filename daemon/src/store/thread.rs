@@ -46,15 +46,24 @@ impl Writer {
         wait.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The same for a thread that is not a runtime's.
+    /// The same, holding up the calling thread.
     pub(super) fn write_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        // Callers sit on runtime threads as often as not, where blocking on a channel is forbidden: a thread
+        // of its own may. Mount points are made once per jail, so its cost does not count.
         let (answer, wait) = oneshot::channel();
-        self.orders.blocking_send(Order::Run(job(work, answer))).map_err(|_| StoreError::Closed)?;
-        wait.blocking_recv().map_err(|_| StoreError::Closed)?
+        let job = job(work, answer);
+        let orders = &self.orders;
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(move || {
+                orders.blocking_send(Order::Run(job)).map_err(|_| StoreError::Closed)?;
+                wait.blocking_recv().map_err(|_| StoreError::Closed)?
+            });
+            asked.join().unwrap_or(Err(StoreError::Closed))
+        })
     }
 
     pub(super) async fn close(&self) {
