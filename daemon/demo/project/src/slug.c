@@ -3,8 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-void slug_make(const char *title, char *out, size_t size)
-{
+void slug_make(const char *title, char *out, size_t size) {
     size_t used = 0;
     int gap = 0;
 
@@ -25,8 +24,7 @@ void slug_make(const char *title, char *out, size_t size)
     out[used] = '\0';
 }
 
-void slug_shorten(char *slug, size_t max)
-{
+void slug_shorten(char *slug, size_t max) {
     size_t length = strlen(slug);
     size_t cut = max;
 
@@ -39,8 +37,7 @@ void slug_shorten(char *slug, size_t max)
     slug[cut] = '\0';
 }
 
-size_t slug_words(const char *slug)
-{
+size_t slug_words(const char *slug) {
     size_t words = *slug != '\0';
 
     for (; *slug != '\0'; slug++)

@@ -1,4 +1,4 @@
-/* Every failure is one line: file:line: function: expected X, got Y. */
+/* Every failure is one line: file:line: FAILED function: expected X, got Y. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,43 +8,38 @@
 static int failed;
 static int passed;
 
-static void check_text(int line, const char *name, const char *expected, const char *got)
-{
+static void check_text(int line, const char *name, const char *expected, const char *got) {
     if (strcmp(expected, got) == 0) {
         passed++;
         return;
     }
     failed++;
-    printf("tests/tests.c:%d: %s: expected \"%s\", got \"%s\"\n", line, name, expected, got);
+    printf("tests/tests.c:%d: FAILED %s: expected \"%s\", got \"%s\"\n", line, name, expected, got);
 }
 
-static void check_number(int line, const char *name, long expected, long got)
-{
+static void check_number(int line, const char *name, long expected, long got) {
     if (expected == got) {
         passed++;
         return;
     }
     failed++;
-    printf("tests/tests.c:%d: %s: expected %ld, got %ld\n", line, name, expected, got);
+    printf("tests/tests.c:%d: FAILED %s: expected %ld, got %ld\n", line, name, expected, got);
 }
 
-static const char *made(const char *title)
-{
+static const char *made(const char *title) {
     static char slug[24];
     slug_make(title, slug, sizeof slug);
     return slug;
 }
 
-static const char *shortened(const char *text, size_t max)
-{
+static const char *shortened(const char *text, size_t max) {
     static char slug[64];
     strcpy(slug, text);
     slug_shorten(slug, max);
     return slug;
 }
 
-int main(void)
-{
+int main(void) {
     struct date end = {2023, 12, 31};
 
     check_text(__LINE__, "slug_make", "hello-world", made("Hello, World!"));
