@@ -1,4 +1,12 @@
 //! The daemon as a library: everything `agentd` does, so that tests can run it in process.
 
+pub mod args;
+pub mod config;
+pub mod credentials;
 pub mod domain;
 pub mod model;
+pub mod instance;
+pub mod listener;
+pub mod paths;
+pub mod shutdown;
+pub mod telemetry;

@@ -3,5 +3,6 @@
 
 pub mod id;
 pub mod message;
+pub mod secret;
 pub mod tool;
 pub mod usage;
