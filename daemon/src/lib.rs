@@ -23,3 +23,5 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod tools;
 pub mod workspace;
+pub mod shutdown;
+pub mod telemetry;

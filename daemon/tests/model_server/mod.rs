@@ -1,6 +1,13 @@
 //! Owns: a real HTTP server that plays a script, and a client that reports all it saw.
 //! Guarantees: nothing waits: silence limits are short and retry waits take no time.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code outside of a test function"
+)]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

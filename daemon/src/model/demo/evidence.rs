@@ -83,7 +83,9 @@ pub(crate) fn read(done: &Done) -> Run {
     };
     for (at, line) in lines.iter().enumerate() {
         let near_failure = || lines.iter().skip(at.saturating_sub(2)).take(3).any(&broken);
-        if broken(line) || (TOLD.is_match(line) && near_failure()) {
+        // A line that sets what was wanted against what came needs no other sign of failure.
+        let contrasts = !passed && (PAIR.is_match(line) || PAIR_BACK.is_match(line));
+        if contrasts || broken(line) || (TOLD.is_match(line) && near_failure()) {
             run.telling.push(line.trim().chars().take(200).collect());
         }
     }

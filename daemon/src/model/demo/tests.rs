@@ -222,6 +222,40 @@ async fn it_finds_and_fixes_an_off_by_one_in_a_c_project() {
     assert_eq!(note, "Run the tests with `make test`.\n");
 }
 
+/// The project of `make demo`: what a newcomer sees first must work.
+#[tokio::test(start_paused = true)]
+async fn it_mends_the_project_of_the_demo() {
+    let project = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/project/.");
+    let dir = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .arg("-R")
+        .arg(project)
+        .arg(dir.path())
+        .status()
+        .unwrap();
+    assert!(copied.success(), "{project} is there");
+    let played = play(
+        dir.path(),
+        "The tests fail. Find out why and fix it.",
+        tools(),
+        None,
+    )
+    .await;
+    assert!(
+        played.answer.contains("Fixed."),
+        "{}\n{:#?}",
+        played.answer,
+        played.calls
+    );
+    let tests = Command::new("make")
+        .arg("test")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(tests.status.success());
+    println!("{}\n{:#?}", played.answer, played.calls);
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_when_the_approval_is_denied() {
     let dir = tempfile::tempdir().unwrap();
