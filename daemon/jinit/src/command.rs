@@ -235,7 +235,7 @@ impl Server {
     pub(crate) fn settle(&mut self, exec: &str) {
         let Some(run) = self.runs.get(exec) else { return };
         let Some(end) = run.reported.filter(|_| run.finish.is_none()) else { return };
-        if run.ladder.is_some() && !self.processes_of(exec).is_empty() {
+        if run.ladder.is_some() && self.has_survivors(exec) {
             return;
         }
         let cut = end.shell_died || run.ladder.is_some();
@@ -275,6 +275,17 @@ impl Server {
         if let Some(closed) = closed {
             self.send(&closed);
         }
+    }
+
+    /// Looked at while all stand still: a chain of forks could slip through a moving picture.
+    fn has_survivors(&self, exec: &str) -> bool {
+        if self.options.outer {
+            return !self.processes_of(exec).is_empty();
+        }
+        let _none = signal_all(Signal::STOP);
+        let any = !self.processes_of(exec).is_empty();
+        let _none = signal_all(Signal::CONT);
+        any
     }
 
     fn processes_of(&self, exec: &str) -> Vec<u32> {
@@ -324,17 +335,24 @@ impl Server {
                 // A race of forks that outran us. Everything goes, earlier background jobs too.
                 self.kill_all_of(exec);
                 if !self.options.outer {
-                    for pid in procs::list().into_keys().filter(|p| *p != self.me) {
-                        procs::signal(pid, Signal::KILL);
-                    }
+                    let _none = signal_all(Signal::KILL);
                 }
             }
         }
         self.settle(exec);
     }
 
-    /// Stopped first, so that none can fork while the others are counted.
+    /// In a jail everything is frozen in one call first: no race of forks can outrun that. Then the command's processes are
+    /// killed and the others go on.
     fn kill_all_of(&self, exec: &str) {
+        if !self.options.outer {
+            let _none = signal_all(Signal::STOP);
+            for pid in self.processes_of(exec) {
+                procs::signal(pid, Signal::KILL);
+            }
+            let _none = signal_all(Signal::CONT);
+            return;
+        }
         for _ in 0..20 {
             let pids = self.processes_of(exec);
             if pids.is_empty() {
@@ -398,6 +416,15 @@ impl Server {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// To every process of the namespace but ourselves, in one go of the kernel. (The group of 1 is written -1, and that is
+/// `kill`'s word for all.) Only where we are PID 1.
+fn signal_all(signal: Signal) -> rustix::io::Result<()> {
+    if std::process::id() != 1 {
+        return Err(rustix::io::Errno::PERM);
+    }
+    rustix::process::kill_process_group(rustix::process::Pid::INIT, signal)
 }
 
 /// The shell's umask and directory, from the kernel: no user function can colour them.

@@ -29,8 +29,17 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nofile: 16 * 1024, fsize: None, nproc: None, data: None, tmp_bytes: 1024 * 1024 * 1024 }
+        Self { nofile: 16 * 1024, fsize: None, nproc: default_nproc(), data: None, tmp_bytes: 1024 * 1024 * 1024 }
     }
+}
+
+/// Processes are counted per user namespace from 5.14 on; before that the limit would count the person's own too.
+fn default_nproc() -> Option<u64> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (version >= (5, 14)).then_some(4096)
 }
 
 /// What a Jail shall be.

@@ -35,6 +35,8 @@ struct Job {
     opened_at: u64,
     finished: bool,
     cap: u64,
+    /// What was typed before its turn came.
+    early: Vec<ToJail>,
 }
 
 pub(crate) struct Actor {
@@ -132,8 +134,8 @@ impl Actor {
                 self.queue.push_back(self.job(exec, side, Some(*request), None, cap));
             }
             Ask::Pty(exec, size, side) => {
-                let job = self.job(exec, side, None, Some(size), super::DEFAULT_MAX_OUTPUT);
-                self.open_pty(job, size).await;
+                // Queued too: it starts from the state after the commands before it.
+                self.queue.push_back(self.job(exec, side, None, Some(size), super::DEFAULT_MAX_OUTPUT));
             }
             Ask::Input(exec, offset, bytes, eof) => self.input(&exec, offset, &bytes, eof).await,
             Ask::Resize(exec, size) => {
@@ -162,7 +164,7 @@ impl Actor {
 
     fn job(&self, exec: ExecId, side: RunSide, request: Option<RunRequest>, pty: Option<PtySize>, cap: u64) -> Job {
         let spool = SpoolPaths::new(&self.host.spool_dir(&self.spec.session), &exec);
-        Job { request, pty, exec, side, spool, retried: false, opened_at: 0, finished: false, cap: cap.max(2) }
+        Job { request, pty, exec, side, spool, retried: false, opened_at: 0, finished: false, cap: cap.max(2), early: Vec::new() }
     }
 
     fn handle_of(&self, job: &Job) -> Option<RunHandle> {
@@ -182,17 +184,23 @@ impl Actor {
         }
     }
 
-    async fn input(&self, exec: &ExecId, mut offset: u64, bytes: &[u8], eof: bool) {
+    async fn input(&mut self, exec: &ExecId, mut offset: u64, bytes: &[u8], eof: bool) {
+        let name = || exec.as_str().to_owned();
+        let mut frames = Vec::new();
         let mut chunks = bytes.chunks(MAX_INPUT).peekable();
         if chunks.peek().is_none() {
-            let frame = ToJail::Input { exec: exec.as_str().to_owned(), offset, data: Vec::new(), eof };
-            self.tell(&frame).await;
+            frames.push(ToJail::Input { exec: name(), offset, data: Vec::new(), eof });
         }
         while let Some(chunk) = chunks.next() {
             let eof = eof && chunks.peek().is_none();
-            let frame = ToJail::Input { exec: exec.as_str().to_owned(), offset, data: chunk.to_vec(), eof };
-            self.tell(&frame).await;
+            frames.push(ToJail::Input { exec: name(), offset, data: chunk.to_vec(), eof });
             offset += chunk.len() as u64;
+        }
+        if let Some(job) = self.queue.iter_mut().find(|job| job.exec == *exec) {
+            job.early.append(&mut frames);
+        }
+        for frame in frames {
+            self.tell(&frame).await;
         }
     }
 
@@ -200,6 +208,10 @@ impl Actor {
     async fn advance(&mut self) {
         while self.current.is_none() && !self.snapshotting {
             let Some(mut job) = self.queue.pop_front() else { return };
+            if let Some(size) = job.pty {
+                self.open_pty(job, size).await;
+                continue;
+            }
             if let Err(error) = self.begin(&mut job).await {
                 let result = RunResult {
                     exit_code: 126,
@@ -215,6 +227,9 @@ impl Actor {
             job.side.progress.send_modify(|p| p.state = RunState::Running);
             self.current = Some(id.clone());
             self.runs += 1;
+            for frame in &job.early {
+                self.tell(frame).await;
+            }
             self.jobs.insert(id, job);
         }
     }
@@ -376,6 +391,10 @@ impl Actor {
     }
 
     fn closed(&mut self, id: &str, out: u64, err: u64) {
+        if self.jobs.get(id).is_some_and(|job| !job.finished) || self.queue.iter().any(|job| job.exec.as_str() == id) {
+            // The end of an attempt that was not begun: the next one has the same name.
+            return;
+        }
         if let Some(jail) = &self.jail {
             exchange::remove(jail.exchange(), id);
         }
@@ -520,7 +539,10 @@ impl Actor {
             let Some(jail) = &self.jail else { return Err(JailError::Gone) };
             let id = job.exec.as_str();
             let saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let mut text = saved.map(|s| s.restore()).unwrap_or_default();
+            let state = saved.map(|s| s.restore()).unwrap_or_default();
+            let mut text = b"\\. ".to_vec();
+            text.extend_from_slice(&snapshot::quoted(&names::of(jail.inside(), id, names::BEFORE)));
+            text.extend_from_slice(b" 2>/dev/null");
             // At its end it says its state over a FIFO, as the asking script does.
             let out = snapshot::quoted(&names::of(jail.inside(), id, names::ERR));
             let ask = snapshot::quoted(&names::of(jail.inside(), id, names::SCRIPT));
@@ -528,11 +550,12 @@ impl Actor {
             text.extend_from_slice(&escape_in_quotes(&ask));
             text.extend_from_slice(b" >");
             text.extend_from_slice(&escape_in_quotes(&out));
-            text.extend_from_slice(b" 2>&1' EXIT\n");
+            text.extend_from_slice(b" 2>/dev/null' EXIT\n");
             let file = |part| names::of(jail.exchange(), id, part);
             let io = || JailError::io("preparing the terminal");
             std::fs::write(file(names::RESTORE), text).map_err(io())?;
-            std::fs::write(file(names::SCRIPT), snapshot::script(self.is_bash)).map_err(io())?;
+            std::fs::write(file(names::BEFORE), state).map_err(io())?;
+            std::fs::write(file(names::SCRIPT), snapshot::terminal_script(self.is_bash)).map_err(io())?;
             crate::jail::process::make_fifo(&file(names::ERR)).map_err(io())?;
             let (out, err) = job.spool.create().map_err(io())?;
             let frame = RunFrame {
@@ -553,6 +576,9 @@ impl Actor {
             Ok(()) => {
                 job.opened_at = self.runs;
                 job.side.progress.send_modify(|p| p.state = RunState::Running);
+                for frame in &job.early {
+                    self.tell(frame).await;
+                }
                 self.jobs.insert(job.exec.as_str().to_owned(), job);
             }
             Err(error) => {
@@ -572,9 +598,12 @@ impl Actor {
         if len == 0 || state.is_empty() {
             return "the terminal's state was not saved; the session keeps the state from before".to_owned();
         }
-        let (cwd, umask) = (self.cwd(), 0o22);
-        let taken = ShellSnapshot::from_terminal(cwd, umask, status, self.is_bash, &state);
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        {
+            let mut saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = ShellSnapshot::from_terminal(self.spec.workspace.jail_root(), saved.as_ref(), status, state);
+            *saved = Some(taken);
+        }
+        self.last_status = status;
         if let Some(jail) = &mut self.jail {
             // The long-lived shell has the old state: it is replaced before the next command.
             let _gone = jail.send(&ToJail::Retire, &[]).await;

@@ -19,7 +19,8 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
     std::fs::write(file(names::SCRIPT), &request.script)?;
     let has_before = request.cwd.is_some() || !request.env.is_empty();
     if last_status != 0 {
-        std::fs::write(file(names::STATUS), format!("\\return {last_status}\n"))?;
+        // The `||` is for dash, whose `set -e` looks into a sourced file even where its status is tested outside.
+        std::fs::write(file(names::STATUS), format!("\\return {last_status} || </dev/null\n"))?;
     }
     if has_before {
         std::fs::write(file(names::BEFORE), before(request, jail.inside(), last_status))?;

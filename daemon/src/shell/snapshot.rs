@@ -58,6 +58,11 @@ pub(crate) fn script(is_bash: bool) -> &'static str {
     }
 }
 
+/// The same for a terminal's shell, on one stream. Not its traps: ours is among them.
+pub(crate) fn terminal_script(is_bash: bool) -> &'static str {
+    if is_bash { "\\declare -p; \\declare -f\n" } else { "\\set; \\export -p; \\readonly -p\n" }
+}
+
 impl ShellSnapshot {
     /// From what the script printed on its two streams.
     pub(crate) fn new(cwd: PathBuf, umask: u32, last_status: i32, is_bash: bool, out: Vec<u8>, err: &[u8]) -> Self {
@@ -79,11 +84,20 @@ impl ShellSnapshot {
         Self { cwd, umask, variables: out.into(), words: words.into(), options: options.into(), last_status }
     }
 
-    /// From one stream with everything on it, as a terminal's shell says it at its end. Its directory is its PWD.
-    pub(crate) fn from_terminal(cwd: PathBuf, umask: u32, last_status: i32, is_bash: bool, text: &[u8]) -> Self {
-        let mark: &[u8] = if is_bash { b"\nset +o " } else { b"\nset -o " };
-        let _ = mark;
-        Self::new(cwd, umask, last_status, is_bash, text.to_vec(), b"")
+    /// From what a terminal's shell says at its end. Options, aliases of dash and the umask stay those of `before`: a
+    /// terminal has its own (job control) that must not come along. So does its TERM.
+    pub(crate) fn from_terminal(root: &Path, before: Option<&Self>, last_status: i32, mut text: Vec<u8>) -> Self {
+        text.extend_from_slice(b"\nTERM=dumb\n");
+        let empty = || Text::Utf8(String::new());
+        Self {
+            // Only where PWD can't be entered any more.
+            cwd: before.map_or_else(|| root.to_owned(), |b| b.cwd.clone()),
+            umask: before.map_or(0o22, |b| b.umask),
+            variables: text.into(),
+            words: before.map_or_else(empty, |b| b.words.clone()),
+            options: before.map_or_else(empty, |b| b.options.clone()),
+            last_status,
+        }
     }
 
     /// The script that puts the state back into a shell that has nothing.
