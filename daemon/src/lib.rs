@@ -23,5 +23,3 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod tools;
 pub mod workspace;
-pub mod shutdown;
-pub mod telemetry;

@@ -114,9 +114,15 @@ fn install_commands(verb: &str) -> Vec<String> {
     ours
 }
 
+/// What `bwrap --version` says, such as `bwrap 0.8.0`.
+pub fn version_line(bwrap: &Path) -> String {
+    let output = Command::new(bwrap).arg("--version").output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).trim().replace("bubblewrap", "bwrap"));
+    text.unwrap_or_default()
+}
+
 fn version_of(bwrap: &Path) -> Finding {
-    let text = Command::new(bwrap).arg("--version").output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-    let text = text.unwrap_or_default();
+    let text = version_line(bwrap);
     let mut numbers = text.trim().rsplit(' ').next().unwrap_or_default().split('.').map(|n| n.parse().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let fine = found >= NEEDED;

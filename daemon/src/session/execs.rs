@@ -38,7 +38,7 @@ pub(super) enum Launch {
 pub(super) type LateCall = Option<(TurnId, CallId)>;
 
 /// The runs of one session.
-pub struct Execs {
+pub(super) struct Execs {
     session_id: SessionId,
     workspace: Workspace,
     jail: JailKind,
@@ -114,11 +114,6 @@ impl Execs {
                 .map_err(|e| Rejection::JailUnavailable { message: e.to_string(), hints: e.hints() })?;
         }
         Ok(())
-    }
-
-    /// Bytes of output kept per stream.
-    pub(super) fn max_output(&self) -> u64 {
-        self.settings.max_output
     }
 
     /// The names files have inside.

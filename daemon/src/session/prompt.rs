@@ -5,14 +5,11 @@ use crate::domain::event::SessionSpec;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 
-/// Rises with every change of the texts below, so that results can be told apart.
-pub const PROMPT_VERSION: u32 = 1;
-
 /// How a model says that it did not reach the goal; the first words of its last message.
-pub const GOAL_NOT_MET: &str = "GOAL NOT MET";
+pub(super) const GOAL_NOT_MET: &str = "GOAL NOT MET";
 
 /// The system text of a session.
-pub fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
+pub(super) fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
     let root = match spec.workspace.layout {
         Layout::Root => "/".to_owned(),
         Layout::Host => spec.workspace.root.display().to_string(),
@@ -61,10 +58,10 @@ pub fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
 }
 
 /// True when a last message says that the goal is not met.
-pub fn says_goal_not_met(text: &str) -> bool {
+pub(super) fn says_goal_not_met(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start_matches(['*', '#', ' ', '_']);
-        line.starts_with(GOAL_NOT_MET)
+        line.get(..GOAL_NOT_MET.len()).is_some_and(|start| start.eq_ignore_ascii_case(GOAL_NOT_MET))
     })
 }
 
