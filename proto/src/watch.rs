@@ -121,6 +121,8 @@ impl Resume for MultiWatch {
         else {
             return Taken::Seen;
         };
+        // Without any followed session there is no CaughtUp: the first session proves the line is up.
+        let alone = self.request.subscriptions.is_empty();
         let followed = self
             .request
             .subscriptions
@@ -129,8 +131,6 @@ impl Resume for MultiWatch {
         // Of a session that is not followed only its present state is told.
         let mut unfollowed = 0;
         let cursor = followed.map_or(&mut unfollowed, |one| &mut one.after_seq);
-        // Without any followed session there is no CaughtUp: the first session proves the line is up.
-        let alone = self.request.subscriptions.is_empty();
         let wrap = |item| pb::WatchItem {
             session_id,
             item: Some(item),
