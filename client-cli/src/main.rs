@@ -1,1 +1,62 @@
-fn main() {}
+//! Owns: the way from the command line to an exit code. The one-shot client of agentd.
+
+mod args;
+mod command;
+mod command_line;
+mod context;
+mod exit;
+mod quote;
+mod render;
+mod stdin;
+mod time;
+mod tty;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::render::Out;
+
+fn main() -> ExitCode {
+    let words = command_line::normalize(std::env::args_os().collect());
+    let (code, quick) = match Cli::try_parse_from(&words) {
+        Ok(cli) => (run(cli), true),
+        Err(error) => (command_line::answer(&error, &words), false),
+    };
+    if quick {
+        // A thread may sit in a read of standard input for ever: leaving must not wait for it.
+        #[allow(clippy::exit, reason = "the only place that may leave without unwinding")]
+        std::process::exit(i32::from(code));
+    }
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli) -> u8 {
+    let out = Out::new(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out.important(&format!("error: cannot start: {error}"));
+            return exit::FAILED;
+        }
+    };
+    let result = runtime.block_on(async {
+        let context = Context::new(cli.global, out.clone())?;
+        // One small allocation keeps the stack of every verb small.
+        Box::pin(command::run(context, cli.verb)).await
+    });
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit
+        }
+    }
+}

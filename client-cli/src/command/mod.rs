@@ -1,0 +1,61 @@
+//! Owns: which verb is which file.
+
+mod approvals;
+mod ask;
+mod attach;
+mod auth;
+mod bare;
+mod config;
+mod daemon;
+mod doctor;
+mod exec;
+mod help;
+mod interactive;
+mod interrupt;
+mod logs;
+mod models;
+mod prompt;
+mod run;
+mod send;
+mod sessions;
+mod shell;
+mod turn;
+mod version;
+mod wait;
+
+use crate::args::{State, Verb};
+use crate::context::Context;
+use crate::exit::Failure;
+
+/// Runs a verb; gives its exit code.
+pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Failure> {
+    let Some(verb) = verb else {
+        return bare::run(&context).await;
+    };
+    match verb {
+        Verb::Run(args) => run::run(&context, args).await,
+        Verb::Exec(args) => exec::run(&context, args).await,
+        Verb::Shell(args) => shell::run(&context, args).await,
+        Verb::Attach(args) => attach::run(&context, args).await,
+        Verb::Send(args) => send::run(&context, args).await,
+        Verb::Interrupt(args) => interrupt::run(&context, args).await,
+        Verb::Wait(args) => wait::run(&context, args).await,
+        Verb::Logs(args) => logs::run(&context, args).await,
+        Verb::Sessions { verb } => sessions::run(&context, verb).await,
+        Verb::Ls(args) => sessions::list(&context, args).await,
+        Verb::Ps(mut args) => {
+            args.state = vec![State::Working, State::NeedsYou];
+            sessions::list(&context, args).await
+        }
+        Verb::Approvals { verb } => approvals::run(&context, verb).await,
+        Verb::Approve(args) => approvals::approve(&context, args).await,
+        Verb::Deny(args) => approvals::deny(&context, args).await,
+        Verb::Models { verb } => models::run(&context, verb).await,
+        Verb::Auth { verb } => auth::run(&context, verb).await,
+        Verb::Daemon { verb } => daemon::run(&context, verb).await,
+        Verb::Config { verb } => config::run(&context, verb).await,
+        Verb::Doctor { prove } => doctor::run(&context, prove).await,
+        Verb::Help { topic } => help::run(&context, &topic),
+        Verb::Version => version::run(&context).await,
+    }
+}

@@ -1,0 +1,202 @@
+//! Owns: `agentctl sessions`: list, show, new, rename.
+
+use agentd_proto::transcript::Transcript;
+use agentd_proto::{format, id, pb};
+
+use crate::args::{SessionsList, SessionsNew, SessionsVerb, Shell, State};
+use crate::context::{Context, Wanted, empty_answer};
+use crate::exit::{self, Failure};
+use crate::render::table::{self, Column, fixed, flexible};
+use crate::render::{Look, json, line, text};
+use crate::time;
+
+/// Items of the transcript that `show` ends with.
+const LAST_ITEMS: usize = 10;
+
+const COLUMNS: &[Column] = &[
+    fixed("ID", 9),
+    fixed("STATE", 8),
+    flexible("NAME", 7, 12),
+    flexible("MODEL", 2, 8),
+    fixed("CTX", 3),
+    fixed("COST", 5),
+    fixed("AGE", 4),
+    flexible("LAST", 1, 12),
+];
+
+/// Runs the verb.
+pub(crate) async fn run(context: &Context, verb: SessionsVerb) -> Result<u8, Failure> {
+    match verb {
+        SessionsVerb::List(args) => list(context, args).await,
+        SessionsVerb::Show(args) => show(context, args.target.as_deref()).await,
+        SessionsVerb::New(args) => new(context, args).await,
+        SessionsVerb::Rename { target, name } => {
+            let session = context.session(&target).await?;
+            let request = pb::RenameSessionRequest {
+                request_id: id::request_id(),
+                session_id: session.session_id.clone(),
+                name: name.clone(),
+            };
+            context.client.rename_session(request).await?;
+            context.out.note(&format!(
+                "{} is now called '{}'",
+                session.session_id,
+                agentd_proto::escape::line(&name)
+            ));
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// `sessions list`, also as `ls` and `ps`.
+pub(crate) async fn list(context: &Context, args: SessionsList) -> Result<u8, Failure> {
+    let mut states: Vec<i32> = args.state.iter().map(|state| i32::from(wire(*state))).collect();
+    if args.all {
+        use pb::SessionState as S;
+        states = [
+            S::Ready,
+            S::Working,
+            S::NeedsYou,
+            S::Paused,
+            S::Failed,
+            S::Archived,
+        ]
+        .map(i32::from)
+        .to_vec();
+    }
+    let workspace = if args.here {
+        context.workspace()?.root
+    } else {
+        String::new()
+    };
+    let page_size = u32::try_from(args.limit.clamp(1, 1000)).unwrap_or(1000);
+    let request = pb::ListSessionsRequest {
+        states,
+        workspace,
+        page_size,
+        page_token: String::new(),
+    };
+    let mut sessions = context.sessions_where(request).await?;
+    sessions.truncate(args.limit);
+    if context.out.is_json() {
+        context
+            .out
+            .json_list(sessions.iter().map(json::session).collect())?;
+        return Ok(exit::OK);
+    }
+    if sessions.is_empty() && context.out.out_tty {
+        context.out.note("no sessions · agentctl run \"…\" makes one");
+        return Ok(exit::OK);
+    }
+    let rows: Vec<Vec<String>> = sessions.iter().map(row).collect();
+    table::print(&context.out, COLUMNS, &rows)?;
+    Ok(exit::OK)
+}
+
+fn row(session: &pb::Session) -> Vec<String> {
+    let cost = if session.cost_known {
+        Some(session.cost_micro_usd)
+    } else {
+        None
+    };
+    vec![
+        session.session_id.clone(),
+        text::state(session.state()),
+        session.name.clone(),
+        text::or_unknown(&session.model),
+        format::context(session.context_tokens, session.context_window_tokens),
+        format::money(cost),
+        format::age(time::age(session.update_time)),
+        text::or_unknown(&session.last_line),
+    ]
+}
+
+async fn show(context: &Context, target: Option<&str>) -> Result<u8, Failure> {
+    let session = context.target(target).await?;
+    text::document(
+        &context.out,
+        &text::session_fields(&session),
+        &json::session(&session),
+    )?;
+    if context.out.is_json() || context.out.format == crate::args::Format::Plain {
+        return Ok(exit::OK);
+    }
+    let page = context
+        .client
+        .list_events(pb::ListEventsRequest {
+            session_id: session.session_id.clone(),
+            before_seq: session.head + 1,
+            page_size: 100,
+            ..Default::default()
+        })
+        .await?;
+    let mut transcript = Transcript::default();
+    for event in &page.events {
+        transcript.apply(event);
+    }
+    let items = transcript.items();
+    if !items.is_empty() {
+        context.out.line("")?;
+    }
+    for item in items.iter().skip(items.len().saturating_sub(LAST_ITEMS)) {
+        for (look, line) in line::stamped(item, line::added(item)).into_iter().take(2) {
+            let line = table::cut(&line, context.out.width);
+            context
+                .out
+                .line(&look.map_or_else(|| line.clone(), |look| context.out.paint(look, &line)))?;
+        }
+    }
+    let next = format!("next: {}", text::session_next(&session));
+    context
+        .out
+        .line(&format!("\n{}", context.out.paint(Look::Bold, &next)))?;
+    Ok(exit::OK)
+}
+
+async fn new(context: &Context, args: SessionsNew) -> Result<u8, Failure> {
+    let workspace = context.workspace()?;
+    let wanted = Wanted {
+        origin: pb::SessionOrigin::Agent,
+        layout: args.layout,
+        jail: args.jail,
+        shell: match args.shell {
+            None => pb::ShellKind::Unspecified,
+            Some(Shell::Sh) => pb::ShellKind::Sh,
+            Some(Shell::Bash) => pb::ShellKind::Bash,
+        },
+        model: args.model,
+        ..Wanted::default()
+    };
+    let session = context
+        .create(
+            &workspace,
+            args.name.as_deref().unwrap_or_default(),
+            false,
+            &wanted,
+        )
+        .await?;
+    if session.session_id.is_empty() {
+        return Err(empty_answer());
+    }
+    context.warn_outer(&session);
+    if context.out.is_json() {
+        context.out.json(&json::session(&session))?;
+    } else {
+        context
+            .out
+            .note(&format!("made {} on {}", session.name, session.workspace));
+        context.out.line(&session.session_id)?;
+    }
+    Ok(exit::OK)
+}
+
+fn wire(state: State) -> pb::SessionState {
+    match state {
+        State::Ready => pb::SessionState::Ready,
+        State::Working => pb::SessionState::Working,
+        State::NeedsYou => pb::SessionState::NeedsYou,
+        State::Paused => pb::SessionState::Paused,
+        State::Failed => pb::SessionState::Failed,
+        State::Archived => pb::SessionState::Archived,
+    }
+}

@@ -1,0 +1,310 @@
+//! Owns: what every verb needs: the connection, the output, and which session is meant.
+
+use agentd_proto::{Client, ClientError, Options, escape, format, id, pb};
+
+use crate::args::{Global, Jail, Layout};
+use crate::command_line::nearest;
+use crate::exit::{self, Failure};
+use crate::render::Out;
+use crate::workspace::{self, Workspace};
+
+/// The most sessions the daemon gives in one page.
+const PAGE: u32 = 1000;
+
+/// What every verb needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) out: Out,
+    pub(crate) global: Global,
+}
+
+/// How a session is to be made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) name: Option<String>,
+    pub(crate) new: bool,
+    pub(crate) origin: pb::SessionOrigin,
+    pub(crate) layout: Option<Layout>,
+    pub(crate) jail: Option<Jail>,
+    pub(crate) shell: pb::ShellKind,
+    pub(crate) model: Option<String>,
+}
+
+impl Context {
+    /// With the flags' connection settings; connects on the first call.
+    pub(crate) fn new(global: Global, out: Out) -> Result<Self, Failure> {
+        // A relative path is meant from here, not from where the daemon looks.
+        let socket = global
+            .socket
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(|error| Failure::usage(format!("the socket's path cannot be used: {error}")))?;
+        let options = Options {
+            socket,
+            autostart: !global.no_autostart,
+            client: "cli",
+        };
+        Ok(Self {
+            client: Client::new(options)?,
+            out,
+            global,
+        })
+    }
+
+    /// True when a person can be asked something.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.global.no_input && self.out.err_tty && std::io::IsTerminal::is_terminal(&std::io::stdin())
+    }
+
+    /// The workspace that the flags and the current directory say.
+    pub(crate) fn workspace(&self) -> Result<Workspace, Failure> {
+        workspace::locate(self.global.dir.as_deref())
+    }
+
+    /// The session of a verb that names one, or `-s`, or this directory's.
+    pub(crate) async fn target(&self, named: Option<&str>) -> Result<pb::Session, Failure> {
+        let name = named.or(self.global.session.as_deref()).unwrap_or(".");
+        self.session(name).await
+    }
+
+    /// An existing session by id, prefix, name, `@last` or `.`. Never makes one.
+    pub(crate) async fn session(&self, name: &str) -> Result<pb::Session, Failure> {
+        match name {
+            "@last" => self.latest(String::new(), |_| true).await?.ok_or_else(|| {
+                Failure::new(exit::NOT_FOUND, "session_not_found", "there is no session yet")
+                    .next("agentctl run \"…\"")
+            }),
+            "." => {
+                let root = self.workspace()?.root;
+                self.latest(root.clone(), |_| true).await?.ok_or_else(|| {
+                    Failure::new(
+                        exit::NOT_FOUND,
+                        "session_not_found",
+                        format!("no session works on '{root}'"),
+                    )
+                    .next("agentctl sessions list --all")
+                })
+            }
+            name => {
+                let request = pb::GetSessionRequest {
+                    session_id: name.to_owned(),
+                };
+                match self.client.get_session(request).await {
+                    Ok(answer) => answer.session.ok_or_else(empty_answer),
+                    Err(error) if error.is(pb::ErrorReason::SessionNotFound) => {
+                        Err(self.not_found(name, error).await)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// The latest session on a workspace (on any when empty) that fits.
+    async fn latest(
+        &self,
+        workspace: String,
+        fits: impl Fn(&pb::Session) -> bool,
+    ) -> Result<Option<pb::Session>, Failure> {
+        let request = pb::ListSessionsRequest {
+            workspace,
+            page_size: PAGE,
+            ..Default::default()
+        };
+        let sessions = self.client.list_sessions(request).await?.sessions;
+        let time = |session: &pb::Session| session.update_time.map(|time| (time.seconds, time.nanos));
+        Ok(sessions.into_iter().filter(fits).max_by_key(time))
+    }
+
+    /// Says where was looked and which name may have been meant.
+    async fn not_found(&self, name: &str, error: ClientError) -> Failure {
+        let mut failure = Failure::from(error);
+        failure.next.clear();
+        let all = self.sessions(true).await.unwrap_or_default();
+        let archived = all
+            .iter()
+            .filter(|one| one.state() == pb::SessionState::Archived)
+            .count();
+        failure.message = format!("no session matches '{}'", escape::line(name));
+        failure = failure.note(format!(
+            "looked in: {} ({archived} archived)",
+            format::count(all.len() as u64, "session")
+        ));
+        let names: Vec<String> = all.iter().map(|one| one.name.clone()).collect();
+        if let Some(best) = nearest(name, &names)
+            && let Some(session) = all.iter().find(|one| one.name == best)
+        {
+            let state = format::state_word(session.state());
+            failure = failure.note(format!("did you mean: {best} ({}, {state})?", session.session_id));
+        }
+        failure.next("agentctl sessions list --all")
+    }
+
+    /// All sessions, page by page; archived ones only when asked for.
+    pub(crate) async fn sessions(&self, archived: bool) -> Result<Vec<pb::Session>, Failure> {
+        let states = if archived {
+            use pb::SessionState as S;
+            [
+                S::Ready,
+                S::Working,
+                S::NeedsYou,
+                S::Paused,
+                S::Failed,
+                S::Archived,
+            ]
+            .map(i32::from)
+            .to_vec()
+        } else {
+            Vec::new()
+        };
+        self.sessions_where(pb::ListSessionsRequest {
+            states,
+            page_size: PAGE,
+            ..Default::default()
+        })
+        .await
+    }
+
+    /// All sessions of a request, page by page.
+    pub(crate) async fn sessions_where(
+        &self,
+        mut request: pb::ListSessionsRequest,
+    ) -> Result<Vec<pb::Session>, Failure> {
+        let mut all = Vec::new();
+        loop {
+            let mut page = self.client.list_sessions(request.clone()).await?;
+            all.append(&mut page.sessions);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// The session to work in: `-s` never makes one, a name makes or finds it, else the directory's own.
+    pub(crate) async fn session_for(&self, wanted: Wanted) -> Result<pb::Session, Failure> {
+        // A name or --new on the command line wins over AGENTCTL_SESSION in the environment.
+        if let (Some(name), None, false) = (&self.global.session, &wanted.name, wanted.new) {
+            return self.session(name).await;
+        }
+        let workspace = self.workspace()?;
+        if let Some(name) = &wanted.name {
+            return self.create(&workspace, name, true, &wanted).await;
+        }
+        if wanted.new {
+            return self.create(&workspace, "", false, &wanted).await;
+        }
+        let agent = wanted.origin == pb::SessionOrigin::Agent;
+        if agent {
+            let own = |one: &pb::Session| one.origin() == pb::SessionOrigin::Agent;
+            if let Some(session) = self.latest(workspace.root.clone(), own).await? {
+                return Ok(session);
+            }
+        }
+        let (name, other) = workspace::own_names(&workspace, if agent { "" } else { "-shell" });
+        match self.create(&workspace, &name, true, &wanted).await {
+            Err(failure) if failure.code == "name_taken" => {
+                self.create(&workspace, &other, true, &wanted).await
+            }
+            result => result,
+        }
+    }
+
+    /// Makes a session, or finds the one of that name.
+    pub(crate) async fn create(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        get_or_create: bool,
+        wanted: &Wanted,
+    ) -> Result<pb::Session, Failure> {
+        let request = pb::CreateSessionRequest {
+            request_id: id::request_id(),
+            name: name.to_owned(),
+            workspace: workspace.root.clone(),
+            start_dir: workspace.start_dir.clone(),
+            layout: layout(wanted.layout).into(),
+            shell: wanted.shell.into(),
+            jail: jail(wanted.jail).into(),
+            origin: wanted.origin.into(),
+            model: wanted.model.clone().unwrap_or_default(),
+            get_or_create,
+        };
+        self.client
+            .create_session(request)
+            .await?
+            .session
+            .ok_or_else(empty_answer)
+    }
+
+    /// The variables by which the daemon may reach a provider on this client's behalf.
+    pub(crate) fn environment(&self) -> pb::ClientEnvironment {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, value)| !value.is_empty() && is_for_providers(name))
+            .collect();
+        pb::ClientEnvironment { variables }
+    }
+
+    /// Says it wherever a session has no jail of its own.
+    pub(crate) fn warn_outer(&self, session: &pb::Session) {
+        if session.jail() == pb::JailKind::Outer {
+            self.out.important("jail: none (outer)");
+        }
+    }
+}
+
+/// The contract promises this field.
+pub(crate) fn empty_answer() -> Failure {
+    Failure::new(exit::DAEMON, "version_mismatch", "the daemon's answer is empty")
+        .next("agentctl daemon restart")
+}
+
+fn is_for_providers(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    name.ends_with("_API_KEY")
+        || matches!(name, "OPENAI_BASE_URL" | "SSL_CERT_FILE")
+        || matches!(
+            upper.as_str(),
+            "HTTP_PROXY" | "HTTPS_PROXY" | "ALL_PROXY" | "NO_PROXY"
+        )
+}
+
+fn layout(layout: Option<Layout>) -> pb::Layout {
+    match layout {
+        None => pb::Layout::Unspecified,
+        Some(Layout::Root) => pb::Layout::Root,
+        Some(Layout::Host) => pb::Layout::Host,
+    }
+}
+
+fn jail(jail: Option<Jail>) -> pb::JailKind {
+    match jail {
+        None => pb::JailKind::Unspecified,
+        Some(Jail::Bwrap) => pb::JailKind::Bwrap,
+        Some(Jail::Outer) => pb::JailKind::Outer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reaches_providers_is_sent() {
+        for name in [
+            "OPENAI_API_KEY",
+            "MISTRAL_API_KEY",
+            "https_proxy",
+            "NO_PROXY",
+            "SSL_CERT_FILE",
+        ] {
+            assert!(is_for_providers(name), "{name}");
+        }
+        for name in ["PATH", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "ssl_cert_file"] {
+            assert!(!is_for_providers(name), "{name}");
+        }
+    }
+}

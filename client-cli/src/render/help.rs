@@ -1,0 +1,174 @@
+//! Owns: the texts of help. Guarantees: they name only what works; tests compare them with the verbs.
+
+/// `agentctl -h`.
+pub(crate) const ROOT: &str = "\
+agentctl: work with agentd, the local coding assistant
+  agentctl run \"fix the failing test\"    one turn of the agent in this directory
+  agentctl exec -- make test             a command in the session's jailed shell
+  agentctl logs -f                       follow this directory's session
+
+Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
+  run [PROMPT]     one agent turn                sessions   list show new rename
+  exec -- CMD      command in the jailed shell   approvals  list show
+  shell            interactive jailed shell      approve A  let a tool call happen
+  attach [S]       follow and write to it        deny A     refuse a tool call
+  send S TEXT      post a message                models     list test
+  interrupt [S]    stop the turn                 auth       set list rm
+  wait [S]         until ready or needs you      config     get set unset list edit …
+  logs [S]         what happened                 daemon     status start stop restart logs
+  doctor           check prerequisites           version    versions
+  help [TOPIC]     exit-codes environment output, or a verb
+Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
+  --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
+  -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
+Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions
+S is an id, a prefix of one, a name, @last, or . (this directory's)
+";
+
+/// What can be done before any key is there; also part of the first screen.
+pub(crate) const WITHOUT_MODEL: &str =
+    "  agentctl shell                      a jailed shell in this directory (no model needed)
+  agentctl run --model demo \"hello\"   scripted demo model, offline, $0";
+
+/// How to get to a real model.
+pub(crate) const WITH_MODEL: &str =
+    "To use a real model:  agentctl auth set openai   (or: export OPENAI_API_KEY=…)";
+
+pub(crate) const RUN: &str = "\
+  agentctl run \"make the login redirect keep ?next=\"
+  git diff | agentctl run \"review this\" --last > review.md
+  agentctl run -s build -m openai/gpt-5 \"and now the tests\"";
+pub(crate) const EXEC: &str = "\
+  agentctl exec -- 'cd docs && ls'              one argument is shell text
+  agentctl exec --name build -- cargo test      several are a command line
+  agentctl exec -o json --timeout 30s -- make";
+pub(crate) const SHELL: &str = "\
+  agentctl shell                a shell in this directory's jail
+  agentctl shell -s build       in the jail of session 'build'
+  agentctl shell --name lab -C ~/src/lab";
+pub(crate) const ATTACH: &str = "\
+  agentctl attach               this directory's session
+  agentctl attach build --tail 50
+  agentctl attach @last --read-only";
+pub(crate) const SEND: &str = "\
+  agentctl send build \"also update the changelog\"
+  agentctl send build -f error.log \"this is what I see\"
+  echo \"use the other branch\" | agentctl send build -";
+pub(crate) const INTERRUPT: &str = "\
+  agentctl interrupt            stop this directory's turn
+  agentctl interrupt build
+  agentctl interrupt @last";
+pub(crate) const WAIT: &str = "\
+  agentctl wait build && make deploy
+  agentctl wait build --for needs-you --timeout 10m
+  agentctl wait build --for done       exits with the code of the turn";
+pub(crate) const LOGS: &str = "\
+  agentctl logs -f              follow this directory's session
+  agentctl logs build --shell --since 1h
+  agentctl logs build -o jsonl | jq -r 'select(.type==\"tool.started\")'";
+pub(crate) const SESSIONS: &str = "\
+  agentctl sessions list --here
+  agentctl sessions show build
+  agentctl sessions new --name build -C ~/src/shop";
+pub(crate) const APPROVALS: &str = "\
+  agentctl approvals list
+  agentctl approvals show a-31k9
+  agentctl approvals list --all -o json";
+pub(crate) const APPROVE: &str = "\
+  agentctl approve a-31k9               this one call
+  agentctl approve a-31k9 --session     and those that match its rule
+  agentctl approvals show a-31k9        look first";
+pub(crate) const DENY: &str = "\
+  agentctl deny a-31k9 --reason \"use the staging registry\"
+  agentctl deny a-31k9 a-77m2
+  agentctl approvals list";
+pub(crate) const MODELS: &str = "\
+  agentctl models list
+  agentctl models test openai/gpt-5
+  agentctl models list -o json";
+pub(crate) const AUTH: &str = "\
+  agentctl auth set openai              asks for the key without echo
+  pass show openai | agentctl auth set openai
+  agentctl auth list";
+pub(crate) const DAEMON: &str = "\
+  agentctl daemon status
+  agentctl daemon restart               commands in jails go on
+  agentctl daemon logs -f";
+pub(crate) const CONFIG: &str = "\
+  agentctl config list --origin
+  agentctl config set model openai/gpt-5
+  agentctl config validate";
+pub(crate) const DOCTOR: &str = "\
+  agentctl doctor
+  agentctl doctor --prove
+  agentctl doctor -o json";
+pub(crate) const HELP: &str = "\
+  agentctl help run
+  agentctl help exit-codes
+  agentctl help environment";
+pub(crate) const VERSION: &str = "\
+  agentctl version
+  agentctl version -o json
+  agentctl --version";
+
+/// `agentctl help exit-codes`.
+pub(crate) const EXIT_CODES: &str = "\
+  0    success
+  1    failed
+  2    usage error
+  3    no such session, exec or approval
+  4    credential missing or rejected
+  5    denied by policy or a person
+  6    conflict: name taken, decided before, moved on
+  7    daemon unreachable, or of another version
+  8    budget exhausted
+  9    the agent finished but reports the goal not met
+  10   an approval is needed and nobody is there to answer
+  11   provider or network failure after retries
+  124  time is over
+  125  exec: agentctl or the jail failed
+  126  exec: the command cannot be executed
+  127  exec: the command was not found
+  129  left on hang-up; the turn goes on
+  130  interrupted
+  141  the reader of the output went away (silent)
+exec passes the command's own code (128+n for a signal, 124 when timed out), with -o json as well.
+Its own failures are 2, 3, 6, 7, else 125; the bracketed word on standard error tells them apart.
+";
+
+/// `agentctl help environment`.
+pub(crate) const ENVIRONMENT: &str = "\
+AGENTCTL_OUTPUT    form of the output, like --output
+AGENTCTL_SESSION   session, like --session
+AGENTD_SOCKET      the daemon's socket, like --socket
+AGENTD_STATE_DIR   where the daemon keeps its state   [~/.local/state/agentd]
+AGENTD_CONFIG      the configuration file             [~/.config/agentd/config.toml]
+XDG_RUNTIME_DIR, XDG_CONFIG_HOME, XDG_STATE_HOME      bases of these places
+NO_COLOR           no colour        CLICOLOR_FORCE    colour on pipes too
+COLUMNS            width of tables  EDITOR, VISUAL    editor of `config edit`
+OPENAI_API_KEY, OPENAI_BASE_URL, *_API_KEY, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY,
+SSL_CERT_FILE      taken along with run, attach, send and models, for that session only, never stored
+A flag wins over a variable, a variable over the configuration, the configuration over the default.
+";
+
+/// `agentctl help output`.
+pub(crate) const OUTPUT: &str = "\
+Standard output carries data only; progress, remarks and errors go to standard error.
+  table   aligned and cut to the terminal; the default on one
+  plain   tab-separated, never cut; the default elsewhere
+  json    one document; an error is one object on standard error:
+          {\"error\":{\"code\":…,\"exit\":…,\"message\":…,\"hint\":…}}
+  jsonl   one object per line. run and logs: {\"v\":1,\"seq\":…,\"ts\":…,\"session\":…,\"type\":…}
+          session.started message.posted turn.started text.delta text.done tool.started
+          tool.output tool.done exec.started exec.done approval.requested approval.resolved
+          change.recorded usage notice error turn.done
+--fields a,b keeps only these columns or fields; --no-header leaves the header out.
+run prints the answer as it comes on a terminal, and only the final answer elsewhere.
+";
+
+/// Topics of `agentctl help`.
+pub(crate) const TOPICS: &[(&str, &str)] = &[
+    ("exit-codes", EXIT_CODES),
+    ("environment", ENVIRONMENT),
+    ("output", OUTPUT),
+];

@@ -1,0 +1,78 @@
+//! Owns: reading standard input without holding up anything else.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use tokio::sync::mpsc;
+
+use crate::exit::Failure;
+
+/// Bytes handed on at once.
+const CHUNK: usize = 64 * 1024;
+
+/// True when somebody types.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// All of standard input, at most `limit` bytes; `None` when there is more.
+pub(crate) async fn read_all(limit: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut data = Vec::new();
+        std::io::stdin()
+            .lock()
+            .take(limit + 1)
+            .read_to_end(&mut data)
+            .map(|_| data)
+    });
+    let data = read
+        .await
+        .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?
+        .map_err(|error| Failure::usage(format!("standard input cannot be read: {error}")))?;
+    Ok((data.len() as u64 <= limit).then_some(data))
+}
+
+/// Standard input piece by piece; the end of the channel is the end of the input.
+pub(crate) fn chunks() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(4);
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    let piece = buffer.get(..count).unwrap_or_default().to_vec();
+                    if sender.blocking_send(piece).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    });
+    receiver
+}
+
+/// Lines that are typed.
+pub(crate) fn lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(4);
+    std::thread::spawn(move || {
+        let input = std::io::stdin();
+        loop {
+            let mut line = String::new();
+            match input.read_line(&mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {
+                    if sender
+                        .blocking_send(line.trim_end_matches(['\n', '\r']).to_owned())
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    receiver
+}
