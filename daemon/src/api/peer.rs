@@ -3,17 +3,18 @@
 
 use sha2::{Digest, Sha256};
 use tonic::transport::server::UdsConnectInfo;
-use tonic::{Request, Status};
+use tonic::Request;
 
-use super::status;
+use super::status::{self, No, invalid};
 use crate::domain::principal::{Caller, Client};
+use crate::domain::rejection::Rejection;
 use crate::listener::same_user;
 use crate::session::trace_id;
-use crate::store::RequestKey;
+use crate::supervisor::RequestKey;
 
 /// Checked for every request before any service sees it.
 #[expect(clippy::result_large_err, reason = "the signature is tonic's")]
-pub(super) fn check(request: Request<()>) -> Result<Request<()>, Status> {
+pub(super) fn check(request: Request<()>) -> Result<Request<()>, No> {
     let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
     match peer {
         Some(peer) if same_user(peer) => Ok(request),
@@ -38,17 +39,16 @@ pub(super) fn caller<T>(request: &Request<T>, request_id: &str) -> Caller {
 }
 
 /// The key under which an answer is remembered; `None` where the client chose no id.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
 pub(super) fn key<M: prost::Message>(
     request_id: &str,
     method: &'static str,
     message: &M,
-) -> Result<Option<RequestKey>, Status> {
+) -> Result<Option<RequestKey>, Rejection> {
     if request_id.is_empty() {
         return Ok(None);
     }
     if request_id.len() > 64 || !request_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(status::invalid("request_id is not a UUID"));
+        return Err(invalid("request_id is not a UUID"));
     }
     let digest = Sha256::digest(message.encode_to_vec());
     let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();

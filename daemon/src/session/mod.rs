@@ -88,9 +88,22 @@ pub enum Fault {
     /// A reasoned "no".
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// No space left for the store.
+    #[error("{0}")]
+    Full(StoreError),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full(error),
+            StoreError::Closed => Self::closing(),
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl Fault {

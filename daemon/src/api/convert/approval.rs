@@ -1,9 +1,9 @@
 //! Owns: approvals between wire and domain.
 
 use agentd_proto::pb;
-use tonic::Status;
 
 use super::super::status::invalid;
+use crate::domain::rejection::Rejection;
 use super::timestamp;
 use crate::domain::approval::{Approval, Verdict};
 use crate::domain::id::SessionId;
@@ -58,8 +58,7 @@ pub(super) fn decision(verdict: Verdict) -> pb::ApprovalDecision {
 }
 
 /// An answer somebody gives.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn verdict(number: i32) -> Result<Verdict, Status> {
+pub(in crate::api) fn verdict(number: i32) -> Result<Verdict, Rejection> {
     match pb::ApprovalDecision::try_from(number) {
         Ok(pb::ApprovalDecision::ApprovedOnce) => Ok(Verdict::ApprovedOnce),
         Ok(pb::ApprovalDecision::ApprovedSession) => Ok(Verdict::ApprovedSession),

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use agentd_proto::pb;
-use tonic::Status;
 
 use super::super::status::invalid;
+use crate::domain::rejection::Rejection;
 use crate::domain::id::ExecId;
 use crate::session::{OutputKind, OutputPiece, Run, Stdin, TerminalSize};
 
@@ -13,8 +13,7 @@ use crate::session::{OutputKind, OutputPiece, Run, Stdin, TerminalSize};
 const MAX_SCRIPT: usize = 16 * 1024 * 1024;
 
 /// What to run.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Status> {
+pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Rejection> {
     let command = command.ok_or_else(|| invalid("command is missing"))?;
     if command.script.len() > MAX_SCRIPT {
         return Err(invalid(format!("script has {} bytes, the most is {MAX_SCRIPT}", command.script.len())));
@@ -50,8 +49,7 @@ pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Statu
 }
 
 /// A terminal's size; 80x24 when absent.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn size(size: Option<pb::PtySize>) -> Result<TerminalSize, Status> {
+pub(in crate::api) fn size(size: Option<pb::PtySize>) -> Result<TerminalSize, Rejection> {
     let size = size.unwrap_or(pb::PtySize { columns: 80, rows: 24 });
     let cell = |name: &str, value: u32| match u16::try_from(value) {
         Ok(value @ 1..=1000) => Ok(value),
@@ -61,8 +59,7 @@ pub(in crate::api) fn size(size: Option<pb::PtySize>) -> Result<TerminalSize, St
 }
 
 /// An exec id.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn exec_id(text: &str) -> Result<ExecId, Status> {
+pub(in crate::api) fn exec_id(text: &str) -> Result<ExecId, Rejection> {
     text.parse().map_err(|e: crate::domain::id::IdError| invalid(e.to_string()))
 }
 
