@@ -35,23 +35,31 @@ impl ApprovalService for Approvals {
     ) -> Reply<pb::ListApprovalsResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        let limit = if wish.page_size == 0 { 100 } else { wish.page_size.min(1000) };
+        let limit = if wish.page_size == 0 {
+            100
+        } else {
+            wish.page_size.min(1000)
+        };
         let session = match wish.session_id.as_str() {
             "" => None,
             text => Some(self.supervisor.find_summary(text, &who).await?.session_id),
         };
-        let rows = self.supervisor.approvals(session.as_ref(), wish.include_decided, limit).await?;
-        let approvals =
-            rows.into_iter().map(|(s, a)| convert::approval(&s.session_id, &s.name, a)).collect();
+        let rows = self
+            .supervisor
+            .approvals(session.as_ref(), wish.include_decided, limit)
+            .await?;
+        let approvals = rows
+            .into_iter()
+            .map(|(s, a)| convert::approval(&s.session_id, &s.name, a))
+            .collect();
         Ok(Response::new(pb::ListApprovalsResponse { approvals }))
     }
 
-    async fn get_approval(
-        &self,
-        request: Request<pb::GetApprovalRequest>,
-    ) -> Reply<pb::GetApprovalResponse> {
+    async fn get_approval(&self, request: Request<pb::GetApprovalRequest>) -> Reply<pb::GetApprovalResponse> {
         let approval = self.get(&request.get_ref().approval_id).await?;
-        Ok(Response::new(pb::GetApprovalResponse { approval: Some(approval) }))
+        Ok(Response::new(pb::GetApprovalResponse {
+            approval: Some(approval),
+        }))
     }
 
     async fn resolve_approval(
@@ -59,14 +67,20 @@ impl ApprovalService for Approvals {
         request: Request<pb::ResolveApprovalRequest>,
     ) -> Reply<pb::ResolveApprovalResponse> {
         let who = caller(&request, &request.get_ref().request_id);
-        let key = key(&request.get_ref().request_id, "ResolveApproval", request.get_ref())?;
+        let key = key(
+            &request.get_ref().request_id,
+            "ResolveApproval",
+            request.get_ref(),
+        )?;
         let wish = request.into_inner();
         let verdict = convert::verdict(wish.decision)?;
         let (session, approval) = self.supervisor.find_approval(&wish.approval_id).await?;
         let id = approval.approval_id.clone();
         let handle = self.supervisor.handle(&session.session_id).await?;
         let head = Some(wish.expected_head).filter(|head| *head > 0);
-        let done = handle.resolve(who, key, id.clone(), verdict, wish.reason, head).await;
+        let done = handle
+            .resolve(who, key, id.clone(), verdict, wish.reason, head)
+            .await;
         let seq = match (done, &approval.answer) {
             (Ok(seq), _) => seq,
             // Decided long ago: the actor no longer remembers, the store does.
@@ -74,6 +88,9 @@ impl ApprovalService for Approvals {
             (Err(fault), None) => return Err(fault.into()),
         };
         let approval = self.get(id.as_str()).await?;
-        Ok(Response::new(pb::ResolveApprovalResponse { approval: Some(approval), seq }))
+        Ok(Response::new(pb::ResolveApprovalResponse {
+            approval: Some(approval),
+            seq,
+        }))
     }
 }

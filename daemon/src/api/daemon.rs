@@ -72,7 +72,11 @@ fn environment(variables: HashMap<String, String>) -> Environment {
 /// Names of providers go into file and variable names.
 fn provider(name: &str) -> Result<(), Rejection> {
     let ok = !name.is_empty() && name.len() <= 64;
-    if ok && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_') {
+    if ok
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    {
         return Ok(());
     }
     Err(invalid("provider is a lower-case word, such as openai"))
@@ -80,10 +84,7 @@ fn provider(name: &str) -> Result<(), Rejection> {
 
 #[tonic::async_trait]
 impl DaemonService for DaemonApi {
-    async fn get_status(
-        &self,
-        _request: Request<pb::GetStatusRequest>,
-    ) -> Reply<pb::GetStatusResponse> {
+    async fn get_status(&self, _request: Request<pb::GetStatusRequest>) -> Reply<pb::GetStatusResponse> {
         let (sessions, working_sessions, open_approvals) = self.supervisor.counts().await?;
         let facts = self.host.facts();
         Ok(Response::new(pb::GetStatusResponse {
@@ -104,18 +105,14 @@ impl DaemonService for DaemonApi {
         }))
     }
 
-    async fn stop_daemon(
-        &self,
-        request: Request<pb::StopDaemonRequest>,
-    ) -> Reply<pb::StopDaemonResponse> {
+    async fn stop_daemon(&self, request: Request<pb::StopDaemonRequest>) -> Reply<pb::StopDaemonResponse> {
         self.host.stop(request.get_ref().keep_jails);
-        Ok(Response::new(pb::StopDaemonResponse { pid: i64::from(std::process::id()) }))
+        Ok(Response::new(pb::StopDaemonResponse {
+            pid: i64::from(std::process::id()),
+        }))
     }
 
-    async fn run_doctor(
-        &self,
-        request: Request<pb::RunDoctorRequest>,
-    ) -> Reply<pb::RunDoctorResponse> {
+    async fn run_doctor(&self, request: Request<pb::RunDoctorRequest>) -> Reply<pb::RunDoctorResponse> {
         let findings = self.host.doctor(request.get_ref().prove).await;
         let findings = findings
             .into_iter()
@@ -134,10 +131,7 @@ impl DaemonService for DaemonApi {
         Ok(Response::new(pb::RunDoctorResponse { findings }))
     }
 
-    async fn list_models(
-        &self,
-        request: Request<pb::ListModelsRequest>,
-    ) -> Reply<pb::ListModelsResponse> {
+    async fn list_models(&self, request: Request<pb::ListModelsRequest>) -> Reply<pb::ListModelsResponse> {
         let wish = request.into_inner();
         let environment = environment(wish.environment);
         let probe = wish.probe_loopback.then_some(Duration::from_millis(200));
@@ -157,14 +151,25 @@ impl DaemonService for DaemonApi {
         Ok(Response::new(pb::ListModelsResponse { models }))
     }
 
-    async fn test_model(
-        &self,
-        request: Request<pb::TestModelRequest>,
-    ) -> Reply<pb::TestModelResponse> {
+    async fn test_model(&self, request: Request<pb::TestModelRequest>) -> Reply<pb::TestModelResponse> {
         let wish = request.into_inner();
-        let ModelTry { ok, reason, message, hints, first_token_ms } =
-            self.supervisor.test_model(&wish.model, &environment(wish.environment)).await;
-        Ok(Response::new(pb::TestModelResponse { ok, reason, message, hints, first_token_ms }))
+        let ModelTry {
+            ok,
+            reason,
+            message,
+            hints,
+            first_token_ms,
+        } = self
+            .supervisor
+            .test_model(&wish.model, &environment(wish.environment))
+            .await;
+        Ok(Response::new(pb::TestModelResponse {
+            ok,
+            reason,
+            message,
+            hints,
+            first_token_ms,
+        }))
     }
 
     async fn set_credential(
@@ -177,7 +182,9 @@ impl DaemonService for DaemonApi {
             return Err(invalid("api_key is empty").into());
         }
         let path = self.host.set_credential(&wish.provider, wish.api_key).await;
-        Ok(Response::new(pb::SetCredentialResponse { path: path.map_err(|e| refused(&e))? }))
+        Ok(Response::new(pb::SetCredentialResponse {
+            path: path.map_err(|e| refused(&e))?,
+        }))
     }
 
     async fn list_credentials(
@@ -185,9 +192,17 @@ impl DaemonService for DaemonApi {
         _request: Request<pb::ListCredentialsRequest>,
     ) -> Reply<pb::ListCredentialsResponse> {
         let stored = self.host.credentials().await.map_err(|e| refused(&e))?;
-        let entry = |provider: String, source: &str| pb::Credential { provider, source: source.to_owned() };
+        let entry = |provider: String, source: &str| pb::Credential {
+            provider,
+            source: source.to_owned(),
+        };
         let mut credentials: Vec<_> = stored.into_iter().map(|p| entry(p, "stored")).collect();
-        credentials.extend(self.host.environment_keys().into_iter().map(|p| entry(p, "environment")));
+        credentials.extend(
+            self.host
+                .environment_keys()
+                .into_iter()
+                .map(|p| entry(p, "environment")),
+        );
         Ok(Response::new(pb::ListCredentialsResponse { credentials }))
     }
 
@@ -196,7 +211,11 @@ impl DaemonService for DaemonApi {
         request: Request<pb::DeleteCredentialRequest>,
     ) -> Reply<pb::DeleteCredentialResponse> {
         provider(&request.get_ref().provider)?;
-        let existed = self.host.delete_credential(&request.get_ref().provider).await.map_err(|e| refused(&e))?;
+        let existed = self
+            .host
+            .delete_credential(&request.get_ref().provider)
+            .await
+            .map_err(|e| refused(&e))?;
         Ok(Response::new(pb::DeleteCredentialResponse { existed }))
     }
 }
@@ -209,6 +228,10 @@ fn refused(message: &str) -> Rejection {
 /// Resident memory of this process.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     pages.saturating_mul(rustix::param::page_size() as u64)
 }

@@ -59,16 +59,21 @@ impl SessionService for Sessions {
             get_or_create: wish.get_or_create,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
-        Ok(Response::new(pb::CreateSessionResponse { session: summary(&handle), created }))
+        Ok(Response::new(pb::CreateSessionResponse {
+            session: summary(&handle),
+            created,
+        }))
     }
 
-    async fn get_session(
-        &self,
-        request: Request<pb::GetSessionRequest>,
-    ) -> Reply<pb::GetSessionResponse> {
+    async fn get_session(&self, request: Request<pb::GetSessionRequest>) -> Reply<pb::GetSessionResponse> {
         let who = caller(&request, "");
-        let found = self.supervisor.find_summary(&request.get_ref().session_id, &who).await?;
-        Ok(Response::new(pb::GetSessionResponse { session: Some(found.into()) }))
+        let found = self
+            .supervisor
+            .find_summary(&request.get_ref().session_id, &who)
+            .await?;
+        Ok(Response::new(pb::GetSessionResponse {
+            session: Some(found.into()),
+        }))
     }
 
     async fn list_sessions(
@@ -76,10 +81,16 @@ impl SessionService for Sessions {
         request: Request<pb::ListSessionsRequest>,
     ) -> Reply<pb::ListSessionsResponse> {
         let wish = request.into_inner();
-        let limit = if wish.page_size == 0 { 100 } else { wish.page_size.min(MAX_PAGE) };
+        let limit = if wish.page_size == 0 {
+            100
+        } else {
+            wish.page_size.min(MAX_PAGE)
+        };
         let offset = match wish.page_token.as_str() {
             "" => 0,
-            token => token.parse().map_err(|_| invalid("page_token is not one of ours"))?,
+            token => token
+                .parse()
+                .map_err(|_| invalid("page_token is not one of ours"))?,
         };
         let filter = SessionFilter {
             states: convert::states(&wish.states)?,
@@ -91,7 +102,11 @@ impl SessionService for Sessions {
         let more = u32::try_from(sessions.len()).unwrap_or(u32::MAX) == limit;
         Ok(Response::new(pb::ListSessionsResponse {
             sessions: sessions.into_iter().map(Into::into).collect(),
-            next_page_token: if more { offset.saturating_add(limit).to_string() } else { String::new() },
+            next_page_token: if more {
+                offset.saturating_add(limit).to_string()
+            } else {
+                String::new()
+            },
         }))
     }
 
@@ -107,31 +122,41 @@ impl SessionService for Sessions {
         Ok(Response::new(pb::RenameSessionResponse { seq }))
     }
 
-    async fn post_message(
-        &self,
-        request: Request<pb::PostMessageRequest>,
-    ) -> Reply<pb::PostMessageResponse> {
+    async fn post_message(&self, request: Request<pb::PostMessageRequest>) -> Reply<pb::PostMessageResponse> {
         let who = caller(&request, &request.get_ref().request_id);
-        let fingerprint = pb::PostMessageRequest { environment: None, ..request.get_ref().clone() };
+        let fingerprint = pb::PostMessageRequest {
+            environment: None,
+            ..request.get_ref().clone()
+        };
         let key = key(&request.get_ref().request_id, "PostMessage", &fingerprint)?;
         let wish = request.into_inner();
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let variables = wish.environment.map(|e| e.variables).unwrap_or_default();
         let environment = Environment::from_vars(variables);
         let named = Some(wish.model).filter(|m| !m.is_empty());
-        let (model, choose_model) =
-            self.supervisor.model_for(&handle, named.as_deref(), &environment)?;
+        let (model, choose_model) = self
+            .supervisor
+            .model_for(&handle, named.as_deref(), &environment)?;
         let deny = wish.on_approval == i32::from(pb::OnApproval::Deny);
         let max_steps = self.supervisor.max_steps(wish.max_steps);
         let post = Post {
             parts: convert::posted(wish.parts)?,
             model: Some(model),
             choose_model,
-            options: TurnOptions { deny_approvals: deny, approver_present: wish.approver_present, max_steps },
+            options: TurnOptions {
+                deny_approvals: deny,
+                approver_present: wish.approver_present,
+                max_steps,
+            },
             expected_head: Some(wish.expected_head).filter(|head| *head > 0),
         };
         match handle.post(who, key, post).await? {
-            Answer::Posted { seq, message_id, queued, turn_id } => Ok(Response::new(pb::PostMessageResponse {
+            Answer::Posted {
+                seq,
+                message_id,
+                queued,
+                turn_id,
+            } => Ok(Response::new(pb::PostMessageResponse {
                 seq,
                 message_id: message_id.to_string(),
                 queued,
@@ -151,16 +176,20 @@ impl SessionService for Sessions {
         Ok(Response::new(pb::InterruptTurnResponse { seq }))
     }
 
-    async fn list_events(
-        &self,
-        request: Request<pb::ListEventsRequest>,
-    ) -> Reply<pb::ListEventsResponse> {
+    async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Reply<pb::ListEventsResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
         let found = self.supervisor.find_summary(&wish.session_id, &who).await?;
-        let limit = if wish.page_size == 0 { 500 } else { wish.page_size.min(5000) };
+        let limit = if wish.page_size == 0 {
+            500
+        } else {
+            wish.page_size.min(5000)
+        };
         let before = Some(wish.before_seq).filter(|seq| *seq > 0);
-        let events = self.supervisor.events(&found.session_id, wish.after_seq, before, limit).await?;
+        let events = self
+            .supervisor
+            .events(&found.session_id, wish.after_seq, before, limit)
+            .await?;
         Ok(Response::new(pb::ListEventsResponse {
             events: events.into_iter().map(Into::into).collect(),
             head: found.head,
@@ -174,7 +203,10 @@ impl SessionService for Sessions {
         request: Request<pb::WatchSessionRequest>,
     ) -> Reply<Self::WatchSessionStream> {
         let who = caller(&request, "");
-        let wish = request.into_inner().subscription.ok_or_else(|| invalid("subscription is missing"))?;
+        let wish = request
+            .into_inner()
+            .subscription
+            .ok_or_else(|| invalid("subscription is missing"))?;
         let follower = watch::follower(&self.supervisor, &who, wish).await?;
         Ok(Response::new(Box::pin(watch::one(follower))))
     }
@@ -184,6 +216,8 @@ impl SessionService for Sessions {
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        Ok(Response::new(Box::pin(watch::many(&self.supervisor, &who, wish).await?)))
+        Ok(Response::new(Box::pin(
+            watch::many(&self.supervisor, &who, wish).await?,
+        )))
     }
 }

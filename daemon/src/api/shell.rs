@@ -59,7 +59,11 @@ impl ShellService for Shells {
         if run.stdin != Stdin::None {
             return Err(invalid("stdin must be NONE here: use StartExec for input").into());
         }
-        let capture = if wish.capture_bytes == 0 { CAPTURE } else { wish.capture_bytes.min(MAX_CAPTURE) };
+        let capture = if wish.capture_bytes == 0 {
+            CAPTURE
+        } else {
+            wish.capture_bytes.min(MAX_CAPTURE)
+        };
         let ids = (wish.session_id.as_str(), wish.request_id.as_str());
         let (handle, exec_id, _) = self.start(&request, ids, key, run).await?;
         let result = handle.exec_finished(&exec_id).await?;
@@ -77,10 +81,7 @@ impl ShellService for Shells {
         }))
     }
 
-    async fn start_exec(
-        &self,
-        request: Request<pb::StartExecRequest>,
-    ) -> Reply<pb::StartExecResponse> {
+    async fn start_exec(&self, request: Request<pb::StartExecRequest>) -> Reply<pb::StartExecResponse> {
         let wish = request.get_ref();
         let key = key(&wish.request_id, "StartExec", wish)?;
         let run = convert::run(wish.command.clone())?;
@@ -95,10 +96,7 @@ impl ShellService for Shells {
 
     type ReadOutputStream = Pin<Box<dyn Stream<Item = Result<pb::ReadOutputResponse, No>> + Send>>;
 
-    async fn read_output(
-        &self,
-        request: Request<pb::ReadOutputRequest>,
-    ) -> Reply<Self::ReadOutputStream> {
+    async fn read_output(&self, request: Request<pb::ReadOutputRequest>) -> Reply<Self::ReadOutputStream> {
         let who = caller(&request, "");
         let wish = request.into_inner();
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
@@ -112,13 +110,13 @@ impl ShellService for Shells {
             ended: None,
             turn: 0,
         };
-        Ok(Response::new(Box::pin(futures::stream::unfold(Some(reader), Reader::next))))
+        Ok(Response::new(Box::pin(futures::stream::unfold(
+            Some(reader),
+            Reader::next,
+        ))))
     }
 
-    async fn write_input(
-        &self,
-        request: Request<pb::WriteInputRequest>,
-    ) -> Reply<pb::WriteInputResponse> {
+    async fn write_input(&self, request: Request<pb::WriteInputRequest>) -> Reply<pb::WriteInputResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
         if wish.data.len() > 256 * 1024 {
@@ -126,20 +124,20 @@ impl ShellService for Shells {
         }
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
-        let next_offset =
-            handle.write_input(&exec_id, wish.offset, wish.data, wish.eof).await?;
+        let next_offset = handle
+            .write_input(&exec_id, wish.offset, wish.data, wish.eof)
+            .await?;
         Ok(Response::new(pb::WriteInputResponse { next_offset }))
     }
 
-    async fn resize_pty(
-        &self,
-        request: Request<pb::ResizePtyRequest>,
-    ) -> Reply<pb::ResizePtyResponse> {
+    async fn resize_pty(&self, request: Request<pb::ResizePtyRequest>) -> Reply<pb::ResizePtyResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let size = convert::size(wish.size)?;
-        handle.resize(&convert::exec_id(&wish.exec_id)?, size.cols, size.rows).await?;
+        handle
+            .resize(&convert::exec_id(&wish.exec_id)?, size.cols, size.rows)
+            .await?;
         Ok(Response::new(pb::ResizePtyResponse {}))
     }
 
@@ -154,10 +152,7 @@ impl ShellService for Shells {
         Ok(Response::new(pb::InterruptExecResponse {}))
     }
 
-    async fn open_shell(
-        &self,
-        request: Request<pb::OpenShellRequest>,
-    ) -> Reply<pb::OpenShellResponse> {
+    async fn open_shell(&self, request: Request<pb::OpenShellRequest>) -> Reply<pb::OpenShellResponse> {
         let wish = request.get_ref();
         let key = key(&wish.request_id, "OpenShell", wish)?;
         let run = Run {
@@ -170,7 +165,10 @@ impl ShellService for Shells {
         };
         let ids = (wish.session_id.as_str(), wish.request_id.as_str());
         let (_, exec_id, seq) = self.start(&request, ids, key, run).await?;
-        Ok(Response::new(pb::OpenShellResponse { exec_id: exec_id.to_string(), seq }))
+        Ok(Response::new(pb::OpenShellResponse {
+            exec_id: exec_id.to_string(),
+            seq,
+        }))
     }
 }
 
@@ -225,8 +223,14 @@ impl Reader {
         let output = self.handle.output(&self.exec_id).await?;
         for _ in 0..2 {
             self.turn ^= 1;
-            let (kind, index) = if self.turn == 1 { (OutputKind::Stdout, 0) } else { (OutputKind::Stderr, 1) };
-            let Some(slot) = self.offsets.get_mut(index) else { continue };
+            let (kind, index) = if self.turn == 1 {
+                (OutputKind::Stdout, 0)
+            } else {
+                (OutputKind::Stderr, 1)
+            };
+            let Some(slot) = self.offsets.get_mut(index) else {
+                continue;
+            };
             let (first, data) = match &self.ended {
                 Some(result) => output.read_ended(kind, result, *slot, CHUNK).await,
                 None => output.read(kind, *slot, CHUNK).await,
@@ -235,7 +239,13 @@ impl Reader {
                 let dropped = first.saturating_sub(*slot);
                 *slot = first.saturating_add(data.len() as u64);
                 let exec_id = self.exec_id.clone();
-                return Ok(Some(OutputPiece { exec_id, kind, offset: first, data, dropped }));
+                return Ok(Some(OutputPiece {
+                    exec_id,
+                    kind,
+                    offset: first,
+                    data,
+                    dropped,
+                }));
             }
         }
         Ok(None)

@@ -19,7 +19,12 @@ const DOMAIN: &str = "agentd";
 
 impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
-        make(code(&rejection), rejection.reason(), &rejection.to_string(), rejection.hints())
+        make(
+            code(&rejection),
+            rejection.reason(),
+            &rejection.to_string(),
+            rejection.hints(),
+        )
     }
 }
 
@@ -57,7 +62,12 @@ fn internal(error: &dyn std::fmt::Display) -> Status {
 
 /// The peer is another user.
 pub(super) fn foreign_user() -> Status {
-    make(Code::PermissionDenied, "FOREIGN_USER", "this daemon serves another user", Vec::new())
+    make(
+        Code::PermissionDenied,
+        "FOREIGN_USER",
+        "this daemon serves another user",
+        Vec::new(),
+    )
 }
 
 fn make(code: Code, reason: &str, message: &str, hints: Vec<String>) -> Status {

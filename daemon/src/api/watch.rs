@@ -85,7 +85,10 @@ fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
         FollowItem::Output(piece) => Item::Output(piece.into()),
         FollowItem::Summary(summary) => Item::Session((*summary).into()),
     };
-    pb::WatchItem { session_id, item: Some(item) }
+    pb::WatchItem {
+        session_id,
+        item: Some(item),
+    }
 }
 
 /// Every session's row now, and again when it changes.

@@ -136,7 +136,10 @@ impl Follower {
     }
 
     async fn read_events(&mut self, tick: Tick) -> Result<(), Fault> {
-        let events = self.store.events_after(&self.session_id, self.cursor, BATCH).await?;
+        let events = self
+            .store
+            .events_after(&self.session_id, self.cursor, BATCH)
+            .await?;
         let any = !events.is_empty();
         for event in events {
             self.cursor = event.seq;
@@ -202,7 +205,9 @@ impl Follower {
         let mut more = false;
         for (index, kind) in [OutputKind::Stdout, OutputKind::Stderr].into_iter().enumerate() {
             for _ in 0..ROUND {
-                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else { break };
+                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else {
+                    break;
+                };
                 let (offset, data) = output.read(kind, from, CHUNK).await;
                 if data.is_empty() {
                     break;

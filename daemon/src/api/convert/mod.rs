@@ -14,7 +14,10 @@ use crate::domain::rejection::Rejection;
 /// Microseconds since the epoch as a Timestamp.
 pub(super) fn timestamp(us: i64) -> prost_types::Timestamp {
     let nanos = us.rem_euclid(1_000_000).saturating_mul(1000);
-    prost_types::Timestamp { seconds: us.div_euclid(1_000_000), nanos: i32::try_from(nanos).unwrap_or(0) }
+    prost_types::Timestamp {
+        seconds: us.div_euclid(1_000_000),
+        nanos: i32::try_from(nanos).unwrap_or(0),
+    }
 }
 
 /// A span as a Duration of the wire.

@@ -3,10 +3,10 @@
 use agentd_proto::pb;
 
 use super::super::status::invalid;
-use crate::domain::rejection::Rejection;
 use super::timestamp;
 use crate::domain::event::Origin;
 use crate::domain::message::Part;
+use crate::domain::rejection::Rejection;
 use crate::domain::session::{State, Summary};
 use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
@@ -137,7 +137,10 @@ pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Rejectio
         .into_iter()
         .map(|part| match part.part {
             Some(pb::part::Part::Text(text)) => Ok(Part::Text { text }),
-            Some(pb::part::Part::Attachment(a)) => Ok(Part::Attachment { name: a.name, text: a.text }),
+            Some(pb::part::Part::Attachment(a)) => Ok(Part::Attachment {
+                name: a.name,
+                text: a.text,
+            }),
             _ => Err(invalid("parts: a message has text and attachments only")),
         })
         .collect()
@@ -163,7 +166,11 @@ pub(super) fn parts(parts: Vec<Part>) -> Vec<pb::Part> {
 
 impl From<crate::domain::message::ToolCall> for pb::ToolCall {
     fn from(call: crate::domain::message::ToolCall) -> Self {
-        Self { call_id: call.call_id.0, tool: call.tool, arguments_json: call.arguments }
+        Self {
+            call_id: call.call_id.0,
+            tool: call.tool,
+            arguments_json: call.arguments,
+        }
     }
 }
 
