@@ -114,7 +114,11 @@ mod tests {
             mounts: vec![
                 Mount::Bind("/w".into(), "/".into()),
                 Mount::ReadOnly("/usr".into(), "/usr".into()),
-                Mount::Tmpfs { at: "/tmp".into(), bytes: 9, mode: "1777" },
+                Mount::Tmpfs {
+                    at: "/tmp".into(),
+                    bytes: 9,
+                    mode: "1777",
+                },
                 Mount::Freeze("/dev".into()),
             ],
             env: BTreeMap::from([("A".to_owned(), "b c".to_owned())]),
@@ -124,7 +128,11 @@ mod tests {
             chdir: "/d".into(),
             command: vec!["/run/jinit".into(), "serve".into()],
         };
-        let line: Vec<String> = enclosure.argv().iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        let line: Vec<String> = enclosure
+            .argv()
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
         assert_eq!(
             line.join(" "),
             "--unshare-user --disable-userns --unshare-pid --unshare-net --unshare-ipc --unshare-uts \

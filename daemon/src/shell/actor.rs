@@ -15,7 +15,9 @@ use agent_jinit::wire::{End, FromJail, MAX_INPUT, Refusal, RunFrame, StdinKind, 
 use tokio::sync::mpsc;
 
 use super::snapshot::{self, ShellSnapshot};
-use super::{Ask, Progress, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, exchange, spool};
+use super::{
+    Ask, Progress, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, exchange, spool,
+};
 use crate::domain::id::ExecId;
 use crate::jail::{Jail, JailError, JailHost, JailSpec};
 
@@ -67,8 +69,11 @@ impl Actor {
         snapshot: Arc<Mutex<Option<ShellSnapshot>>>,
         asks: mpsc::WeakUnboundedSender<Ask>,
     ) -> Self {
-        let last_status =
-            snapshot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |s| s.last_status);
+        let last_status = snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map_or(0, |s| s.last_status);
         let is_bash = crate::jail::plan::is_bash(spec.shell);
         // A state from before means there was a jail before.
         let had_jail = snapshot.lock().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -131,40 +136,78 @@ impl Actor {
             Ask::Run(request, side) => {
                 let exec = request.exec_id.clone();
                 let cap = request.max_output;
-                self.queue.push_back(self.job(exec, side, Some(*request), None, cap));
+                self.queue
+                    .push_back(self.job(exec, side, Some(*request), None, cap));
             }
             Ask::Pty(exec, size, side) => {
                 // Queued too: it starts from the state after the commands before it.
-                self.queue.push_back(self.job(exec, side, None, Some(size), super::DEFAULT_MAX_OUTPUT));
+                self.queue
+                    .push_back(self.job(exec, side, None, Some(size), super::DEFAULT_MAX_OUTPUT));
             }
             Ask::Input(exec, offset, bytes, eof) => self.input(&exec, offset, &bytes, eof).await,
             Ask::Resize(exec, size) => {
-                let frame = ToJail::Resize { exec: exec.as_str().to_owned(), rows: size.rows, cols: size.cols };
+                let frame = ToJail::Resize {
+                    exec: exec.as_str().to_owned(),
+                    rows: size.rows,
+                    cols: size.cols,
+                };
                 self.tell(&frame).await;
             }
             Ask::Interrupt(exec) => {
                 if let Some(at) = self.queue.iter().position(|job| job.exec == exec) {
                     if let Some(job) = self.queue.remove(at) {
                         let message = Some("stopped before its turn".to_owned());
-                        let result = RunResult { exit_code: 130, interrupted: true, not_run: true, message, ..RunResult::default() };
+                        let result = RunResult {
+                            exit_code: 130,
+                            interrupted: true,
+                            not_run: true,
+                            message,
+                            ..RunResult::default()
+                        };
                         self.publish(job, result, true);
                     }
                     return;
                 }
-                self.tell(&ToJail::Interrupt { exec: exec.as_str().to_owned() }).await;
+                self.tell(&ToJail::Interrupt {
+                    exec: exec.as_str().to_owned(),
+                })
+                .await;
             }
             Ask::Adopt(answer) => {
                 self.adopt().await;
-                let handles = self.jobs.values().filter(|j| !j.finished).filter_map(|job| self.handle_of(job)).collect();
+                let handles = self
+                    .jobs
+                    .values()
+                    .filter(|j| !j.finished)
+                    .filter_map(|job| self.handle_of(job))
+                    .collect();
                 let _gone = answer.send(handles);
             }
             Ask::End(_) => {}
         }
     }
 
-    fn job(&self, exec: ExecId, side: RunSide, request: Option<RunRequest>, pty: Option<PtySize>, cap: u64) -> Job {
+    fn job(
+        &self,
+        exec: ExecId,
+        side: RunSide,
+        request: Option<RunRequest>,
+        pty: Option<PtySize>,
+        cap: u64,
+    ) -> Job {
         let spool = SpoolPaths::new(&self.host.spool_dir(&self.spec.session), &exec);
-        Job { request, pty, exec, side, spool, retried: false, opened_at: 0, finished: false, cap: cap.max(2), early: Vec::new() }
+        Job {
+            request,
+            pty,
+            exec,
+            side,
+            spool,
+            retried: false,
+            opened_at: 0,
+            finished: false,
+            cap: cap.max(2),
+            early: Vec::new(),
+        }
     }
 
     fn handle_of(&self, job: &Job) -> Option<RunHandle> {
@@ -189,11 +232,21 @@ impl Actor {
         let mut frames = Vec::new();
         let mut chunks = bytes.chunks(MAX_INPUT).peekable();
         if chunks.peek().is_none() {
-            frames.push(ToJail::Input { exec: name(), offset, data: Vec::new(), eof });
+            frames.push(ToJail::Input {
+                exec: name(),
+                offset,
+                data: Vec::new(),
+                eof,
+            });
         }
         while let Some(chunk) = chunks.next() {
             let eof = eof && chunks.peek().is_none();
-            frames.push(ToJail::Input { exec: name(), offset, data: chunk.to_vec(), eof });
+            frames.push(ToJail::Input {
+                exec: name(),
+                offset,
+                data: chunk.to_vec(),
+                eof,
+            });
             offset += chunk.len() as u64;
         }
         if let Some(job) = self.queue.iter_mut().find(|job| job.exec == *exec) {
@@ -207,7 +260,9 @@ impl Actor {
     /// Hands over the next command, if the shell is free.
     async fn advance(&mut self) {
         while self.current.is_none() && !self.snapshotting {
-            let Some(mut job) = self.queue.pop_front() else { return };
+            let Some(mut job) = self.queue.pop_front() else {
+                return;
+            };
             if let Some(size) = job.pty {
                 self.open_pty(job, size).await;
                 continue;
@@ -236,22 +291,34 @@ impl Actor {
 
     async fn begin(&mut self, job: &mut Job) -> Result<(), JailError> {
         self.ensure_shell().await?;
-        let (Some(jail), Some(request)) = (&self.jail, &job.request) else { return Err(JailError::Gone) };
+        let (Some(jail), Some(request)) = (&self.jail, &job.request) else {
+            return Err(JailError::Gone);
+        };
         // A retry finds its own leftovers.
         exchange::remove(jail.exchange(), job.exec.as_str());
-        let frame = exchange::prepare(jail, request, self.last_status).map_err(JailError::io("preparing the command"))?;
-        let (out, err) = job.spool.create().map_err(JailError::io("creating the spool files"))?;
+        let frame = exchange::prepare(jail, request, self.last_status)
+            .map_err(JailError::io("preparing the command"))?;
+        let (out, err) = job
+            .spool
+            .create()
+            .map_err(JailError::io("creating the spool files"))?;
         jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()]).await
     }
 
     /// A jail and in it a shell, with the state restored where they are new.
     async fn ensure_shell(&mut self) -> Result<(), JailError> {
         self.ensure_jail().await?;
-        let Some(jail) = &mut self.jail else { return Err(JailError::Gone) };
+        let Some(jail) = &mut self.jail else {
+            return Err(JailError::Gone);
+        };
         if jail.has_shell {
             return Ok(());
         }
-        let saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let saved = self
+            .snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let restore = match saved {
             Some(saved) => {
                 self.restored += 1;
@@ -284,7 +351,9 @@ impl Actor {
             return;
         }
         self.adopted = true;
-        let Some(mut jail) = self.host.adopt(&self.spec.session).await else { return };
+        let Some(mut jail) = self.host.adopt(&self.spec.session).await else {
+            return;
+        };
         let mut known = Vec::new();
         while let Some(frame) = jail.frames.recv().await {
             if frame == FromJail::Ready {
@@ -313,7 +382,10 @@ impl Actor {
         let (_handle, side) = RunHandle::new(exec.clone(), spool, asks);
         side.progress.send_modify(|p| p.state = RunState::Running);
         let job = self.job(exec, side, None, None, super::DEFAULT_MAX_OUTPUT);
-        let is_pty = self.jail.as_ref().is_some_and(|j| names::of(j.exchange(), id, names::RESTORE).exists());
+        let is_pty = self
+            .jail
+            .as_ref()
+            .is_some_and(|j| names::of(j.exchange(), id, names::RESTORE).exists());
         if running && !is_pty {
             self.current = Some(id.to_owned());
         }
@@ -323,8 +395,17 @@ impl Actor {
     async fn hear(&mut self, frame: FromJail) {
         match frame {
             FromJail::Hello { .. } | FromJail::Ready => {}
-            FromJail::Running { exec, out, err } | FromJail::Progress { exec, out, err } => self.ring(&exec, out, err),
-            FromJail::Finished { exec, out, err, end, umask, cwd } => {
+            FromJail::Running { exec, out, err } | FromJail::Progress { exec, out, err } => {
+                self.ring(&exec, out, err)
+            }
+            FromJail::Finished {
+                exec,
+                out,
+                err,
+                end,
+                umask,
+                cwd,
+            } => {
                 let cwd = PathBuf::from(std::ffi::OsString::from_vec(cwd));
                 self.tell(&ToJail::Ack { exec: exec.clone() }).await;
                 if exec == SNAPSHOT {
@@ -345,7 +426,9 @@ impl Actor {
 
     fn ring(&self, exec: &str, out: u64, err: u64) {
         if let Some(job) = self.jobs.get(exec) {
-            job.side.progress.send_modify(|p| (p.stdout_bytes, p.stderr_bytes) = (out, err));
+            job.side
+                .progress
+                .send_modify(|p| (p.stdout_bytes, p.stderr_bytes) = (out, err));
         }
     }
 
@@ -359,7 +442,9 @@ impl Actor {
         {
             jail.has_shell = false;
         }
-        let Some(mut job) = self.jobs.remove(id) else { return };
+        let Some(mut job) = self.jobs.remove(id) else {
+            return;
+        };
         if job.finished {
             self.jobs.insert(id.to_owned(), job);
             return;
@@ -372,26 +457,41 @@ impl Actor {
         if job.pty.is_none() {
             self.last_status = end.status;
         }
-        let cwd = if cwd.as_os_str().is_empty() { self.cwd() } else { cwd };
+        let cwd = if cwd.as_os_str().is_empty() {
+            self.cwd()
+        } else {
+            cwd
+        };
         let mut result = result_of(bytes, end, cwd, job.cap);
         result.jail_restarted = std::mem::take(&mut self.jail_restarted);
         if job.pty.is_some() {
             result.message = Some(self.keep_pty_state(&job, bytes.1, end.status).await);
         }
         job.finished = true;
-        let _ordered = (spool::finalise(&job.spool.stdout, bytes.0), spool::finalise(&job.spool.stderr, bytes.1));
+        if !end.background {
+            let _ordered = (
+                spool::finalise(&job.spool.stdout, bytes.0),
+                spool::finalise(&job.spool.stderr, bytes.1),
+            );
+        }
         if was_current && !end.shell_died {
             self.ask_for_snapshot().await;
         }
         job.side.progress.send_modify(|p| {
-            *p = Progress { stdout_bytes: bytes.0, stderr_bytes: bytes.1, state: RunState::Finished };
+            *p = Progress {
+                stdout_bytes: bytes.0,
+                stderr_bytes: bytes.1,
+                state: RunState::Finished,
+            };
         });
         job.side.result.send_replace(Some(result));
         self.jobs.insert(id.to_owned(), job);
     }
 
     fn closed(&mut self, id: &str, out: u64, err: u64) {
-        if self.jobs.get(id).is_some_and(|job| !job.finished) || self.queue.iter().any(|job| job.exec.as_str() == id) {
+        if self.jobs.get(id).is_some_and(|job| !job.finished)
+            || self.queue.iter().any(|job| job.exec.as_str() == id)
+        {
             // The end of an attempt that was not begun: the next one has the same name.
             return;
         }
@@ -399,8 +499,15 @@ impl Actor {
             exchange::remove(jail.exchange(), id);
         }
         let Some(job) = self.jobs.remove(id) else { return };
-        let _ordered = (spool::finalise(&job.spool.stdout, out), spool::finalise(&job.spool.stderr, err));
-        let last = Progress { stdout_bytes: out, stderr_bytes: err, state: RunState::Closed };
+        let _ordered = (
+            spool::finalise(&job.spool.stdout, out),
+            spool::finalise(&job.spool.stderr, err),
+        );
+        let last = Progress {
+            stdout_bytes: out,
+            stderr_bytes: err,
+            state: RunState::Closed,
+        };
         job.side.progress.send_replace(last);
     }
 
@@ -412,7 +519,9 @@ impl Actor {
         if self.current.as_deref() == Some(id) {
             self.current = None;
         }
-        let Some(mut job) = self.jobs.remove(id) else { return };
+        let Some(mut job) = self.jobs.remove(id) else {
+            return;
+        };
         let again = !std::mem::replace(&mut job.retried, true);
         match why {
             Refusal::MountsLost if again => {
@@ -435,8 +544,13 @@ impl Actor {
                     Refusal::Files => "the command's files could not be opened",
                 };
                 let message = Some(message.to_owned());
-                let result =
-                    RunResult { exit_code: 126, not_run: true, message, cwd: self.cwd(), ..RunResult::default() };
+                let result = RunResult {
+                    exit_code: 126,
+                    not_run: true,
+                    message,
+                    cwd: self.cwd(),
+                    ..RunResult::default()
+                };
                 self.publish(job, result, true);
             }
         }
@@ -447,16 +561,22 @@ impl Actor {
         self.jail = None;
         self.current = None;
         self.snapshotting = false;
-        // Clears what a jail that died by itself has left.
-        let _already = self.host.end(&self.spec.session).await;
+        self.host.bury(&self.spec.session).await;
         let jobs: Vec<Job> = self.jobs.drain().map(|(_, job)| job).collect();
         for job in jobs {
             if job.finished {
                 job.side.progress.send_modify(|p| p.state = RunState::Closed);
                 continue;
             }
-            let message = Some("the jail ended while the command ran; how far it came is not known".to_owned());
-            let result = RunResult { exit_code: 137, signal: Some(9), message, cwd: self.cwd(), ..RunResult::default() };
+            let message =
+                Some("the jail ended while the command ran; how far it came is not known".to_owned());
+            let result = RunResult {
+                exit_code: 137,
+                signal: Some(9),
+                message,
+                cwd: self.cwd(),
+                ..RunResult::default()
+            };
             self.publish(job, result, false);
         }
     }
@@ -478,12 +598,18 @@ impl Actor {
 
     fn cwd(&self) -> PathBuf {
         let saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        saved.as_ref().map_or_else(|| self.spec.workspace.jail_path(&self.spec.workspace.start_dir), |s| s.cwd.clone())
+        saved.as_ref().map_or_else(
+            || self.spec.workspace.jail_path(&self.spec.workspace.start_dir),
+            |s| s.cwd.clone(),
+        )
     }
 
     fn snapshot_files(&self) -> SpoolPaths {
         let dir = self.host.spool_dir(&self.spec.session);
-        SpoolPaths { stdout: dir.join("snapshot.out"), stderr: dir.join("snapshot.err") }
+        SpoolPaths {
+            stdout: dir.join("snapshot.out"),
+            stderr: dir.join("snapshot.err"),
+        }
     }
 
     async fn ask_for_snapshot(&mut self) {
@@ -508,11 +634,15 @@ impl Actor {
                 rows: 0,
                 cols: 0,
             };
-            jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()]).await.map_err(std::io::Error::other)
+            jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()])
+                .await
+                .map_err(std::io::Error::other)
         };
         match asked.await {
             Ok(()) => self.snapshotting = true,
-            Err(error) => tracing::warn!(%error, session = %self.spec.session, "the shell's state could not be asked for"),
+            Err(error) => {
+                tracing::warn!(%error, session = %self.spec.session, "the shell's state could not be asked for")
+            }
         }
     }
 
@@ -536,9 +666,15 @@ impl Actor {
     async fn open_pty(&mut self, mut job: Job, size: PtySize) {
         let opened = async {
             self.ensure_jail().await?;
-            let Some(jail) = &self.jail else { return Err(JailError::Gone) };
+            let Some(jail) = &self.jail else {
+                return Err(JailError::Gone);
+            };
             let id = job.exec.as_str();
-            let saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let saved = self
+                .snapshot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             let state = saved.map(|s| s.restore()).unwrap_or_default();
             let mut text = b"\\. ".to_vec();
             text.extend_from_slice(&snapshot::quoted(&names::of(jail.inside(), id, names::BEFORE)));
@@ -583,7 +719,12 @@ impl Actor {
             }
             Err(error) => {
                 let message = Some(error.to_string());
-                let result = RunResult { exit_code: 126, not_run: true, message, ..RunResult::default() };
+                let result = RunResult {
+                    exit_code: 126,
+                    not_run: true,
+                    message,
+                    ..RunResult::default()
+                };
                 self.publish(job, result, true);
             }
         }
@@ -600,7 +741,8 @@ impl Actor {
         }
         {
             let mut saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-            let taken = ShellSnapshot::from_terminal(self.spec.workspace.jail_root(), saved.as_ref(), status, state);
+            let taken =
+                ShellSnapshot::from_terminal(self.spec.workspace.jail_root(), saved.as_ref(), status, state);
             *saved = Some(taken);
         }
         self.last_status = status;
@@ -615,11 +757,22 @@ impl Actor {
     async fn end(&mut self) -> Result<(), JailError> {
         let ended = self.host.end(&self.spec.session).await;
         self.jail = None;
-        let jobs: Vec<Job> = self.jobs.drain().map(|(_, j)| j).chain(self.queue.drain(..)).collect();
+        let jobs: Vec<Job> = self
+            .jobs
+            .drain()
+            .map(|(_, j)| j)
+            .chain(self.queue.drain(..))
+            .collect();
         for job in jobs.into_iter().filter(|j| !j.finished) {
             let not_run = job.side.progress.borrow().state == RunState::Queued;
             let message = Some("the session's shell was ended".to_owned());
-            let result = RunResult { exit_code: 137, not_run, interrupted: true, message, ..RunResult::default() };
+            let result = RunResult {
+                exit_code: 137,
+                not_run,
+                interrupted: true,
+                message,
+                ..RunResult::default()
+            };
             self.publish(job, result, false);
         }
         ended
@@ -643,13 +796,22 @@ fn result_of((out, err): (u64, u64), end: End, cwd: PathBuf, cap: u64) -> RunRes
     let (out_gap, err_gap) = (spool::gap(out, cap), spool::gap(err, cap));
     let dropped = |gap: Option<spool::Gap>| gap.map_or(0, |g| g.dropped);
     let message = if end.stuck {
-        Some("the shell no longer executed anything (set -n); it was replaced, with its earlier state".to_owned())
+        Some(
+            "the shell no longer executed anything (set -n); it was replaced, with its earlier state"
+                .to_owned(),
+        )
     } else if end.not_run {
         Some("the shell gave up before the command began; nothing of it was run".to_owned())
     } else if end.shell_died && end.signal != 0 {
-        Some(format!("the shell was killed by signal {}; a new one continues with the saved state", end.signal))
+        Some(format!(
+            "the shell was killed by signal {}; a new one continues with the saved state",
+            end.signal
+        ))
     } else if end.shell_died {
-        Some(format!("the shell exited with {}; a new one continues with the saved state", end.status))
+        Some(format!(
+            "the shell exited with {}; a new one continues with the saved state",
+            end.status
+        ))
     } else {
         None
     };

@@ -186,10 +186,26 @@ pub struct RunHandle {
 
 impl RunHandle {
     fn new(exec_id: ExecId, spool: SpoolPaths, asks: mpsc::UnboundedSender<Ask>) -> (Self, RunSide) {
-        let start = Progress { stdout_bytes: 0, stderr_bytes: 0, state: RunState::Queued };
+        let start = Progress {
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            state: RunState::Queued,
+        };
         let (progress, changed) = watch::channel(start);
         let (result_tx, result) = watch::channel(None);
-        (Self { exec_id, spool, changed, result, asks }, RunSide { progress, result: result_tx })
+        (
+            Self {
+                exec_id,
+                spool,
+                changed,
+                result,
+                asks,
+            },
+            RunSide {
+                progress,
+                result: result_tx,
+            },
+        )
     }
 
     /// Waits for the end.
@@ -258,7 +274,11 @@ impl Shell {
         let snapshot = Arc::new(Mutex::new(snapshot));
         let actor = actor::Actor::new(host, spec, Arc::clone(&snapshot), asks.downgrade());
         tokio::spawn(actor.run(inbox));
-        Self { asks, snapshot, spool_dir }
+        Self {
+            asks,
+            snapshot,
+            spool_dir,
+        }
     }
 
     /// Queues a command behind those of other callers.
@@ -267,7 +287,9 @@ impl Shell {
     /// When the Shell was ended. What goes wrong later is in the result.
     pub fn run(&self, request: RunRequest) -> Result<RunHandle, ShellError> {
         let (handle, side) = self.handle(request.exec_id.clone());
-        self.asks.send(Ask::Run(Box::new(request), side)).map_err(|_| ShellError::Ended)?;
+        self.asks
+            .send(Ask::Run(Box::new(request), side))
+            .map_err(|_| ShellError::Ended)?;
         Ok(handle)
     }
 
@@ -278,7 +300,9 @@ impl Shell {
     /// When the Shell was ended.
     pub fn open_pty(&self, exec_id: ExecId, size: PtySize) -> Result<RunHandle, ShellError> {
         let (handle, side) = self.handle(exec_id.clone());
-        self.asks.send(Ask::Pty(exec_id, size, side)).map_err(|_| ShellError::Ended)?;
+        self.asks
+            .send(Ask::Pty(exec_id, size, side))
+            .map_err(|_| ShellError::Ended)?;
         Ok(handle)
     }
 
@@ -296,7 +320,9 @@ impl Shell {
     /// # Errors
     /// When the Shell was ended.
     pub fn interrupt(&self, exec_id: &ExecId) -> Result<(), ShellError> {
-        self.asks.send(Ask::Interrupt(exec_id.clone())).map_err(|_| ShellError::Ended)
+        self.asks
+            .send(Ask::Interrupt(exec_id.clone()))
+            .map_err(|_| ShellError::Ended)
     }
 
     /// Ends the Jail and the Shell: no process is left when this returns.
@@ -313,7 +339,10 @@ impl Shell {
 
     /// The state after the last command: to be kept, so that a reboot can restore it.
     pub fn snapshot(&self) -> Option<ShellSnapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn handle(&self, exec_id: ExecId) -> (RunHandle, RunSide) {
