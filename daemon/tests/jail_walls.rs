@@ -180,3 +180,39 @@ async fn a_new_host_clears_what_a_dead_one_left() {
     let _next = JailHost::new(config(rig.dir.path()), rig.journal.clone()).unwrap();
     assert!(!rig.root().join("usr").exists());
 }
+
+#[tokio::test]
+async fn a_reboot_is_survived_by_the_state() {
+    for kind in [ShellKind::Sh, ShellKind::Bash] {
+        let rig = Rig::new(kind);
+        rig.run("mkdir docs; cd docs; A='x y'; (exit 3)").await;
+        let saved = serde_json::to_string(&rig.shell.settled().await.unwrap()).unwrap();
+        rig.shell.end().await.unwrap();
+        let shell = Shell::open(
+            rig.host.clone(),
+            rig.spec.clone(),
+            serde_json::from_str(&saved).unwrap(),
+        );
+        let run = shell
+            .run(RunRequest::new(ExecId::random(), "echo $? $A; pwd"))
+            .unwrap();
+        assert!(run.finished().await.jail_restarted);
+        assert_eq!(std::fs::read(&run.spool.stdout).unwrap(), b"3 x y\n/docs\n");
+        shell.end().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_a_jail_of_ours_the_shell_is_the_same() {
+    let mut rig = Rig::with(ShellKind::Sh, Some(Layout::Host), |_| {});
+    rig.spec.kind = agentd::domain::workspace::JailKind::Outer;
+    rig.shell = Shell::open(rig.host.clone(), rig.spec.clone(), None);
+    let root = rig.root().display().to_string();
+    assert_eq!(rig.run("pwd; A=1; sleep 1000 & :").await.out, format!("{root}\n"));
+    assert_eq!(rig.run("echo $A; kill -0 $!; echo $?").await.out, "1\n0\n");
+    let mut request = RunRequest::new(ExecId::random(), "setsid sleep 100 & sleep 100");
+    request.timeout = Some(std::time::Duration::from_millis(200));
+    let ran = rig.request(request).await;
+    assert!(ran.code == 124 && !ran.result.background, "{ran:?}");
+    rig.end().await;
+}

@@ -47,7 +47,8 @@ impl Server {
     }
 
     fn try_begin(&mut self, frame: RunFrame, fds: Vec<OwnedFd>) -> Result<(), Refusal> {
-        if usr_stamp(&self.options) != self.usr {
+        // The state is still worth having when the mounts are gone: it is what the next jail starts from.
+        if frame.exec != names::SNAPSHOT && usr_stamp(&self.options) != self.usr {
             return Err(Refusal::MountsLost);
         }
         if !frame.own_shell && self.current.is_some() {

@@ -4,8 +4,10 @@
 
 mod actor;
 mod exchange;
+mod outcome;
 mod snapshot;
 pub mod spool;
+mod state;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -160,6 +162,8 @@ pub(crate) enum Ask {
     Interrupt(ExecId),
     /// The answer comes once everything is gone.
     End(tokio::sync::oneshot::Sender<Result<(), JailError>>),
+    /// Answered once no state is being asked for.
+    Settled(tokio::sync::oneshot::Sender<()>),
     /// Find the live Jail, if there is one; answers with its open runs.
     Adopt(tokio::sync::oneshot::Sender<Vec<RunHandle>>),
 }
@@ -335,6 +339,16 @@ impl Shell {
             return Ok(());
         }
         Ok(rx.await.unwrap_or(Ok(()))?)
+    }
+
+    /// Waits until the state after the last finished command is taken (it comes a moment after the result), and returns
+    /// it. At once when nothing ran.
+    pub async fn settled(&self) -> Option<ShellSnapshot> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        if self.asks.send(Ask::Settled(tx)).is_ok() {
+            let _ended = rx.await;
+        }
+        self.snapshot()
     }
 
     /// The state after the last command: to be kept, so that a reboot can restore it.
