@@ -12,6 +12,7 @@ pub mod principal;
 pub mod rejection;
 pub mod secret;
 pub mod session;
+pub mod summary;
 pub mod tool;
 pub mod usage;
 pub mod workspace;
