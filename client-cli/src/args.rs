@@ -246,8 +246,8 @@ pub(crate) struct RunArgs {
     /// Post and leave; prints the session id
     #[arg(short, long)]
     pub(crate) detach: bool,
-    /// When a tool call needs an approval [default: ask on a terminal, exit otherwise]
-    #[arg(long, value_name = "WHAT")]
+    /// On an approval: ask, wait, deny or exit [default: ask on a terminal]
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     pub(crate) on_approval: Option<OnApproval>,
     /// At most so many steps
     #[arg(long, value_name = "N")]
@@ -255,11 +255,11 @@ pub(crate) struct RunArgs {
     /// Print only the final answer
     #[arg(long)]
     pub(crate) last: bool,
-    /// Where the workspace appears in the jail of a new session
-    #[arg(long, value_name = "LAYOUT")]
+    /// A new session's layout: root (the workspace is /) or host (its path)
+    #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
     pub(crate) layout: Option<Layout>,
-    /// What encloses a new session's commands
-    #[arg(long, value_name = "KIND")]
+    /// A new session's jail: bwrap, or outer (a container is the wall)
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
 }
 
@@ -330,11 +330,11 @@ pub(crate) struct ExecArgs {
     /// With -o json: at most so many bytes of each stream
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub(crate) capture: u64,
-    /// Where the workspace appears in the jail of a new session
-    #[arg(long, value_name = "LAYOUT")]
+    /// A new session's layout: root (the workspace is /) or host (its path)
+    #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
     pub(crate) layout: Option<Layout>,
-    /// What encloses a new session's commands
-    #[arg(long, value_name = "KIND")]
+    /// A new session's jail: bwrap, or outer (a container is the wall)
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
 }
 
@@ -347,11 +347,11 @@ pub(crate) struct ShellArgs {
     /// Session of this name on this directory, made if absent
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
-    /// Where the workspace appears in the jail of a new session
-    #[arg(long, value_name = "LAYOUT")]
+    /// A new session's layout: root (the workspace is /) or host (its path)
+    #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
     pub(crate) layout: Option<Layout>,
-    /// What encloses a new session's commands
-    #[arg(long, value_name = "KIND")]
+    /// A new session's jail: bwrap, or outer (a container is the wall)
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
 }
 
