@@ -1,3 +1,25 @@
 //! The daemon as a library: everything `agentd` does, so that tests can run it in process.
+//!
+//! A request flows right, a fact flows back: api -> supervisor -> session -> tools/shell/jail, model,
+//! workspace, store -> domain. See docs/DESIGN.md for the map.
+
+pub mod api;
+pub mod args;
+pub mod config;
+pub mod credentials;
+pub mod daemon;
 
 pub mod domain;
+pub mod instance;
+pub mod jail;
+pub mod listener;
+pub mod model;
+pub mod paths;
+pub mod session;
+pub mod shell;
+pub mod shutdown;
+pub mod store;
+pub mod supervisor;
+pub mod telemetry;
+pub mod tools;
+pub mod workspace;

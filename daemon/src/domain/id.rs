@@ -115,7 +115,16 @@ mod tests {
 
     #[test]
     fn another_kind_or_hostile_text_is_refused() {
-        for bad in ["", "s-", "x-2222", "s-A", "s-../x", "s-\u{202e}a", "s- a", &format!("s-{}", "a".repeat(41))] {
+        for bad in [
+            "",
+            "s-",
+            "x-2222",
+            "s-A",
+            "s-../x",
+            "s-\u{202e}a",
+            "s- a",
+            &format!("s-{}", "a".repeat(41)),
+        ] {
             assert!(bad.parse::<SessionId>().is_err(), "{bad:?}");
         }
     }

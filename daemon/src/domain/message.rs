@@ -81,7 +81,10 @@ pub struct Message {
 impl Message {
     /// A person's plain words.
     pub fn user(text: impl Into<String>) -> Self {
-        Self { role: Role::User, parts: vec![Part::Text { text: text.into() }] }
+        Self {
+            role: Role::User,
+            parts: vec![Part::Text { text: text.into() }],
+        }
     }
 
     /// All plain text of the Message, joined by newlines; attachments and reasoning left out.

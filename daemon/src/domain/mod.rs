@@ -1,7 +1,17 @@
 //! Owns: the words of the product as Rust types, and the pure rules over them.
 //! Guarantees: imports nothing of ours and no runtime, wire, disk or provider crate.
 
+pub mod approval;
+pub mod command;
+pub mod decide;
+pub mod event;
 pub mod id;
 pub mod message;
+pub mod policy;
+pub mod principal;
+pub mod rejection;
+pub mod session;
+pub mod secret;
 pub mod tool;
 pub mod usage;
+pub mod workspace;

@@ -1,0 +1,43 @@
+# The one vocabulary of commands: people, scripts and CI type the same.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# What setup.sh found, for the tests.
+ENV := set -a; . $(TARGET)/test-env; set +a;
+
+.PHONY: help demo build check test nightly setup
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: ## watch it find and fix a failing test; installs what is missing, needs no key
+	@bash daemon/demo/demo.sh
+
+build: ## the programs, optimised, in target/release
+	cargo build --locked --release --workspace --bins
+
+check: ## what is quick: format, lints, unit tests
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --lib --bins
+	cargo test --locked -p agentd --test tidy
+
+setup: # what the tests need beyond Rust
+	@bash daemon/tests/setup.sh
+
+test: setup ## everything, as CI does it
+	cargo build --locked --workspace --all-targets
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(ENV) if cargo nextest --version >/dev/null 2>&1; then \
+	    cargo nextest run --locked --workspace --config-file daemon/tests/nextest.toml; \
+	    cargo test --locked --workspace --doc; \
+	else \
+	    cargo test --locked --workspace --no-fail-fast; \
+	fi
+	bash daemon/tests/api_example.sh
+
+nightly: ## everything, with the long loops
+	AGENTD_TEST_LONG=1 $(MAKE) test

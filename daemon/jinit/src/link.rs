@@ -1,0 +1,95 @@
+//! Owns: the connection to the daemon: frames out in order, frames in with their descriptors.
+//! Guarantees: never blocks; a daemon that does not read only loses doorbells, never a result.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use agent_jinit::wire::{FromJail, MAX_FRAME};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
+};
+
+/// One connection.
+pub(crate) struct Link {
+    pub(crate) fd: OwnedFd,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+/// What one read brought.
+pub(crate) enum Received {
+    Frame(Vec<u8>, Vec<OwnedFd>),
+    Nothing,
+    Gone,
+}
+
+impl Link {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self { fd, waiting: VecDeque::new() }
+    }
+
+    pub(crate) fn wants_to_write(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Sends or queues.
+    pub(crate) fn send(&mut self, frame: &FromJail) {
+        self.waiting.push_back(frame.encode());
+        self.flush();
+    }
+
+    /// Sends now or not at all.
+    pub(crate) fn ring(&mut self, frame: &FromJail) {
+        if self.waiting.is_empty() {
+            let _full = self.push(&frame.encode());
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        while let Some(frame) = self.waiting.pop_front() {
+            match self.push(&frame) {
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS) => {
+                    self.waiting.push_front(frame);
+                    return;
+                }
+                // The reading side will notice that the daemon is gone.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn push(&self, frame: &[u8]) -> Result<(), Errno> {
+        let mut none = SendAncillaryBuffer::default();
+        loop {
+            match sendmsg(&self.fd, &[IoSlice::new(frame)], &mut none, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Err(Errno::INTR) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    pub(crate) fn receive(&self) -> io::Result<Received> {
+        let mut buf = vec![0; MAX_FRAME];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        match recvmsg(&self.fd, &mut [IoSliceMut::new(&mut buf)], &mut control, flags) {
+            Ok(message) if message.bytes == 0 => Ok(Received::Gone),
+            Ok(message) => {
+                let mut fds = Vec::new();
+                for part in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(rights) = part {
+                        fds.extend(rights);
+                    }
+                }
+                buf.truncate(message.bytes);
+                Ok(Received::Frame(buf, fds))
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
+            Err(_) => Ok(Received::Gone),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Owns: one run of a command as jinit sees it: its streams, its input, its time limit, and how it is being stopped.
+//! Guarantees: a run that ended is remembered until the daemon acknowledges it; its late output stays its own.
+
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use agent_jinit::wire::{End, FromJail, RunFrame, StdinKind};
+use rustix::io::Errno;
+
+use crate::stream::Stream;
+
+/// Between SIGINT, SIGTERM and SIGKILL.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Doorbells closer together than this are one.
+const BELL: Duration = Duration::from_millis(10);
+
+/// How far the stopping of a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Interrupt,
+    Terminate,
+    Kill,
+    KillShell,
+    KillAll,
+}
+
+impl Stage {
+    fn next(self) -> Self {
+        match self {
+            Self::Interrupt => Self::Terminate,
+            Self::Terminate => Self::Kill,
+            Self::Kill => Self::KillShell,
+            Self::KillShell | Self::KillAll => Self::KillAll,
+        }
+    }
+}
+
+/// A run being stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ladder {
+    pub(crate) stage: Stage,
+    pub(crate) next: Instant,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Finish {
+    pub(crate) end: End,
+    pub(crate) umask: u32,
+    pub(crate) cwd: Vec<u8>,
+}
+
+/// Text on its way to a command.
+pub(crate) struct Input {
+    /// Absent until the command has opened its end.
+    pub(crate) pipe: Option<OwnedFd>,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) waiting: VecDeque<u8>,
+    taken: u64,
+    eof: bool,
+    pub(crate) done: bool,
+}
+
+/// Input nobody reads is refused past this.
+const MAX_WAITING: usize = 64 * 1024 * 1024;
+
+impl Input {
+    pub(crate) fn pipe(path: PathBuf) -> Self {
+        Self { pipe: None, path: Some(path), waiting: VecDeque::new(), taken: 0, eof: false, done: false }
+    }
+
+    pub(crate) fn terminal(master: OwnedFd) -> Self {
+        Self { pipe: Some(master), path: None, waiting: VecDeque::new(), taken: 0, eof: false, done: false }
+    }
+
+    /// Takes what is new in it: the same bytes sent twice (after a reconnect) are typed once.
+    pub(crate) fn take(&mut self, offset: u64, data: &[u8], eof: bool) {
+        let skip = usize::try_from(self.taken.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if offset <= self.taken && self.waiting.len() < MAX_WAITING {
+            let fresh = data.get(skip..).unwrap_or_default();
+            self.waiting.extend(fresh);
+            self.taken += fresh.len() as u64;
+            if eof && !self.eof {
+                self.eof = true;
+                if self.path.is_none() {
+                    // On a terminal the end of input is a keystroke.
+                    self.waiting.push_back(4);
+                }
+            }
+        }
+        self.flush();
+    }
+
+    /// Opens, writes, closes: as far as it goes now.
+    pub(crate) fn flush(&mut self) {
+        if self.done {
+            return;
+        }
+        if self.pipe.is_none() {
+            let Some(path) = &self.path else { return };
+            use rustix::fs::{Mode, OFlags};
+            // Refused (ENXIO) until the shell is opening the other end.
+            match rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(fd) => self.pipe = Some(fd),
+                Err(_) => return,
+            }
+        }
+        let Some(pipe) = &self.pipe else { return };
+        while !self.waiting.is_empty() {
+            let (chunk, _) = self.waiting.as_slices();
+            match rustix::io::write(pipe, chunk) {
+                Ok(n) => drop(self.waiting.drain(..n)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    self.waiting.clear();
+                    self.done = true;
+                }
+            }
+        }
+        if self.eof && self.path.is_some() {
+            self.pipe = None;
+            self.done = true;
+        }
+    }
+}
+
+/// One run.
+pub(crate) struct Run {
+    pub(crate) frame: RunFrame,
+    pub(crate) out: Stream,
+    pub(crate) err: Stream,
+    pub(crate) input: Option<Input>,
+    pub(crate) nonce: String,
+    pub(crate) before: HashSet<u32>,
+    pub(crate) started: Instant,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) ladder: Option<Ladder>,
+    pub(crate) timed_out: bool,
+    pub(crate) interrupted: bool,
+    /// The shell's own answer, while what it started is still being stopped.
+    pub(crate) reported: Option<End>,
+    pub(crate) finish: Option<Finish>,
+    pub(crate) closed_told: bool,
+    pub(crate) acked: bool,
+    /// A slave end held so that the terminal does not hang up between two users of it.
+    pub(crate) held: Option<OwnedFd>,
+    pub(crate) pts: Option<PathBuf>,
+    /// The shell on a terminal of its own.
+    pub(crate) terminal: Option<u32>,
+    /// When to look next whether the shell still executes anything, and the interval.
+    pub(crate) look: Instant,
+    pub(crate) look_every: Duration,
+    pub(crate) idle_looks: u32,
+    rung: (u64, u64),
+    rung_at: Instant,
+}
+
+impl Run {
+    pub(crate) fn new(frame: RunFrame, out: Stream, err: Stream, nonce: String, before: HashSet<u32>) -> Self {
+        let now = Instant::now();
+        let deadline = (frame.timeout_ms > 0).then(|| now + Duration::from_millis(frame.timeout_ms));
+        Self {
+            frame,
+            out,
+            err,
+            input: None,
+            nonce,
+            before,
+            started: now,
+            deadline,
+            ladder: None,
+            timed_out: false,
+            interrupted: false,
+            reported: None,
+            finish: None,
+            closed_told: false,
+            acked: false,
+            held: None,
+            pts: None,
+            terminal: None,
+            look: now + Duration::from_millis(60),
+            look_every: Duration::from_millis(60),
+            idle_looks: 0,
+            rung: (0, 0),
+            rung_at: now,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.out.is_open() || self.err.is_open()
+    }
+
+    pub(crate) fn wants_pipe(&self) -> bool {
+        self.frame.stdin == StdinKind::Open && !self.frame.own_shell
+    }
+
+    /// Begins to stop the run; returns the first stage to carry out.
+    pub(crate) fn stop(&mut self) -> Option<Stage> {
+        if self.ladder.is_some() || self.finish.is_some() {
+            return None;
+        }
+        self.ladder = Some(Ladder { stage: Stage::Interrupt, next: Instant::now() + PATIENCE });
+        self.deadline = None;
+        Some(Stage::Interrupt)
+    }
+
+    /// The next stage, when its time has come.
+    pub(crate) fn climb(&mut self, now: Instant) -> Option<Stage> {
+        let ladder = self.ladder.as_mut()?;
+        if self.finish.is_some() || now < ladder.next {
+            return None;
+        }
+        ladder.stage = ladder.stage.next();
+        ladder.next = now + PATIENCE;
+        Some(ladder.stage)
+    }
+
+    /// A doorbell, if there is news and the last one is long enough ago.
+    pub(crate) fn bell(&mut self, now: Instant) -> Option<FromJail> {
+        let totals = (self.out.total, self.err.total);
+        if totals == self.rung || (now < self.rung_at + BELL && self.rung != (0, 0)) {
+            return None;
+        }
+        self.rung = totals;
+        self.rung_at = now;
+        Some(FromJail::Progress { exec: self.frame.exec.clone(), out: totals.0, err: totals.1 })
+    }
+
+    /// When a doorbell that was held back is due.
+    pub(crate) fn bell_due(&self) -> Option<Instant> {
+        ((self.out.total, self.err.total) != self.rung).then(|| self.rung_at + BELL)
+    }
+
+    /// The state as a frame, for the first telling and for a reconnect.
+    pub(crate) fn state(&self) -> FromJail {
+        let (exec, out, err) = (self.frame.exec.clone(), self.out.total, self.err.total);
+        match &self.finish {
+            None => FromJail::Running { exec, out, err },
+            Some(f) => FromJail::Finished { exec, out, err, end: f.end, umask: f.umask, cwd: f.cwd.clone() },
+        }
+    }
+
+    pub(crate) fn closed(&self) -> FromJail {
+        FromJail::Closed { exec: self.frame.exec.clone(), out: self.out.total, err: self.err.total }
+    }
+}

@@ -1,0 +1,325 @@
+//! Owns: the loop of PID 1: the daemon's wishes, the shell's reports, the children's deaths, the clock.
+//! Guarantees: one thread decides everything, so there is one order of things; it never blocks on a command or on the
+//! daemon; a run ends exactly once.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use agent_jinit::names;
+use agent_jinit::wire::{FromJail, ToJail, VERSION};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::SocketFlags;
+
+use crate::command;
+use crate::link::{Link, Received};
+use crate::options::Options;
+use crate::reaper::Reaper;
+use crate::run::Run;
+use crate::shell::Shell;
+
+/// One turn of the loop moves at most this much of one stream, so that no stream starves the others.
+const TURN: usize = 1024 * 1024;
+/// At the end of a command everything it wrote is in the pipe already: twice its size drains it, and a background
+/// flood can't hold the answer back.
+pub(crate) const DRAIN: usize = 2 * 1024 * 1024;
+/// How often to try to open a command's input until the shell has come to opening it.
+const INPUT_RETRY: Duration = Duration::from_millis(2);
+
+/// Everything PID 1 knows.
+pub(crate) struct Server {
+    pub(crate) options: Options,
+    listener: OwnedFd,
+    pub(crate) link: Option<Link>,
+    report: OwnedFd,
+    pub(crate) report_text: Vec<u8>,
+    pub(crate) reaper: Reaper,
+    pub(crate) shell: Option<Shell>,
+    pub(crate) runs: BTreeMap<String, Run>,
+    /// The run that has the long-lived shell.
+    pub(crate) current: Option<String>,
+    pub(crate) buf: Vec<u8>,
+    pub(crate) usr: Option<(u64, u64)>,
+    random: std::fs::File,
+    pub(crate) me: u32,
+    ending: bool,
+}
+
+enum Source {
+    Listener,
+    Link,
+    Report,
+    Deaths,
+    Run(String),
+}
+
+/// Runs until told to end.
+pub(crate) fn serve(options: Options) -> io::Result<()> {
+    crate::launch::close_all_but_standard();
+    // Nothing of us may be read or traced from inside, though everything there has our uid.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let listener = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    rustix::io::ioctl_fionbio(&listener, true)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    let report_path = options.dir.join(names::REPORT);
+    // Held for reading and writing: a shell never waits for a reader, and we never see an end.
+    let report = rustix::fs::open(&report_path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let mut server = Server {
+        usr: command::usr_stamp(&options),
+        options,
+        listener,
+        link: None,
+        report,
+        report_text: Vec::new(),
+        reaper: Reaper::start()?,
+        shell: None,
+        runs: BTreeMap::new(),
+        current: None,
+        buf: vec![0; 256 * 1024],
+        random: std::fs::File::open("/dev/urandom")?,
+        me: std::process::id(),
+        ending: false,
+    };
+    while !server.ending {
+        server.turn()?;
+    }
+    server.kill_everything();
+    Ok(())
+}
+
+impl Server {
+    pub(crate) fn nonce(&mut self) -> io::Result<String> {
+        let mut bytes = [0_u8; 12];
+        self.random.read_exact(&mut bytes)?;
+        Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    pub(crate) fn send(&mut self, frame: &FromJail) {
+        if let Some(link) = &mut self.link {
+            link.send(frame);
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        for source in self.wait()? {
+            match source {
+                Source::Listener => self.accept(),
+                Source::Link => self.hear(),
+                Source::Report => self.read_report(),
+                Source::Deaths => {
+                    for death in self.reaper.collect() {
+                        self.child_died(death);
+                    }
+                }
+                Source::Run(exec) => {
+                    if let Some(run) = self.runs.get_mut(&exec) {
+                        run.out.pump(&mut self.buf, TURN);
+                        run.err.pump(&mut self.buf, TURN);
+                        if let Some(input) = &mut run.input {
+                            input.flush();
+                        }
+                    }
+                }
+            }
+        }
+        self.clock();
+        self.tidy();
+        Ok(())
+    }
+
+    fn wait(&self) -> io::Result<Vec<Source>> {
+        let mut sources = vec![Source::Listener, Source::Report, Source::Deaths];
+        let mut polled = vec![
+            PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.report.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.reaper.deaths.as_fd(), PollFlags::IN),
+        ];
+        if let Some(link) = &self.link {
+            let out = if link.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
+            sources.push(Source::Link);
+            polled.push(PollFd::from_borrowed_fd(link.fd.as_fd(), PollFlags::IN | out));
+        }
+        for (exec, run) in &self.runs {
+            for source in [&run.out, &run.err].into_iter().filter_map(|s| s.source()) {
+                sources.push(Source::Run(exec.clone()));
+                polled.push(PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN));
+            }
+            if let Some(pipe) = run.input.as_ref().filter(|i| !i.waiting.is_empty()).and_then(|i| i.pipe.as_ref()) {
+                sources.push(Source::Run(exec.clone()));
+                polled.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::OUT));
+            }
+        }
+        let timeout = self.next_deadline().map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            // Rounded up: waking a moment early would only turn the loop once more.
+            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
+        Ok(sources.into_iter().zip(ready).filter(|(_, r)| *r).map(|(s, _)| s).collect())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let mut at: Vec<Option<Instant>> = Vec::new();
+        for (exec, run) in &self.runs {
+            if self.link.is_some() {
+                at.push(run.bell_due());
+            }
+            if run.finish.is_some() {
+                continue;
+            }
+            at.push(run.deadline);
+            at.push(run.ladder.map(|l| l.next));
+            if run.reported.is_some() {
+                // What it started is dying: look again soon.
+                at.push(Some(Instant::now() + Duration::from_millis(2)));
+            }
+            if self.current.as_ref() == Some(exec) {
+                at.push(Some(run.look));
+            }
+            if run.input.as_ref().is_some_and(|i| i.pipe.is_none() && !i.done) {
+                at.push(Some(Instant::now() + INPUT_RETRY));
+            }
+        }
+        at.into_iter().flatten().min()
+    }
+
+    /// The newest controller wins: the old one is a daemon that died.
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(fd) = rustix::net::accept_with(&self.listener, flags) else { return };
+        let mut link = Link::new(fd);
+        let shell = self.shell.as_ref().map_or(0, |s| s.pid);
+        link.send(&FromJail::Hello { version: VERSION, shell, outer: self.options.outer });
+        for run in self.runs.values_mut() {
+            if run.acked {
+                run.acked = false;
+            }
+            link.send(&run.state());
+            if run.finish.is_some() && !run.is_open() {
+                link.send(&run.closed());
+            }
+        }
+        link.send(&FromJail::Ready);
+        self.link = Some(link);
+    }
+
+    fn hear(&mut self) {
+        loop {
+            let Some(link) = &mut self.link else { return };
+            link.flush();
+            match link.receive() {
+                Ok(Received::Frame(bytes, fds)) => match ToJail::decode(&bytes) {
+                    Ok(frame) => self.obey(frame, fds),
+                    // Not a daemon of a version we know: let it go, keep the jail.
+                    Err(_) => self.link = None,
+                },
+                Ok(Received::Nothing) => return,
+                Ok(Received::Gone) | Err(_) => {
+                    self.link = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, frame: ToJail, fds: Vec<OwnedFd>) {
+        match frame {
+            ToJail::Run(run) => self.begin(run, fds),
+            ToJail::Input { exec, offset, data, eof } => {
+                if let Some(input) = self.runs.get_mut(&exec).and_then(|r| r.input.as_mut()) {
+                    input.take(offset, &data, eof);
+                }
+            }
+            ToJail::Resize { exec, rows, cols } => self.resize(&exec, rows, cols),
+            ToJail::Interrupt { exec } => {
+                if let Some(run) = self.runs.get_mut(&exec).filter(|r| r.finish.is_none()) {
+                    run.interrupted = true;
+                    if let Some(stage) = run.stop() {
+                        self.carry_out(&exec, stage);
+                    }
+                }
+            }
+            ToJail::Spawn { restore } => self.spawn(restore.as_deref()),
+            ToJail::Ack { exec } => {
+                if let Some(run) = self.runs.get_mut(&exec) {
+                    run.acked = true;
+                }
+            }
+            ToJail::Retire => {
+                if self.current.is_none()
+                    && let Some(shell) = self.shell.take()
+                {
+                    crate::procs::signal(shell.pid, rustix::process::Signal::KILL);
+                }
+            }
+            ToJail::End => self.ending = true,
+        }
+    }
+
+    /// Limits, doorbells, stages: all that happens because time passed.
+    fn clock(&mut self) {
+        let now = Instant::now();
+        let names: Vec<String> = self.runs.keys().cloned().collect();
+        for exec in names {
+            let Some(run) = self.runs.get_mut(&exec) else { continue };
+            if let Some(bell) = run.bell(now)
+                && let Some(link) = &mut self.link
+            {
+                link.ring(&bell);
+            }
+            let Some(run) = self.runs.get_mut(&exec).filter(|r| r.finish.is_none()) else { continue };
+            if run.input.as_ref().is_some_and(|i| i.pipe.is_none())
+                && let Some(input) = &mut run.input
+            {
+                input.flush();
+            }
+            let mut stage = run.climb(now);
+            if run.deadline.is_some_and(|at| now >= at) {
+                run.timed_out = true;
+                stage = run.stop();
+            }
+            if let Some(stage) = stage {
+                self.carry_out(&exec, stage);
+            }
+            self.settle(&exec);
+            self.look_at_shell(&exec, now);
+        }
+    }
+
+    /// Says when the last writer of a finished run is gone, and forgets what the daemon has.
+    fn tidy(&mut self) {
+        let mut told = Vec::new();
+        for run in self.runs.values_mut() {
+            if run.finish.is_some() && !run.is_open() && !run.closed_told {
+                run.closed_told = true;
+                told.push(run.closed());
+            }
+        }
+        for frame in told {
+            self.send(&frame);
+        }
+        self.runs.retain(|_, run| !(run.acked && run.finish.is_some() && !run.is_open()));
+    }
+
+    fn read_report(&mut self) {
+        let mut chunk = [0_u8; 4096];
+        while let Ok(n) = rustix::io::read(&self.report, &mut chunk) {
+            self.report_text.extend_from_slice(chunk.get(..n).unwrap_or_default());
+            // Only the newest text can hold the report; anybody inside may write here.
+            let excess = self.report_text.len().saturating_sub(16 * 1024);
+            drop(self.report_text.drain(..excess));
+            if n == 0 {
+                break;
+            }
+        }
+        self.check_report();
+    }
+}

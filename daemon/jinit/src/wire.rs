@@ -1,0 +1,380 @@
+//! Owns: the frames on the control socket (SOCK_SEQPACKET: one frame per packet).
+//! Guarantees: decoding never panics and never reads past a frame; encode then decode is identity.
+
+/// Version of these frames. The daemon also adopts jails of [`OLDEST`].
+pub const VERSION: u16 = 1;
+/// The oldest version this daemon can still talk to.
+pub const OLDEST: u16 = 1;
+/// No frame is longer: input is cut to fit, everything bulky travels in files.
+pub const MAX_FRAME: usize = 64 * 1024;
+/// Most input bytes in one [`ToJail::Input`].
+pub const MAX_INPUT: usize = 32 * 1024;
+
+/// What a run reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StdinKind {
+    /// `/dev/null`.
+    Null,
+    /// A pipe fed by [`ToJail::Input`].
+    Open,
+    /// A terminal of the jail's own, on all three streams.
+    Pty,
+}
+
+/// One run of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFrame {
+    pub exec: String,
+    pub stdin: StdinKind,
+    /// An interactive shell of its own on a terminal, rather than a script in the long-lived shell.
+    pub own_shell: bool,
+    /// 0 = none. Counts from the start of the command.
+    pub timeout_ms: u64,
+    /// Bytes kept per stream.
+    pub cap: u64,
+    pub has_status: bool,
+    pub has_before: bool,
+    pub has_after: bool,
+    pub rows: u16,
+    pub cols: u16,
+}
+
+/// Daemon to jinit. A [`ToJail::Run`] carries two spool files, out and err, as descriptors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToJail {
+    Run(RunFrame),
+    Input { exec: String, offset: u64, data: Vec<u8>, eof: bool },
+    Resize { exec: String, rows: u16, cols: u16 },
+    Interrupt { exec: String },
+    /// Start the long-lived shell; with a restore file (named by this id) when state is to be put back.
+    Spawn { restore: Option<String> },
+    /// The daemon has what it needs: the run may be forgotten.
+    Ack { exec: String },
+    /// End the long-lived shell, if no command runs in it: its state is to come from elsewhere.
+    Retire,
+    /// Kill everything and exit.
+    End,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct End {
+    pub status: i32,
+    pub signal: i32,
+    pub timed_out: bool,
+    pub interrupted: bool,
+    pub background: bool,
+    pub shell_died: bool,
+    pub not_run: bool,
+    /// The shell was alive but no longer executed anything (`set -n`); it was replaced.
+    pub stuck: bool,
+    pub duration_us: u64,
+}
+
+/// jinit to daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromJail {
+    /// First frame of every connection; the state of known runs follows, then [`FromJail::Ready`].
+    Hello { version: u16, shell: u32, outer: bool },
+    Ready,
+    /// A known run that has not ended (after a reconnect).
+    Running { exec: String, out: u64, err: u64 },
+    /// Bytes produced so far: a doorbell.
+    Progress { exec: String, out: u64, err: u64 },
+    Finished { exec: String, out: u64, err: u64, end: End, umask: u32, cwd: Vec<u8> },
+    /// Both streams reached their end: nothing more will be written to the spools.
+    Closed { exec: String, out: u64, err: u64 },
+    /// The run was never started.
+    Refused { exec: String, why: Refusal },
+    /// The shell died outside a run.
+    ShellGone { status: i32, signal: i32 },
+}
+
+/// Why a run was not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No shell: send [`ToJail::Spawn`] first.
+    NoShell,
+    /// A command is running.
+    Busy,
+    /// The mounts are gone (their mount points were removed on the host): the jail must be restarted.
+    MountsLost,
+    /// Its files could not be opened.
+    Files,
+}
+
+/// A frame that makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadFrame;
+
+impl std::fmt::Display for BadFrame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a control frame could not be decoded")
+    }
+}
+
+impl std::error::Error for BadFrame {}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn tag(tag: u8) -> Self {
+        Self(vec![tag])
+    }
+    fn num(mut self, n: u64) -> Self {
+        self.0.extend_from_slice(&n.to_le_bytes());
+        self
+    }
+    fn flag(self, b: bool) -> Self {
+        self.num(u64::from(b))
+    }
+    fn bytes(mut self, b: &[u8]) -> Self {
+        self.0.extend_from_slice(&(b.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(b);
+        self
+    }
+    fn text(self, s: &str) -> Self {
+        self.bytes(s.as_bytes())
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], BadFrame> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(BadFrame)?;
+        self.0 = tail;
+        Ok(head)
+    }
+    fn tag(&mut self) -> Result<u8, BadFrame> {
+        self.take(1)?.first().copied().ok_or(BadFrame)
+    }
+    fn num(&mut self) -> Result<u64, BadFrame> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| BadFrame)?))
+    }
+    fn small<T: TryFrom<u64>>(&mut self) -> Result<T, BadFrame> {
+        T::try_from(self.num()?).map_err(|_| BadFrame)
+    }
+    fn signed(&mut self) -> Result<i32, BadFrame> {
+        i32::try_from(self.num()?.cast_signed()).map_err(|_| BadFrame)
+    }
+    fn flag(&mut self) -> Result<bool, BadFrame> {
+        Ok(self.num()? != 0)
+    }
+    fn bytes(&mut self) -> Result<&'a [u8], BadFrame> {
+        let n = self.small()?;
+        self.take(n)
+    }
+    fn text(&mut self) -> Result<String, BadFrame> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| BadFrame)
+    }
+    fn id(&mut self) -> Result<String, BadFrame> {
+        let id = self.text()?;
+        if super::names::is_safe(&id) { Ok(id) } else { Err(BadFrame) }
+    }
+}
+
+fn signed(n: i32) -> u64 {
+    i64::from(n).cast_unsigned()
+}
+
+impl ToJail {
+    /// The frame's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Run(r) => {
+                let stdin = match r.stdin {
+                    StdinKind::Null => 0,
+                    StdinKind::Open => 1,
+                    StdinKind::Pty => 2,
+                };
+                Writer::tag(1)
+                    .text(&r.exec)
+                    .num(stdin)
+                    .flag(r.own_shell)
+                    .num(r.timeout_ms)
+                    .num(r.cap)
+                    .flag(r.has_status)
+                    .flag(r.has_before)
+                    .flag(r.has_after)
+                    .num(u64::from(r.rows))
+                    .num(u64::from(r.cols))
+                    .0
+            }
+            Self::Input { exec, offset, data, eof } => {
+                Writer::tag(2).text(exec).num(*offset).bytes(data).flag(*eof).0
+            }
+            Self::Resize { exec, rows, cols } => {
+                Writer::tag(3).text(exec).num(u64::from(*rows)).num(u64::from(*cols)).0
+            }
+            Self::Interrupt { exec } => Writer::tag(4).text(exec).0,
+            Self::Spawn { restore } => Writer::tag(5).text(restore.as_deref().unwrap_or("")).0,
+            Self::Ack { exec } => Writer::tag(6).text(exec).0,
+            Self::End => Writer::tag(7).0,
+            Self::Retire => Writer::tag(8).0,
+        }
+    }
+
+    /// Reads one frame.
+    ///
+    /// # Errors
+    /// [`BadFrame`] when it is not one of ours.
+    pub fn decode(frame: &[u8]) -> Result<Self, BadFrame> {
+        let mut r = Reader(frame);
+        Ok(match r.tag()? {
+            1 => Self::Run(RunFrame {
+                exec: r.id()?,
+                stdin: match r.num()? {
+                    0 => StdinKind::Null,
+                    1 => StdinKind::Open,
+                    2 => StdinKind::Pty,
+                    _ => return Err(BadFrame),
+                },
+                own_shell: r.flag()?,
+                timeout_ms: r.num()?,
+                cap: r.num()?,
+                has_status: r.flag()?,
+                has_before: r.flag()?,
+                has_after: r.flag()?,
+                rows: r.small()?,
+                cols: r.small()?,
+            }),
+            2 => Self::Input { exec: r.id()?, offset: r.num()?, data: r.bytes()?.to_vec(), eof: r.flag()? },
+            3 => Self::Resize { exec: r.id()?, rows: r.small()?, cols: r.small()? },
+            4 => Self::Interrupt { exec: r.id()? },
+            5 => {
+                let name = r.text()?;
+                if !name.is_empty() && !super::names::is_safe(&name) {
+                    return Err(BadFrame);
+                }
+                Self::Spawn { restore: Some(name).filter(|n| !n.is_empty()) }
+            }
+            6 => Self::Ack { exec: r.id()? },
+            7 => Self::End,
+            8 => Self::Retire,
+            _ => return Err(BadFrame),
+        })
+    }
+}
+
+impl FromJail {
+    /// The frame's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hello { version, shell, outer } => {
+                Writer::tag(1).num(u64::from(*version)).num(u64::from(*shell)).flag(*outer).0
+            }
+            Self::Ready => Writer::tag(2).0,
+            Self::Running { exec, out, err } => Writer::tag(3).text(exec).num(*out).num(*err).0,
+            Self::Progress { exec, out, err } => Writer::tag(4).text(exec).num(*out).num(*err).0,
+            Self::Finished { exec, out, err, end, umask, cwd } => Writer::tag(5)
+                .text(exec)
+                .num(*out)
+                .num(*err)
+                .num(signed(end.status))
+                .num(signed(end.signal))
+                .flag(end.timed_out)
+                .flag(end.interrupted)
+                .flag(end.background)
+                .flag(end.shell_died)
+                .flag(end.not_run)
+                .flag(end.stuck)
+                .num(end.duration_us)
+                .num(u64::from(*umask))
+                .bytes(cwd)
+                .0,
+            Self::Closed { exec, out, err } => Writer::tag(6).text(exec).num(*out).num(*err).0,
+            Self::Refused { exec, why } => {
+                let why = match why {
+                    Refusal::NoShell => 0,
+                    Refusal::Busy => 1,
+                    Refusal::MountsLost => 2,
+                    Refusal::Files => 3,
+                };
+                Writer::tag(7).text(exec).num(why).0
+            }
+            Self::ShellGone { status, signal } => Writer::tag(8).num(signed(*status)).num(signed(*signal)).0,
+        }
+    }
+
+    /// Reads one frame.
+    ///
+    /// # Errors
+    /// [`BadFrame`] when it is not one of ours.
+    pub fn decode(frame: &[u8]) -> Result<Self, BadFrame> {
+        let mut r = Reader(frame);
+        Ok(match r.tag()? {
+            1 => Self::Hello { version: r.small()?, shell: r.small()?, outer: r.flag()? },
+            2 => Self::Ready,
+            3 => Self::Running { exec: r.id()?, out: r.num()?, err: r.num()? },
+            4 => Self::Progress { exec: r.id()?, out: r.num()?, err: r.num()? },
+            5 => Self::Finished {
+                exec: r.id()?,
+                out: r.num()?,
+                err: r.num()?,
+                end: End {
+                    status: r.signed()?,
+                    signal: r.signed()?,
+                    timed_out: r.flag()?,
+                    interrupted: r.flag()?,
+                    background: r.flag()?,
+                    shell_died: r.flag()?,
+                    not_run: r.flag()?,
+                    stuck: r.flag()?,
+                    duration_us: r.num()?,
+                },
+                umask: r.small()?,
+                cwd: r.bytes()?.to_vec(),
+            },
+            6 => Self::Closed { exec: r.id()?, out: r.num()?, err: r.num()? },
+            7 => Self::Refused {
+                exec: r.id()?,
+                why: match r.num()? {
+                    0 => Refusal::NoShell,
+                    1 => Refusal::Busy,
+                    2 => Refusal::MountsLost,
+                    3 => Refusal::Files,
+                    _ => return Err(BadFrame),
+                },
+            },
+            8 => Self::ShellGone { status: r.signed()?, signal: r.signed()? },
+            _ => return Err(BadFrame),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_the_wire() {
+        let end = End { status: -1, signal: 9, timed_out: true, duration_us: 7, ..End::default() };
+        for frame in [
+            FromJail::Hello { version: VERSION, shell: 3, outer: false },
+            FromJail::Finished { exec: "x-1".into(), out: 1, err: 2, end, umask: 0o22, cwd: b"/a\xff".to_vec() },
+            FromJail::Refused { exec: "x-1".into(), why: Refusal::MountsLost },
+        ] {
+            assert_eq!(FromJail::decode(&frame.encode()).as_ref(), Ok(&frame));
+        }
+        for frame in [
+            ToJail::Input { exec: "x-2".into(), offset: 9, data: vec![0, 1], eof: true },
+            ToJail::Spawn { restore: None },
+            ToJail::Spawn { restore: Some("r1".into()) },
+            ToJail::End,
+        ] {
+            let bytes = frame.encode();
+            assert_eq!(ToJail::decode(&bytes).as_ref(), Ok(&frame));
+            for cut in 0..bytes.len() {
+                assert!(ToJail::decode(&bytes[..cut]).is_err(), "{frame:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_that_leaves_the_directory_is_refused() {
+        let frame = ToJail::Interrupt { exec: "../x".into() }.encode();
+        assert_eq!(ToJail::decode(&frame), Err(BadFrame));
+    }
+}

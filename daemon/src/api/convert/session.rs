@@ -1,0 +1,210 @@
+//! Owns: sessions and messages between wire and domain.
+
+use agentd_proto::pb;
+use tonic::Status;
+
+use super::super::status::invalid;
+use super::timestamp;
+use crate::domain::event::Origin;
+use crate::domain::message::Part;
+use crate::domain::session::{State, Summary};
+use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
+use crate::domain::workspace::{JailKind, Layout, ShellKind};
+
+impl From<Summary> for pb::Session {
+    fn from(s: Summary) -> Self {
+        let model = s.model.as_ref();
+        Self {
+            session_id: s.session_id.to_string(),
+            name: s.name,
+            state: state(s.state).into(),
+            principal: s.spec.principal,
+            create_time: Some(timestamp(s.created_us)),
+            update_time: Some(timestamp(s.updated_us)),
+            workspace: s.spec.workspace.root.to_string_lossy().into_owned(),
+            start_dir: s.spec.workspace.start_dir.to_string_lossy().into_owned(),
+            layout: layout(s.spec.workspace.layout).into(),
+            layout_reason: s.spec.workspace.layout_reason,
+            shell: match s.spec.shell {
+                ShellKind::Sh => pb::ShellKind::Sh,
+                ShellKind::Bash => pb::ShellKind::Bash,
+            }
+            .into(),
+            jail: match s.spec.jail {
+                JailKind::Bwrap => pb::JailKind::Bwrap,
+                JailKind::Outer => pb::JailKind::Outer,
+            }
+            .into(),
+            origin: match s.spec.origin {
+                Origin::Shell => pb::SessionOrigin::Shell,
+                Origin::Agent => pb::SessionOrigin::Agent,
+            }
+            .into(),
+            head: s.head,
+            model: model.map(|m| m.name.clone()).unwrap_or_default(),
+            turn_id: s.turn_id.map(|t| t.to_string()).unwrap_or_default(),
+            last_line: s.last_line,
+            approval_ids: s.approval_ids.iter().map(ToString::to_string).collect(),
+            context_tokens: s.spent.context_tokens,
+            context_window_tokens: model.and_then(|m| m.context_tokens).unwrap_or(0),
+            cost_micro_usd: s.spent.micro_usd,
+            cost_known: !s.spent.unknown,
+            total_tokens: s.spent.tokens.total(),
+            queued_messages: s.queued,
+            policy_generation: s.spec.policy_generation,
+            persona: s.spec.persona,
+            demo: model.is_some_and(|m| m.demo),
+        }
+    }
+}
+
+fn state(state: State) -> pb::SessionState {
+    match state {
+        State::Ready => pb::SessionState::Ready,
+        State::Working => pb::SessionState::Working,
+        State::NeedsYou => pb::SessionState::NeedsYou,
+        State::Paused => pb::SessionState::Paused,
+        State::Failed => pb::SessionState::Failed,
+        State::Archived => pb::SessionState::Archived,
+    }
+}
+
+fn layout(layout: Layout) -> pb::Layout {
+    match layout {
+        Layout::Root => pb::Layout::Root,
+        Layout::Host => pb::Layout::Host,
+    }
+}
+
+/// States of a filter.
+#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
+pub(in crate::api) fn states(wanted: &[i32]) -> Result<Vec<State>, Status> {
+    wanted
+        .iter()
+        .map(|&number| match pb::SessionState::try_from(number) {
+            Ok(pb::SessionState::Ready) => Ok(State::Ready),
+            Ok(pb::SessionState::Working) => Ok(State::Working),
+            Ok(pb::SessionState::NeedsYou) => Ok(State::NeedsYou),
+            Ok(pb::SessionState::Paused) => Ok(State::Paused),
+            Ok(pb::SessionState::Failed) => Ok(State::Failed),
+            Ok(pb::SessionState::Archived) => Ok(State::Archived),
+            _ => Err(invalid(format!("states: {number} is not a session state"))),
+        })
+        .collect()
+}
+
+/// A layout asked for.
+#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
+pub(in crate::api) fn layout_asked(number: i32) -> Result<Option<Layout>, Status> {
+    match pb::Layout::try_from(number) {
+        Ok(pb::Layout::Unspecified) => Ok(None),
+        Ok(pb::Layout::Root) => Ok(Some(Layout::Root)),
+        Ok(pb::Layout::Host) => Ok(Some(Layout::Host)),
+        Err(_) => Err(invalid(format!("layout: {number} is not a layout"))),
+    }
+}
+
+/// A shell asked for.
+#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
+pub(in crate::api) fn shell_asked(number: i32) -> Result<Option<ShellKind>, Status> {
+    match pb::ShellKind::try_from(number) {
+        Ok(pb::ShellKind::Unspecified) => Ok(None),
+        Ok(pb::ShellKind::Sh) => Ok(Some(ShellKind::Sh)),
+        Ok(pb::ShellKind::Bash) => Ok(Some(ShellKind::Bash)),
+        Err(_) => Err(invalid(format!("shell: {number} is not a shell"))),
+    }
+}
+
+/// A jail asked for.
+#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
+pub(in crate::api) fn jail_asked(number: i32) -> Result<Option<JailKind>, Status> {
+    match pb::JailKind::try_from(number) {
+        Ok(pb::JailKind::Unspecified) => Ok(None),
+        Ok(pb::JailKind::Bwrap) => Ok(Some(JailKind::Bwrap)),
+        Ok(pb::JailKind::Outer) => Ok(Some(JailKind::Outer)),
+        Err(_) => Err(invalid(format!("jail: {number} is not a jail"))),
+    }
+}
+
+/// An origin asked for.
+#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
+pub(in crate::api) fn origin(number: i32) -> Result<Origin, Status> {
+    match pb::SessionOrigin::try_from(number) {
+        Ok(pb::SessionOrigin::Unspecified | pb::SessionOrigin::Shell) => Ok(Origin::Shell),
+        Ok(pb::SessionOrigin::Agent) => Ok(Origin::Agent),
+        Err(_) => Err(invalid(format!("origin: {number} is not an origin"))),
+    }
+}
+
+/// Pieces a person posts.
+#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
+pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Status> {
+    parts
+        .into_iter()
+        .map(|part| match part.part {
+            Some(pb::part::Part::Text(text)) => Ok(Part::Text { text }),
+            Some(pb::part::Part::Attachment(a)) => Ok(Part::Attachment { name: a.name, text: a.text }),
+            _ => Err(invalid("parts: a message has text and attachments only")),
+        })
+        .collect()
+}
+
+/// Pieces as clients see them; tool results are facts of their own.
+pub(super) fn parts(parts: Vec<Part>) -> Vec<pb::Part> {
+    parts
+        .into_iter()
+        .filter_map(|part| {
+            let part = match part {
+                Part::Text { text } => pb::part::Part::Text(text),
+                Part::Attachment { name, text } => pb::part::Part::Attachment(pb::Attachment { name, text }),
+                Part::Reasoning { text, .. } if text.is_empty() => return None,
+                Part::Reasoning { text, .. } => pb::part::Part::Reasoning(text),
+                Part::ToolCall(call) => pb::part::Part::ToolCall(call.into()),
+                Part::ToolResult(_) => return None,
+            };
+            Some(pb::Part { part: Some(part) })
+        })
+        .collect()
+}
+
+impl From<crate::domain::message::ToolCall> for pb::ToolCall {
+    fn from(call: crate::domain::message::ToolCall) -> Self {
+        Self { call_id: call.call_id.0, tool: call.tool, arguments_json: call.arguments }
+    }
+}
+
+impl From<Tokens> for pb::Tokens {
+    fn from(t: Tokens) -> Self {
+        Self {
+            input: t.input,
+            cached_input: t.cached_input,
+            cache_write: t.cache_write,
+            output: t.output,
+            reasoning: t.reasoning,
+        }
+    }
+}
+
+fn source_word(cost: Cost) -> String {
+    match cost.source {
+        CostSource::Reported => "reported",
+        CostSource::Catalog => "catalog",
+        CostSource::Demo => "demo",
+    }
+    .into()
+}
+
+impl From<Usage> for pb::Usage {
+    fn from(u: Usage) -> Self {
+        let ms = |ms: u64| super::span(std::time::Duration::from_millis(ms));
+        Self {
+            model: u.model,
+            tokens: u.tokens.map(Into::into),
+            cost_micro_usd: u.cost.map(|c| c.micro_usd),
+            cost_source: u.cost.map(source_word).unwrap_or_default(),
+            first_token_latency: u.first_token_ms.map(ms),
+            total_latency: Some(ms(u.total_ms)),
+            retries: u.retries,
+        }
+    }
+}

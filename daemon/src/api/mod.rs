@@ -1,0 +1,67 @@
+//! Owns: the gRPC services: one file each, thin; the boundary of the wire.
+//! Guarantees: knows the domain and the supervisor's handles; never the store's SQL, a model or a jail.
+
+mod approvals;
+mod convert;
+mod daemon;
+mod peer;
+mod sessions;
+mod shell;
+mod status;
+mod watch;
+
+use agentd_proto::pb;
+use pb::approval_service_server::ApprovalServiceServer;
+use pb::daemon_service_server::DaemonServiceServer;
+use pb::session_service_server::SessionServiceServer;
+use pb::shell_service_server::ShellServiceServer;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+pub use self::daemon::{DaemonApi, Facts, Host};
+use crate::supervisor::Supervisor;
+
+/// Largest message in either direction: a page of events with long outputs stays well below.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+/// Flow-control windows: output bursts would crawl through HTTP/2's 64 KiB default.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Serves until `shutdown` resolves and open requests are done.
+pub async fn serve(
+    listener: tokio::net::UnixListener,
+    supervisor: Supervisor,
+    daemon: DaemonApi,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<SessionServiceServer<sessions::Sessions>>().await;
+    health.set_serving::<ShellServiceServer<shell::Shells>>().await;
+    health.set_serving::<ApprovalServiceServer<approvals::Approvals>>().await;
+    health.set_serving::<DaemonServiceServer<DaemonApi>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let sessions = SessionServiceServer::new(sessions::Sessions::new(supervisor.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let shells = ShellServiceServer::new(shell::Shells::new(supervisor.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(2 * MAX_MESSAGE + 1024 * 1024);
+    let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
+    Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(InterceptedService::new(sessions, peer::check))
+        .add_service(InterceptedService::new(shells, peer::check))
+        .add_service(InterceptedService::new(approvals, peer::check))
+        .add_service(InterceptedService::new(DaemonServiceServer::new(daemon), peer::check))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Owns: how a "no" or a fault looks on the wire. The only maker of `tonic::Status`.
+//! Guarantees: a Rejection keeps its reason and next steps; a fault is logged in full under an id, and the
+//! client sees a sentence, a next step and that id.
+
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, HelpLink, StatusExt};
+
+use crate::domain::rejection::Rejection;
+use crate::session::Fault;
+use crate::store::StoreError;
+
+const DOMAIN: &str = "agentd";
+
+/// The Status of a fault or rejection.
+pub(super) fn status(fault: Fault) -> Status {
+    match fault {
+        Fault::Rejected(rejection) => rejected(&rejection),
+        Fault::Store(StoreError::Full) => make(
+            Code::ResourceExhausted,
+            "STORAGE_FULL",
+            "the disk that holds agentd's state is full",
+            vec!["free some space; nothing was lost and reading goes on".into()],
+        ),
+        Fault::Store(StoreError::Closed) => rejected(&Rejection::ShuttingDown),
+        Fault::Store(error) => internal(&error),
+    }
+}
+
+/// The Status of a rejection.
+pub(super) fn rejected(rejection: &Rejection) -> Status {
+    make(code(rejection), rejection.reason(), &rejection.to_string(), rejection.hints())
+}
+
+/// A field that can't be read.
+pub(super) fn invalid(message: impl Into<String>) -> Status {
+    rejected(&Rejection::InvalidArgument(message.into()))
+}
+
+/// Something broken: the details go to the log, an id to the client.
+pub(super) fn internal(error: &dyn std::fmt::Display) -> Status {
+    let id = &crate::session::trace_id()[..8];
+    tracing::error!(%error, id, "internal error");
+    make(
+        Code::Internal,
+        "INTERNAL",
+        &format!("something in agentd is broken (error {id})"),
+        vec![format!("agentctl daemon logs | grep {id}")],
+    )
+}
+
+/// The peer is another user.
+pub(super) fn foreign_user() -> Status {
+    make(Code::PermissionDenied, "FOREIGN_USER", "this daemon serves another user", Vec::new())
+}
+
+fn make(code: Code, reason: &str, message: &str, hints: Vec<String>) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    if !hints.is_empty() {
+        let links: Vec<HelpLink> = hints.into_iter().map(|hint| HelpLink::new(hint, "")).collect();
+        details.set_help(links);
+    }
+    Status::with_error_details(code, message, details)
+}
+
+fn code(rejection: &Rejection) -> Code {
+    match rejection {
+        Rejection::InvalidArgument(_)
+        | Rejection::RequestIdReused(_)
+        | Rejection::SessionAmbiguous { .. } => Code::InvalidArgument,
+        Rejection::SessionNotFound { .. } | Rejection::ExecNotFound(_) | Rejection::ApprovalNotFound(_) => {
+            Code::NotFound
+        }
+        Rejection::NameTaken { .. } => Code::AlreadyExists,
+        Rejection::ApprovalDecided { .. }
+        | Rejection::NoOpenTurn(_)
+        | Rejection::WorkspaceRefused { .. }
+        | Rejection::JailUnavailable { .. }
+        | Rejection::WrongState(_) => Code::FailedPrecondition,
+        Rejection::HeadMoved { .. } => Code::Aborted,
+        Rejection::JailFailed(_) | Rejection::ShuttingDown => Code::Unavailable,
+        Rejection::Model { reason, .. } => match reason.as_str() {
+            "auth_missing" | "auth_rejected" => Code::Unauthenticated,
+            "model_unknown" => Code::NotFound,
+            _ => Code::Unavailable,
+        },
+        Rejection::OffsetMismatch(_) => Code::OutOfRange,
+    }
+}

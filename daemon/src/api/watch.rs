@@ -1,0 +1,118 @@
+//! Owns: followers as streams of the wire: one session, or several on one stream.
+//! Guarantees: a stream is pulled by its reader, so a slow one holds up nobody.
+
+use agentd_proto::pb;
+use futures::stream::{self, SelectAll, Stream, StreamExt};
+use pb::watch_item::Item;
+use tonic::Status;
+
+use super::status::{invalid, status};
+use crate::domain::principal::Caller;
+use crate::session::{Fault, FollowItem, FollowOptions, Follower};
+use crate::supervisor::Supervisor;
+
+/// Most sessions on one stream.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+/// The follower of a subscription.
+pub(super) async fn follower(
+    supervisor: &Supervisor,
+    who: &Caller,
+    wish: pb::WatchSubscription,
+) -> Result<Follower, Status> {
+    let handle = supervisor.find(&wish.session_id, who).await.map_err(status)?;
+    Ok(handle.follow(FollowOptions {
+        after_seq: wish.after_seq,
+        previews: wish.previews,
+        output: wish.output,
+        output_tail: wish.output_tail_bytes,
+    }))
+}
+
+/// One session's stream.
+pub(super) fn one(follower: Follower) -> impl Stream<Item = Result<pb::WatchSessionResponse, Status>> {
+    items(follower).map(|item| item.map(|item| pb::WatchSessionResponse { item: Some(item) }))
+}
+
+/// Several sessions, and the list of sessions where wanted.
+pub(super) async fn many(
+    supervisor: &Supervisor,
+    who: &Caller,
+    wish: pb::WatchRequest,
+) -> Result<impl Stream<Item = Result<pb::WatchResponse, Status>> + Send + use<>, Status> {
+    if wish.subscriptions.len() > MAX_SUBSCRIPTIONS {
+        return Err(invalid(format!("at most {MAX_SUBSCRIPTIONS} subscriptions on one stream")));
+    }
+    if wish.subscriptions.is_empty() && !wish.sessions {
+        return Err(invalid("nothing to watch: give subscriptions, or set sessions"));
+    }
+    let mut all = SelectAll::new();
+    for subscription in wish.subscriptions {
+        all.push(items(follower(supervisor, who, subscription).await?).boxed());
+    }
+    if wish.sessions {
+        all.push(rows(supervisor.clone()).boxed());
+    }
+    Ok(all.map(|item| item.map(|item| pb::WatchResponse { item: Some(item) })))
+}
+
+fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, Status>> + Send {
+    let id = follower.session_id().to_string();
+    stream::unfold(Some(follower), move |follower| {
+        let id = id.clone();
+        async move {
+            let mut follower = follower?;
+            match follower.next().await {
+                Ok(Some(item)) => Some((Ok(wire(id, item)), Some(follower))),
+                Ok(None) => None,
+                Err(error) => Some((Err(status(Fault::Store(error))), None)),
+            }
+        }
+    })
+}
+
+fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
+    let item = match item {
+        FollowItem::Event(event) => Item::Event(event.into()),
+        FollowItem::CaughtUp(head) => Item::CaughtUp(pb::CaughtUp { head }),
+        FollowItem::Preview(delta) => Item::Preview(pb::Preview {
+            turn_id: delta.turn_id.to_string(),
+            step: delta.step,
+            restart: delta.restart,
+            text: delta.text,
+            reasoning: delta.reasoning,
+            tool_call: delta.tool_call,
+        }),
+        FollowItem::Output(piece) => Item::Output(piece.into()),
+        FollowItem::Summary(summary) => Item::Session((*summary).into()),
+    };
+    pb::WatchItem { session_id, item: Some(item) }
+}
+
+/// Every session's row now, and again when it changes.
+fn rows(supervisor: Supervisor) -> impl Stream<Item = Result<pb::WatchItem, Status>> + Send {
+    let bell = supervisor.listen();
+    let start = (supervisor, bell, 0u64, std::collections::VecDeque::new());
+    stream::unfold(Some(start), |state| async move {
+        let (supervisor, mut bell, mut rev, mut ready) = state?;
+        loop {
+            if let Some(row) = ready.pop_front() {
+                return Some((Ok(row), Some((supervisor, bell, rev, ready))));
+            }
+            bell.borrow_and_update();
+            match supervisor.changed_since(rev).await {
+                Ok((rows, newest)) => {
+                    rev = newest;
+                    ready.extend(rows.into_iter().map(|summary| pb::WatchItem {
+                        session_id: summary.session_id.to_string(),
+                        item: Some(Item::Session(summary.into())),
+                    }));
+                }
+                Err(fault) => return Some((Err(status(fault)), None)),
+            }
+            if ready.is_empty() && bell.changed().await.is_err() {
+                return None;
+            }
+        }
+    })
+}

@@ -1,0 +1,361 @@
+//! Owns: the one table of configuration keys. `agentd config schema`, docs/CONFIG.md, the checks of the file and
+//! of the variables all come from it.
+//! Guarantees: a key that is not here can't be set; a key that is here is documented.
+
+use std::fmt::Write as _;
+
+use super::value::Kind;
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted name. `NAME` stands for any provider's name.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The default, as a person would write it; `None`: unset.
+    pub default: Option<&'static str>,
+    /// The variable that overrides the file.
+    pub env: Option<&'static str>,
+    /// What it does, one or two sentences.
+    pub doc: &'static str,
+}
+
+/// What provider tables are called in names.
+pub const PROVIDER_PREFIX: &str = "providers.NAME.";
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    env: Option<&'static str>,
+    doc: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        env,
+        doc,
+    }
+}
+
+/// Every key, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    key(
+        "model.default",
+        Kind::Text,
+        None,
+        Some("AGENTD_MODEL"),
+        "The model of sessions that name none, as `PROVIDER/NAME`, or `demo`. Unset: a model must be named.",
+    ),
+    key(
+        "model.effort",
+        Kind::Choice(&["minimal", "low", "medium", "high"]),
+        None,
+        Some("AGENTD_MODEL_EFFORT"),
+        "How long reasoning models think. Unset: the provider's own default.",
+    ),
+    key(
+        "model.max_steps",
+        Kind::Count { min: 1, max: 10_000 },
+        Some("100"),
+        Some("AGENTD_MODEL_MAX_STEPS"),
+        "The most model requests in one turn. A turn that reaches it ends and says so.",
+    ),
+    key(
+        "providers.NAME.base_url",
+        Kind::Url,
+        None,
+        None,
+        "Where the server is, up to and including `/v1`. Needed for every provider but `openai`.",
+    ),
+    key(
+        "providers.NAME.api",
+        Kind::Choice(&["chat", "responses"]),
+        None,
+        None,
+        "Which API the server speaks: Chat Completions or Responses. Unset: `responses` for `openai` at its own \
+         address, else `chat`.",
+    ),
+    key(
+        "providers.NAME.auth",
+        Kind::Choice(&["bearer", "api-key", "none"]),
+        Some("bearer"),
+        None,
+        "How the key is sent: `Authorization: Bearer`, an `api-key` header, or not at all.",
+    ),
+    key(
+        "providers.NAME.headers",
+        Kind::TextMap,
+        None,
+        None,
+        "Extra headers of every request. Values are treated as secrets.",
+    ),
+    key(
+        "providers.NAME.query",
+        Kind::TextMap,
+        None,
+        None,
+        "Extra query parameters of every request. Values are treated as secrets.",
+    ),
+    key(
+        "providers.NAME.proxy",
+        Kind::Url,
+        None,
+        None,
+        "A proxy for this provider only.",
+    ),
+    key(
+        "providers.NAME.ca_file",
+        Kind::Path,
+        None,
+        None,
+        "A PEM file with further certificate authorities to trust.",
+    ),
+    key(
+        "providers.NAME.api_key_env",
+        Kind::Text,
+        None,
+        None,
+        "The variable that holds the key. Unset: `NAME_API_KEY`, in capitals, with `_` for `-`.",
+    ),
+    key(
+        "providers.NAME.models",
+        Kind::Texts,
+        None,
+        None,
+        "The models to list for this provider. Unset: the server is asked.",
+    ),
+    key(
+        "jail.kind",
+        Kind::Choice(&["bwrap", "outer"]),
+        Some("bwrap"),
+        Some("AGENTD_JAIL_KIND"),
+        "`bwrap`: every shell is jailed by Bubblewrap. `outer`: no jail, for containers that already are a wall; \
+         every output then says `jail: none (outer)`.",
+    ),
+    key(
+        "jail.read_only",
+        Kind::Paths,
+        None,
+        Some("AGENTD_JAIL_READ_ONLY"),
+        "Directories outside the workspace that jails can read, such as a toolchain. `~` is the home directory.",
+    ),
+    key(
+        "jail.layout",
+        Kind::Choice(&["auto", "root", "host"]),
+        Some("auto"),
+        Some("AGENTD_JAIL_LAYOUT"),
+        "Where the workspace is inside: at `/` (`root`) or at its own path (`host`). `auto`: `root` for `exec` \
+         and `shell`, `host` for work with a model.",
+    ),
+    key(
+        "shell.kind",
+        Kind::Choice(&["auto", "sh", "bash"]),
+        Some("auto"),
+        Some("AGENTD_SHELL_KIND"),
+        "Which shell. `auto`: `sh` for `exec` and `shell`; `bash`, where there is one, for work with a model.",
+    ),
+    key(
+        "shell.timeout",
+        Kind::Span,
+        Some("none"),
+        Some("AGENTD_SHELL_TIMEOUT"),
+        "How long a command of a person or program may run when it names no limit itself.",
+    ),
+    key(
+        "shell.agent_timeout",
+        Kind::Span,
+        Some("10min"),
+        Some("AGENTD_SHELL_AGENT_TIMEOUT"),
+        "How long a command of the agent may run when it names no limit itself.",
+    ),
+    key(
+        "shell.max_output",
+        Kind::Size,
+        Some("64MiB"),
+        Some("AGENTD_SHELL_MAX_OUTPUT"),
+        "How much of each output stream of a command is kept; of more, the first and the last half.",
+    ),
+    key(
+        "shell.idle_timeout",
+        Kind::Span,
+        Some("10min"),
+        Some("AGENTD_SHELL_IDLE_TIMEOUT"),
+        "How long a jail in which nothing runs is kept. The shell's state outlives it.",
+    ),
+    key(
+        "limits.nofile",
+        Kind::Count {
+            min: 64,
+            max: 1_048_576,
+        },
+        Some("16384"),
+        Some("AGENTD_LIMITS_NOFILE"),
+        "Open files of each process in a jail.",
+    ),
+    key(
+        "limits.fsize",
+        Kind::Size,
+        Some("16GiB"),
+        Some("AGENTD_LIMITS_FSIZE"),
+        "The largest file a process in a jail can write.",
+    ),
+    key(
+        "limits.tmp",
+        Kind::Size,
+        Some("1GiB"),
+        Some("AGENTD_LIMITS_TMP"),
+        "The size of a jail's `/tmp`, which is memory.",
+    ),
+    key(
+        "limits.nproc",
+        Kind::Count {
+            min: 16,
+            max: 1_048_576,
+        },
+        Some("4096"),
+        Some("AGENTD_LIMITS_NPROC"),
+        "Processes of a jail. Not enforced for root or before Linux 5.14.",
+    ),
+    key(
+        "limits.data",
+        Kind::Size,
+        Some("none"),
+        Some("AGENTD_LIMITS_DATA"),
+        "Private memory of each process in a jail.",
+    ),
+    key(
+        "log.level",
+        Kind::Filter,
+        Some("info"),
+        Some("AGENTD_LOG"),
+        "What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives such as \
+         `info,agentd::model=debug`.",
+    ),
+    key(
+        "log.format",
+        Kind::Choice(&["text", "json"]),
+        Some("text"),
+        Some("AGENTD_LOG_FORMAT"),
+        "How it is logged: lines for people, or one JSON object a line.",
+    ),
+    key(
+        "git.pass_identity",
+        Kind::Flag,
+        Some("true"),
+        Some("AGENTD_GIT_PASS_IDENTITY"),
+        "Whether commits made in a jail carry your `user.name` and `user.email`. Signing keys never go in.",
+    ),
+];
+
+/// The key of a dotted name; providers' names are matched by `NAME`.
+pub fn find(name: &str) -> Option<&'static Key> {
+    let general = generalised(name);
+    KEYS.iter().find(|key| key.name == general)
+}
+
+/// `providers.openai.api` → `providers.NAME.api`; other names as they are.
+pub fn generalised(name: &str) -> String {
+    let leaf = name
+        .strip_prefix("providers.")
+        .and_then(|rest| rest.split_once('.'))
+        .map(|(_, leaf)| leaf);
+    leaf.map_or_else(|| name.to_owned(), |leaf| format!("{PROVIDER_PREFIX}{leaf}"))
+}
+
+/// The documented keys as JSON, for editors and programs.
+pub fn schema() -> serde_json::Value {
+    let entries = KEYS.iter().map(|key| {
+        serde_json::json!({
+            "key": key.name,
+            "type": key.kind.name(),
+            "choices": key.kind.choices(),
+            "default": key.default,
+            "env": key.env,
+            "doc": key.doc,
+        })
+    });
+    entries.collect()
+}
+
+/// The documented keys as docs/CONFIG.md.
+pub fn reference() -> String {
+    let mut text = String::from(REFERENCE_HEAD);
+    let mut section = "";
+    for key in KEYS {
+        let own = key.name.rsplit_once('.').map_or(key.name, |(section, _)| section);
+        if own != section {
+            section = own;
+            let _ = write!(
+                text,
+                "\n## [{section}]\n\n| key | takes | default | variable | what it does |\n|---|---|---|---|---|\n"
+            );
+        }
+        let leaf = key.name.rsplit('.').next().unwrap_or(key.name);
+        let code = |text: &str| format!("`{text}`");
+        let _ = writeln!(
+            text,
+            "| `{leaf}` | {} | {} | {} | {} |",
+            key.kind.describe(),
+            key.default.map_or_else(|| "unset".to_owned(), code),
+            key.env.map_or_else(|| "—".to_owned(), code),
+            key.doc,
+        );
+    }
+    text
+}
+
+const REFERENCE_HEAD: &str = "\
+# Configuration
+
+<!-- Made from daemon/src/config/keys.rs; a test keeps it current. Remake: AGENTD_BLESS=1 cargo test -p agentd reference -->
+
+`~/.config/agentd/config.toml` (or `$XDG_CONFIG_HOME/agentd/config.toml`, or the file named by `AGENTD_CONFIG` or
+`--config`). It need not exist. Weakest first: defaults, the file, variables, flags. An unknown key or a wrong value is
+an error that names file, line and column; `agentd config check` finds them all, `agentd config show` prints what is in
+effect and where it came from. The daemon reads the file when it starts.
+
+There is no project configuration: nothing in a workspace changes what the daemon does.
+
+API keys are not kept here but in `credentials.toml` in the same directory (mode 0600), or in variables.
+
+Durations have a unit (`500ms`, `90s`, `10min`, `1h30m`, `2d`) or are `none`. Sizes are bytes or have a unit (`64MiB`,
+`2GB`), or are `none`. In variables, lists are separated by `:`.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::Value;
+
+    #[test]
+    fn every_key_is_documented_and_its_default_is_valid() {
+        for key in KEYS {
+            assert!(key.doc.ends_with('.') && key.doc.len() > 20, "{}", key.name);
+            if let Some(default) = key.default {
+                key.kind
+                    .parse_text(default)
+                    .unwrap_or_else(|e| panic!("{}: {e}", key.name));
+                assert_ne!(key.kind.parse_text(default), Ok(Value::Unset));
+            }
+            assert_eq!(find(key.name).map(|found| found.name), Some(key.name));
+        }
+        assert!(find("providers.my-server.base_url").is_some());
+        assert!(find("providers.my-server.nothing").is_none());
+    }
+
+    #[test]
+    fn the_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIG.md");
+        if std::env::var_os("AGENTD_BLESS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == reference(),
+            "docs/CONFIG.md is out of date; remake it with AGENTD_BLESS=1"
+        );
+    }
+}

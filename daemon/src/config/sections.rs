@@ -1,0 +1,334 @@
+//! Owns: the sections of the configuration as plain types.
+//! Guarantees: every field is read from exactly one key of the table; a name that is not in the table can't be
+//! read (debug assertion).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::value::Value;
+use super::{Config, Settings, keys};
+
+/// `[model]`: which model, and how far it may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// `PROVIDER/NAME` or `demo`; `None`: a model must be named.
+    pub default: Option<String>,
+    /// Reasoning effort; `None`: the provider's default.
+    pub effort: Option<String>,
+    /// The most steps of a turn.
+    pub max_steps: u32,
+}
+
+/// `[providers.NAME]`: an OpenAI-compatible server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderEntry {
+    /// Up to and including `/v1`. `None` only for `openai`: its own address.
+    pub base_url: Option<String>,
+    /// Which API; `None`: chosen by the address.
+    pub api: Option<ProviderApi>,
+    /// How the key is sent.
+    pub auth: ProviderAuth,
+    /// Extra headers.
+    pub headers: BTreeMap<String, String>,
+    /// Extra query parameters.
+    pub query: BTreeMap<String, String>,
+    /// A proxy for this provider.
+    pub proxy: Option<String>,
+    /// Further certificate authorities, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The variable with the key.
+    pub api_key_env: String,
+    /// Models to list; empty: ask the server.
+    pub models: Vec<String>,
+}
+
+/// The API a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderApi {
+    /// Chat Completions.
+    Chat,
+    /// Responses.
+    Responses,
+}
+
+/// How a provider takes its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderAuth {
+    /// `Authorization: Bearer KEY`.
+    Bearer,
+    /// `api-key: KEY`.
+    ApiKey,
+    /// It takes none.
+    None,
+}
+
+/// `[jail]`: the wall around shells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JailConfig {
+    /// Which wall.
+    pub kind: JailKind,
+    /// Directories that jails can read.
+    pub read_only: Vec<PathBuf>,
+    /// Where the workspace is inside.
+    pub layout: Layout,
+}
+
+/// Which wall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JailKind {
+    /// Bubblewrap.
+    Bwrap,
+    /// None of ours: the daemon runs in a container that is the wall.
+    Outer,
+}
+
+/// Where the workspace is inside a jail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// By what the session is made for.
+    Auto,
+    /// At `/`.
+    Root,
+    /// At its own path.
+    Host,
+}
+
+/// `[shell]`: the shells in the jails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShellConfig {
+    /// Which shell.
+    pub kind: ShellChoice,
+    /// Limit of people's and programs' commands; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// Limit of the agent's commands; `None`: no limit.
+    pub agent_timeout: Option<Duration>,
+    /// Bytes kept of each stream of a command; `None`: all.
+    pub max_output: Option<u64>,
+    /// Life of an idle jail; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Which shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellChoice {
+    /// By what the session is made for.
+    Auto,
+    /// `/bin/sh`.
+    Sh,
+    /// `bash`.
+    Bash,
+}
+
+/// `[limits]`: of each jail or each process in it. `None`: no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Open files of a process.
+    pub nofile: u64,
+    /// The largest file, in bytes.
+    pub fsize: Option<u64>,
+    /// Bytes of `/tmp`.
+    pub tmp: Option<u64>,
+    /// Processes.
+    pub nproc: u64,
+    /// Private memory of a process, in bytes.
+    pub data: Option<u64>,
+}
+
+/// `[log]`: the daemon's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Level or directives.
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+/// `[git]`: git inside the jails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitConfig {
+    /// Pass `user.name` and `user.email` in.
+    pub pass_identity: bool,
+}
+
+impl Config {
+    pub(super) fn from_settings(
+        settings: Settings,
+        files: Vec<PathBuf>,
+        notices: Vec<String>,
+        home: Option<&Path>,
+    ) -> Self {
+        let get = Getter {
+            settings: &settings,
+            home,
+        };
+        Self {
+            model: ModelConfig {
+                default: get.text("model.default"),
+                effort: get.text("model.effort"),
+                max_steps: u32::try_from(get.count("model.max_steps")).unwrap_or(u32::MAX),
+            },
+            providers: get
+                .provider_names()
+                .map(|name| (name.to_owned(), get.provider(name)))
+                .collect(),
+            jail: JailConfig {
+                kind: if get.is("jail.kind", "outer") {
+                    JailKind::Outer
+                } else {
+                    JailKind::Bwrap
+                },
+                read_only: get.paths("jail.read_only"),
+                layout: match get.text("jail.layout").as_deref() {
+                    Some("root") => Layout::Root,
+                    Some("host") => Layout::Host,
+                    _ => Layout::Auto,
+                },
+            },
+            shell: ShellConfig {
+                kind: match get.text("shell.kind").as_deref() {
+                    Some("sh") => ShellChoice::Sh,
+                    Some("bash") => ShellChoice::Bash,
+                    _ => ShellChoice::Auto,
+                },
+                timeout: get.span("shell.timeout"),
+                agent_timeout: get.span("shell.agent_timeout"),
+                max_output: get.size("shell.max_output"),
+                idle_timeout: get.span("shell.idle_timeout"),
+            },
+            limits: LimitsConfig {
+                nofile: get.count("limits.nofile"),
+                fsize: get.size("limits.fsize"),
+                tmp: get.size("limits.tmp"),
+                nproc: get.count("limits.nproc"),
+                data: get.size("limits.data"),
+            },
+            log: LogConfig {
+                level: get.text("log.level").unwrap_or_else(|| "info".to_owned()),
+                json: get.is("log.format", "json"),
+            },
+            git: GitConfig {
+                pass_identity: get.flag("git.pass_identity"),
+            },
+            files,
+            notices,
+            settings,
+        }
+    }
+}
+
+/// Reads checked settings as the types of `Config`.
+struct Getter<'a> {
+    settings: &'a Settings,
+    home: Option<&'a Path>,
+}
+
+impl<'a> Getter<'a> {
+    fn value(&self, name: &str) -> &'a Value {
+        debug_assert!(keys::find(name).is_some(), "{name} is not in the table of keys");
+        self.settings
+            .get(name)
+            .map_or(&Value::Unset, |setting| &setting.value)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        match self.value(name) {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn is(&self, name: &str, word: &str) -> bool {
+        self.text(name).as_deref() == Some(word)
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        if let Value::Count(number) = self.value(name) {
+            *number
+        } else {
+            0
+        }
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.value(name), Value::Flag(true))
+    }
+
+    fn span(&self, name: &str) -> Option<Duration> {
+        if let Value::Span(span) = self.value(name) {
+            *span
+        } else {
+            None
+        }
+    }
+
+    fn size(&self, name: &str) -> Option<u64> {
+        if let Value::Size(size) = self.value(name) {
+            *size
+        } else {
+            None
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        if let Value::List(items) = self.value(name) {
+            items.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn map(&self, name: &str) -> BTreeMap<String, String> {
+        if let Value::Map(entries) = self.value(name) {
+            entries.clone()
+        } else {
+            BTreeMap::new()
+        }
+    }
+
+    fn paths(&self, name: &str) -> Vec<PathBuf> {
+        self.list(name).iter().map(|text| self.path(text)).collect()
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        match (text.strip_prefix('~'), self.home) {
+            (Some(rest), Some(home)) => home.join(rest.trim_start_matches('/')),
+            _ => PathBuf::from(text),
+        }
+    }
+
+    fn provider_names(&self) -> impl Iterator<Item = &'a str> {
+        let mut names: Vec<&str> = self
+            .settings
+            .keys()
+            .filter_map(|key| key.strip_prefix("providers.")?.split('.').next())
+            .collect();
+        names.dedup();
+        names.into_iter()
+    }
+
+    fn provider(&self, name: &str) -> ProviderEntry {
+        let key = |leaf: &str| format!("providers.{name}.{leaf}");
+        ProviderEntry {
+            base_url: self.text(&key("base_url")),
+            api: match self.text(&key("api")).as_deref() {
+                Some("chat") => Some(ProviderApi::Chat),
+                Some("responses") => Some(ProviderApi::Responses),
+                _ => None,
+            },
+            auth: match self.text(&key("auth")).as_deref() {
+                Some("api-key") => ProviderAuth::ApiKey,
+                Some("none") => ProviderAuth::None,
+                _ => ProviderAuth::Bearer,
+            },
+            headers: self.map(&key("headers")),
+            query: self.map(&key("query")),
+            proxy: self.text(&key("proxy")),
+            ca_file: self.text(&key("ca_file")).map(|text| self.path(&text)),
+            api_key_env: self
+                .text(&key("api_key_env"))
+                .unwrap_or_else(|| format!("{}_API_KEY", name.to_ascii_uppercase().replace('-', "_"))),
+            models: self.list(&key("models")),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Owns: the composition root: `Config` becomes a `Daemon` (wired, recovered, not listening), then `Running`.
+//! Guarantees: nothing is served before the log was recovered; the socket goes only after the store is closed.
+
+mod host;
+mod wiring;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+
+use crate::api::{self, DaemonApi};
+use crate::config::Config;
+use crate::instance::{Holder, InstanceError, InstanceLock};
+use crate::jail::JailError;
+use crate::listener::{self, ListenerError, SocketGuard};
+use crate::paths::{Env, Paths, PathsError};
+use crate::session::{Fault, now_us};
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError};
+use crate::supervisor::Supervisor;
+
+pub use wiring::{find_jinit, redactor_of};
+
+/// How long open requests may take to notice the end.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How long turns may take to come to a safe point.
+const REST: Duration = Duration::from_secs(5);
+
+/// Why a daemon could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Its places can't be used.
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    /// Another one runs, or the lock can't be taken.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// Its store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its jails' directories can't be made.
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    /// Its socket can't be made.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// A session could not be brought back.
+    #[error(transparent)]
+    Recovery(#[from] Fault),
+    /// `agent-jinit` is not installed beside agentd.
+    #[error("agent-jinit was not found; looked in: {}", .0.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "))]
+    Jinit(Vec<PathBuf>),
+    /// Credentials can't be read.
+    #[error(transparent)]
+    Credentials(#[from] crate::credentials::CredentialsError),
+}
+
+/// Wired and recovered, not listening.
+pub struct Daemon {
+    supervisor: Supervisor,
+    store: Store,
+    host: Arc<host::Host>,
+    shutdown: Shutdown,
+    lock: InstanceLock,
+    paths: Paths,
+}
+
+/// Serving.
+pub struct Running {
+    supervisor: Supervisor,
+    store: Store,
+    shutdown: Shutdown,
+    server: tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>,
+    socket: Option<SocketGuard>,
+    // Released last: while it is held, no other daemon touches the database.
+    _lock: InstanceLock,
+}
+
+impl Daemon {
+    /// Takes the lock, opens the store, wires the parts, and brings back what was open.
+    pub async fn begin(paths: Paths, config: Config, env: &Env, shutdown: Shutdown) -> Result<Self, BeginError> {
+        paths.prepare()?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let holder = Holder { pid: std::process::id(), socket: paths.socket.clone(), version };
+        let lock = InstanceLock::acquire(&paths.lock_file, &holder)?;
+        let credentials = crate::credentials::Credentials::open(&paths.credentials_file)?;
+        let redactor = redactor_of(&config, &credentials, env);
+        let store = Store::open(&paths.database, redactor.clone())?;
+        let settings = wiring::settings(&paths, &config, &credentials, env, &store).await?;
+        let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
+        let recovered = supervisor.recover().await?;
+        store.forget_old_requests(now_us()).await?;
+        tracing::info!(
+            database = %paths.database.display(),
+            recovered,
+            "agentd {} is ready",
+            env!("CARGO_PKG_VERSION")
+        );
+        let host = Arc::new(host::Host::new(
+            &paths,
+            &config,
+            credentials,
+            settings,
+            redactor,
+            env,
+            shutdown.clone(),
+        ));
+        Ok(Self { supervisor, store, host, shutdown, lock, paths })
+    }
+
+    /// Binds the socket (or takes systemd's) and serves.
+    pub async fn listen(mut self) -> Result<Running, BeginError> {
+        let bound = match listener::from_systemd()? {
+            Some(bound) => bound,
+            None => listener::bind(&self.paths.socket, &self.lock)?,
+        };
+        if bound.path != self.paths.socket {
+            tracing::warn!(configured = %self.paths.socket.display(), "listening elsewhere: systemd chose the socket");
+        }
+        let holder = Holder {
+            pid: std::process::id(),
+            socket: bound.path.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        if let Err(error) = self.lock.write(&holder) {
+            tracing::warn!(%error, "the lock file could not be brought up to date");
+        }
+        self.host.listening_on(&bound.path);
+        tracing::info!(socket = %bound.path.display(), pid = std::process::id(), "listening");
+        let server = self.serve(bound.listener);
+        Ok(Running {
+            supervisor: self.supervisor,
+            store: self.store,
+            shutdown: self.shutdown,
+            server,
+            socket: bound.guard,
+            _lock: self.lock,
+        })
+    }
+
+    fn serve(
+        &self,
+        listener: UnixListener,
+    ) -> tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        let token = self.shutdown.token().clone();
+        let api = DaemonApi::new(self.supervisor.clone(), self.host.clone());
+        let supervisor = self.supervisor.clone();
+        tokio::spawn(async move {
+            api::serve(listener, supervisor, api, async move { token.cancelled().await }).await
+        })
+    }
+}
+
+impl Running {
+    /// Serves until the shutdown begins, then ends in order: no new work, turns to a safe point, facts written,
+    /// store closed, socket gone.
+    pub async fn run(mut self) {
+        let reason = tokio::select! {
+            reason = self.shutdown.begun() => reason,
+            ended = &mut self.server => {
+                tracing::error!(?ended, "the server ended by itself");
+                self.shutdown.begin(crate::shutdown::Reason::Fault);
+                crate::shutdown::Reason::Fault
+            }
+        };
+        if tokio::time::timeout(REST, self.supervisor.shut_down(reason.keeps_jails())).await.is_err() {
+            tracing::warn!("some turns did not come to rest in time; the next start closes them");
+        }
+        // Watches never end by themselves: those that did not notice are cut.
+        if !self.server.is_finished() && tokio::time::timeout(DRAIN, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+        self.store.close().await;
+        drop(self.socket.take());
+        tracing::info!("agentd is down");
+    }
+}

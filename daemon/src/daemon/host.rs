@@ -1,0 +1,241 @@
+//! Owns: what the daemon says and does about itself: facts, credentials, checks, stopping.
+//! Guarantees: keys go in and never come out; a new key is known to the redactor before it is stored.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::wiring;
+use crate::api::{Facts, Host as HostApi};
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::domain::id::SessionId;
+use crate::domain::secret::Secret;
+use crate::domain::workspace::{Layout, ShellKind, Workspace};
+use crate::jail::{self, JailSpec, Severity};
+use crate::paths::{Env, Paths};
+use crate::session::{Settings, now_us};
+use crate::shell::{RunRequest, Shell};
+use crate::shutdown::{Reason, Shutdown};
+use crate::store::redact::Redactor;
+use crate::supervisor::Checkup;
+
+/// The daemon as its own API sees it.
+pub(super) struct Host {
+    facts: Mutex<Facts>,
+    credentials: Credentials,
+    settings: Arc<Settings>,
+    redactor: Arc<Redactor>,
+    environment_keys: Vec<String>,
+    shutdown: Shutdown,
+    paths: Paths,
+}
+
+impl Host {
+    pub(super) fn new(
+        paths: &Paths,
+        config: &Config,
+        credentials: Credentials,
+        settings: Arc<Settings>,
+        redactor: Arc<Redactor>,
+        env: &Env,
+        shutdown: Shutdown,
+    ) -> Self {
+        let facts = Facts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            socket: paths.socket.display().to_string(),
+            database: paths.database.display().to_string(),
+            log_file: paths.log_file.display().to_string(),
+            started_us: now_us(),
+            config_files: config.files.iter().map(|f| f.display().to_string()).collect(),
+        };
+        let environment_keys = env
+            .iter()
+            .filter(|(_, value)| !value.trim().is_empty())
+            .filter_map(|(name, _)| name.strip_suffix("_API_KEY"))
+            .map(str::to_ascii_lowercase)
+            .collect();
+        Self {
+            facts: Mutex::new(facts),
+            credentials,
+            settings,
+            redactor,
+            environment_keys,
+            shutdown,
+            paths: paths.clone(),
+        }
+    }
+
+    pub(super) fn listening_on(&self, socket: &Path) {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).socket = socket.display().to_string();
+    }
+
+    fn refresh_models(&self) -> Result<(), String> {
+        let stored = wiring::stored(&self.credentials).map_err(|e| e.to_string())?;
+        self.settings.set_models(self.settings.models().with_credentials(stored));
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl HostApi for Host {
+    fn facts(&self) -> Facts {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stop(&self, keep_jails: bool) {
+        self.shutdown.begin(Reason::Requested { keep_jails });
+    }
+
+    async fn set_credential(&self, provider: &str, key: String) -> Result<String, String> {
+        let key = Secret::new(key.trim().to_owned());
+        self.redactor.learn(key.expose());
+        self.credentials.set(provider, &key).map_err(|e| e.to_string())?;
+        self.refresh_models()?;
+        Ok(self.credentials.path().display().to_string())
+    }
+
+    async fn credentials(&self) -> Result<Vec<String>, String> {
+        self.credentials.list().map_err(|e| e.to_string())
+    }
+
+    async fn delete_credential(&self, provider: &str) -> Result<bool, String> {
+        let existed = self.credentials.delete(provider).map_err(|e| e.to_string())?;
+        self.refresh_models()?;
+        Ok(existed)
+    }
+
+    fn environment_keys(&self) -> Vec<String> {
+        self.environment_keys.clone()
+    }
+
+    async fn doctor(&self, prove: bool) -> Vec<Checkup> {
+        let mut checks: Vec<Checkup> = tokio::task::spawn_blocking(jail::probe)
+            .await
+            .unwrap_or_default()
+            .into_iter()
+            .map(|finding| Checkup {
+                check: finding.name.to_owned(),
+                ok: Some(finding.severity == Severity::Ok),
+                message: finding.what,
+                fix: finding.fix.join("\n"),
+            })
+            .collect();
+        let jail_works = checks.iter().all(|c| c.ok == Some(true));
+        checks.push(self.key_file());
+        checks.push(private("state_dir", &self.paths.state_dir));
+        checks.push(free_space(&self.paths.state_dir));
+        if prove && jail_works {
+            checks.extend(self.prove().await);
+        }
+        checks
+    }
+
+    fn jail_line(&self) -> String {
+        match jail::ensure_jail_possible() {
+            Ok(bwrap) => format!("{} ok", jail::version_line(&bwrap)),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+impl Host {
+    fn key_file(&self) -> Checkup {
+        let path = self.credentials.path();
+        let check = "credentials".to_owned();
+        match self.credentials.list() {
+            Ok(names) if names.is_empty() => {
+                Checkup { check, ok: Some(true), message: "no key is stored".into(), fix: String::new() }
+            }
+            Ok(names) => Checkup {
+                check,
+                ok: Some(true),
+                message: format!("keys for {} in {}", names.join(", "), path.display()),
+                fix: String::new(),
+            },
+            Err(error) => Checkup {
+                check,
+                ok: Some(false),
+                message: error.to_string(),
+                fix: format!("chmod 600 '{}'", path.display()),
+            },
+        }
+    }
+
+    /// Starts a jail on an empty directory and tries to break out of it.
+    async fn prove(&self) -> Vec<Checkup> {
+        let dir = self.paths.state_dir.join("doctor");
+        let failed = |message: String| {
+            vec![Checkup { check: "jail_proof".into(), ok: Some(false), message, fix: "agentctl daemon logs".into() }]
+        };
+        if let Err(error) = std::fs::create_dir_all(&dir) {
+            return failed(error.to_string());
+        }
+        let workspace = Workspace {
+            root: dir.clone(),
+            start_dir: "".into(),
+            layout: Layout::Host,
+            layout_reason: "made by doctor".into(),
+        };
+        let shell = Shell::open(
+            self.settings.jails.clone(),
+            JailSpec::new(SessionId::random(), workspace, ShellKind::Sh),
+            None,
+        );
+        let home = std::env::var("HOME").unwrap_or_default();
+        let tries = [
+            ("jail_files", "cat /etc/shadow ~/.ssh/id_* 2>/dev/null; ls /home /root 2>/dev/null".to_owned()),
+            ("jail_home", format!("ls -A '{}' 2>/dev/null", home.replace('\'', ""))),
+            ("jail_network", "cat /proc/net/route 2>/dev/null | tail -n +2 | grep .".to_owned()),
+            ("jail_processes", "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned()),
+            ("jail_secrets", "env | grep -i -E 'key|token|secret'".to_owned()),
+        ];
+        let mut checks = Vec::new();
+        for (check, script) in tries {
+            let exec = crate::domain::id::ExecId::random();
+            let Ok(handle) = shell.run(RunRequest::new(exec, script)) else {
+                return failed("the shell ended".into());
+            };
+            let result = handle.finished().await;
+            if result.not_run {
+                checks.extend(failed(result.message.unwrap_or_else(|| "the jail did not start".into())));
+                break;
+            }
+            let held = result.stdout_bytes == 0;
+            checks.push(Checkup {
+                check: check.into(),
+                ok: Some(held),
+                message: if held { "nothing of yours can be reached".into() } else { "something could be reached".into() },
+                fix: if held { String::new() } else { "please report this: agentctl daemon logs".into() },
+            });
+        }
+        if let Err(error) = shell.end().await {
+            checks.extend(failed(error.to_string()));
+        }
+        checks
+    }
+}
+
+fn private(check: &str, path: &Path) -> Checkup {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+    let ok = mode & 0o077 == 0;
+    Checkup {
+        check: check.into(),
+        ok: Some(ok),
+        message: format!("{} (mode {mode:03o})", path.display()),
+        fix: if ok { String::new() } else { format!("chmod 700 '{}'", path.display()) },
+    }
+}
+
+/// Less than this free, and long outputs will be cut short.
+const LOW_SPACE: u64 = 1024 * 1024 * 1024;
+
+fn free_space(path: &Path) -> Checkup {
+    let free = rustix::fs::statvfs(path).map(|s| s.f_bavail.saturating_mul(s.f_frsize)).unwrap_or(0);
+    Checkup {
+        check: "disk".into(),
+        ok: if free >= LOW_SPACE { Some(true) } else { None },
+        message: format!("{} MiB free for {}", free / (1024 * 1024), path.display()),
+        fix: if free >= LOW_SPACE { String::new() } else { "free some disk space".into() },
+    }
+}

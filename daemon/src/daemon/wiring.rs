@@ -1,0 +1,205 @@
+//! Owns: turning configuration into the parts' own settings.
+//! Guarantees: each key of the configuration is handed to exactly one part.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use super::BeginError;
+use crate::config::{self, Config};
+use crate::credentials::Credentials;
+use crate::domain::policy::Policy;
+use crate::domain::workspace::{JailKind, Layout, ShellKind};
+use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal};
+use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
+use crate::paths::{Env, Paths};
+use crate::session::Settings;
+use crate::store::redact::Redactor;
+use crate::store::Store;
+use crate::supervisor::Defaults;
+
+/// A redactor that knows every secret the daemon was started with.
+pub fn redactor_of(config: &Config, credentials: &Credentials, env: &Env) -> Arc<Redactor> {
+    let redactor = Redactor::new(Arc::new(RwLock::new(Vec::new())));
+    for secret in config.secrets().iter().chain(&credentials.secrets()) {
+        redactor.learn(secret.expose());
+    }
+    for (name, value) in env {
+        if name.ends_with("_API_KEY") || name.ends_with("_TOKEN") || name.ends_with("_SECRET") {
+            redactor.learn(value.trim());
+        }
+    }
+    Arc::new(redactor)
+}
+
+/// The models, with the credentials of this moment.
+pub(super) fn models(config: &Config, credentials: &Credentials, env: &Env) -> Result<ModelRegistry, BeginError> {
+    model::install_tls();
+    let settings = ModelSettings {
+        default_model: config.model.default.clone(),
+        providers: config.providers.iter().map(|(name, entry)| (name.clone(), provider(entry))).collect(),
+        models: BTreeMap::new(),
+    };
+    let environment = Environment::from_vars(env.clone());
+    Ok(ModelRegistry::new(settings, stored(credentials)?, environment))
+}
+
+/// Stored keys as the model part wants them.
+pub(super) fn stored(credentials: &Credentials) -> Result<model::Credentials, BeginError> {
+    let mut all = BTreeMap::new();
+    for name in credentials.list()? {
+        if let Some(key) = credentials.get(&name)? {
+            let api_key = Some(model::Secret::new(key.expose()));
+            all.insert(name, Credential { api_key, ..Credential::default() });
+        }
+    }
+    Ok(model::Credentials(all))
+}
+
+fn provider(entry: &config::ProviderEntry) -> ProviderConfig {
+    ProviderConfig {
+        base_url: entry.base_url.clone(),
+        api: entry.api.map(|api| match api {
+            config::ProviderApi::Chat => Api::Chat,
+            config::ProviderApi::Responses => Api::Responses,
+        }),
+        auth: match entry.auth {
+            config::ProviderAuth::Bearer => Auth::Bearer,
+            config::ProviderAuth::ApiKey => Auth::ApiKeyHeader,
+            config::ProviderAuth::None => Auth::None,
+        },
+        headers: entry.headers.clone(),
+        query: entry.query.clone(),
+        proxy: entry.proxy.clone(),
+        ca_file: entry.ca_file.clone(),
+        ..ProviderConfig::default()
+    }
+}
+
+/// What all sessions share.
+pub(super) async fn settings(
+    paths: &Paths,
+    config: &Config,
+    credentials: &Credentials,
+    env: &Env,
+    store: &Store,
+) -> Result<Arc<Settings>, BeginError> {
+    let jinit = find_jinit().map_err(BeginError::Jinit)?;
+    let host = JailHostConfig {
+        runtime_dir: paths.runtime_dir.clone(),
+        state_dir: paths.state_dir.clone(),
+        jinit,
+    };
+    let journal: Arc<dyn MountJournal> = Arc::new(Journal(store.clone()));
+    let jails = JailHost::new(host, journal)?;
+    let unlimited = Duration::from_secs(365 * 24 * 3600);
+    Ok(Arc::new(Settings {
+        models: RwLock::new(models(config, credentials, env)?),
+        policy: Policy::default(),
+        effort: config.model.effort.clone(),
+        jails,
+        limits: Limits {
+            nofile: config.limits.nofile,
+            fsize: config.limits.fsize,
+            nproc: Some(config.limits.nproc),
+            data: config.limits.data,
+            tmp_bytes: config.limits.tmp.unwrap_or(Limits::default().tmp_bytes),
+        },
+        read_only: config.jail.read_only.clone(),
+        cache_dir: paths.cache_dir.clone(),
+        git_identity: if config.git.pass_identity { git_identity() } else { None },
+        environment: BTreeMap::new(),
+        tool_timeout: config.shell.agent_timeout.unwrap_or(unlimited),
+        max_output: config.shell.max_output.unwrap_or(u64::MAX / 4),
+        idle_timeout: config.shell.idle_timeout.unwrap_or(unlimited),
+        max_steps: config.model.max_steps,
+    }))
+}
+
+/// What a session gets when its maker does not say.
+pub(super) fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        jail: match config.jail.kind {
+            config::JailKind::Bwrap => JailKind::Bwrap,
+            config::JailKind::Outer => JailKind::Outer,
+        },
+        layout: match config.jail.layout {
+            config::Layout::Auto => None,
+            config::Layout::Root => Some(Layout::Root),
+            config::Layout::Host => Some(Layout::Host),
+        },
+        shell: match config.shell.kind {
+            config::ShellChoice::Auto => None,
+            config::ShellChoice::Sh => Some(ShellKind::Sh),
+            config::ShellChoice::Bash => Some(ShellKind::Bash),
+        },
+        exec_timeout: config.shell.timeout,
+    }
+}
+
+/// `agent-jinit`: beside this program, beside its directory (tests), then in libexec.
+pub fn find_jinit() -> Result<PathBuf, Vec<PathBuf>> {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let here = exe.parent().unwrap_or(Path::new("/")).to_owned();
+    let above = here.parent().unwrap_or(Path::new("/")).to_owned();
+    let places = [
+        here.join("agent-jinit"),
+        above.join("agent-jinit"),
+        above.join("libexec/agentd/agent-jinit"),
+        PathBuf::from("/usr/local/libexec/agentd/agent-jinit"),
+        PathBuf::from("/usr/libexec/agentd/agent-jinit"),
+    ];
+    match places.iter().find(|path| path.is_file()) {
+        Some(found) => Ok(found.clone()),
+        None => Err(places.into()),
+    }
+}
+
+/// The user's name and mail for commits: values only, read by git itself outside any repository.
+fn git_identity() -> Option<(String, String)> {
+    let get = |key: &str| {
+        let output = std::process::Command::new("git")
+            .args(["config", "--global", "--get", key])
+            .current_dir("/")
+            .stderr(std::process::Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        Some(text).filter(|t| !t.is_empty())
+    };
+    Some((get("user.name")?, get("user.email")?))
+}
+
+/// The jail's memory of its mount points, in the store.
+struct Journal(Store);
+
+impl MountJournal for Journal {
+    fn record(&self, workspace: &Path, dir: &Path) -> std::io::Result<()> {
+        self.0.record_mount_point(workspace, dir).map_err(std::io::Error::other)
+    }
+
+    fn forget(&self, workspace: &Path, dir: &Path) -> std::io::Result<()> {
+        self.0.forget_mount_point(workspace, dir).map_err(std::io::Error::other)
+    }
+
+    fn ours(&self, workspace: &Path) -> Vec<PathBuf> {
+        self.points(Some(workspace)).into_iter().map(|(_, dir)| dir).collect()
+    }
+
+    fn workspaces(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = self.points(None).into_iter().map(|(workspace, _)| workspace).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+impl Journal {
+    fn points(&self, workspace: Option<&Path>) -> Vec<(PathBuf, PathBuf)> {
+        self.0.mount_points(workspace).unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal of mount points can't be read");
+            Vec::new()
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! Owns: the wishes addressed to a Session, and the answers to them.
+//! Guarantees: a Command yields Events or a Rejection, never both.
+
+use serde::{Deserialize, Serialize};
+
+use super::approval::Verdict;
+use super::event::{EventBody, ExecResult, ModelRef, TurnOptions};
+use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, TurnId};
+use super::message::Part;
+
+/// A wish. Ids in it are made by the caller, so that deciding stays pure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Post a message: starts a turn, or queues when one is open.
+    PostMessage {
+        /// Name of the new message.
+        message_id: MessageId,
+        /// Its pieces; at least one.
+        parts: Vec<Part>,
+        /// The model for this and later turns, resolved; `None` keeps the session's.
+        model: Option<ModelRef>,
+        /// What is asked of the turn.
+        options: TurnOptions,
+        /// Name of the turn, should one start.
+        turn_id: TurnId,
+        /// Refuse unless this is the head.
+        expected_head: Option<Seq>,
+    },
+    /// Give the session another name (uniqueness is the store's to refuse).
+    Rename {
+        /// The new name.
+        name: String,
+    },
+    /// Answer an approval.
+    ResolveApproval {
+        /// Which.
+        approval_id: ApprovalId,
+        /// The answer; never `Withdrawn`.
+        verdict: Verdict,
+        /// What the decider says.
+        reason: String,
+        /// Refuse unless this is the head.
+        expected_head: Option<Seq>,
+    },
+    /// Start a command in the shell, outside any turn.
+    StartExec {
+        /// Name of the run.
+        exec_id: ExecId,
+        /// The text for the log.
+        script: String,
+        /// It was cut.
+        script_truncated: bool,
+        /// With a terminal.
+        pty: bool,
+        /// Time-out in milliseconds.
+        timeout_ms: Option<u64>,
+    },
+    /// A command came to an end.
+    FinishExec {
+        /// Which.
+        exec_id: ExecId,
+        /// How.
+        result: ExecResult,
+    },
+    /// Facts of the open turn, in order. Refused when the turn is no longer open.
+    RecordTurn {
+        /// The turn.
+        turn_id: TurnId,
+        /// What happened.
+        facts: Vec<EventBody>,
+        /// Name of the next turn, should this batch end the open one while messages wait.
+        next_turn_id: TurnId,
+    },
+    /// A tool call that outlived its turn came to an end.
+    FinishLateCall {
+        /// The turn that started it.
+        turn_id: TurnId,
+        /// Which.
+        call_id: CallId,
+        /// What the model will read.
+        result: String,
+    },
+    /// Say something a person should know.
+    Notice {
+        /// Stable word.
+        code: String,
+        /// A sentence.
+        message: String,
+    },
+}
+
+/// The answer to a Command that was taken. Stored with the request id, so that a retry gets the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// To `PostMessage`.
+    Posted {
+        /// Seq of MessagePosted.
+        seq: Seq,
+        /// The message.
+        message_id: MessageId,
+        /// It waits.
+        queued: bool,
+        /// The turn that takes it up.
+        turn_id: Option<TurnId>,
+    },
+    /// To `StartExec`.
+    ExecStarted {
+        /// Seq of ExecStarted.
+        seq: Seq,
+        /// The run.
+        exec_id: ExecId,
+    },
+    /// To `ResolveApproval`.
+    Resolved {
+        /// Seq of ApprovalResolved.
+        seq: Seq,
+        /// Which approval.
+        approval_id: ApprovalId,
+    },
+    /// To everything else: the head after it.
+    Done {
+        /// The head.
+        seq: Seq,
+    },
+}
+
+impl Command {
+    /// The answer, given the head before its events and the events themselves.
+    pub fn reply(&self, head: Seq, events: &[EventBody]) -> Reply {
+        let seq_of = |wanted: fn(&EventBody) -> bool| {
+            let index = events.iter().position(wanted).unwrap_or(0);
+            head.saturating_add(1).saturating_add(index as Seq)
+        };
+        match self {
+            Self::PostMessage { message_id, .. } => Reply::Posted {
+                seq: seq_of(|e| matches!(e, EventBody::MessagePosted { .. })),
+                message_id: message_id.clone(),
+                queued: events.iter().any(|e| matches!(e, EventBody::MessagePosted { queued: true, .. })),
+                turn_id: events.iter().find_map(|e| match e {
+                    EventBody::TurnStarted { turn_id, .. } => Some(turn_id.clone()),
+                    _ => None,
+                }),
+            },
+            Self::StartExec { exec_id, .. } => Reply::ExecStarted {
+                seq: seq_of(|e| matches!(e, EventBody::ExecStarted { .. })),
+                exec_id: exec_id.clone(),
+            },
+            Self::ResolveApproval { approval_id, .. } => Reply::Resolved {
+                seq: seq_of(|e| matches!(e, EventBody::ApprovalResolved { .. })),
+                approval_id: approval_id.clone(),
+            },
+            _ => Reply::Done { seq: head.saturating_add(events.len() as Seq) },
+        }
+    }
+}

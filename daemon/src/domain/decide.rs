@@ -1,0 +1,315 @@
+//! Owns: what a Command leads to: Events, or a Rejection.
+//! Guarantees: pure; looks only at the state and the Command; never half a yes.
+
+use super::approval::{Answer, Verdict};
+use super::command::Command;
+use super::event::{CallOutcome, EventBody, TurnOptions, TurnOutcome};
+use super::id::{Seq, TurnId};
+use super::message::Part;
+use super::rejection::Rejection;
+use super::session::{CallStage, Session, Turn};
+
+/// Most bytes of text in one message.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Most messages that can wait.
+const MAX_QUEUE: usize = 100;
+/// Longest name of a session.
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// Decides a Command. `now_us` is wall-clock time for durations in facts.
+pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<EventBody>, Rejection> {
+    match command {
+        Command::PostMessage { message_id, parts, model, options, turn_id, expected_head } => {
+            check_head(session, *expected_head)?;
+            check_parts(parts)?;
+            if session.queue.len() >= MAX_QUEUE {
+                return Err(Rejection::WrongState(format!("{MAX_QUEUE} messages wait already")));
+            }
+            let mut events = Vec::new();
+            if let Some(model) = model
+                && session.model.as_ref() != Some(model)
+            {
+                events.push(EventBody::ModelChosen { model: model.clone() });
+            }
+            let open = session.turn.is_some();
+            events.push(EventBody::MessagePosted {
+                message_id: message_id.clone(),
+                parts: parts.clone(),
+                queued: open,
+                options: *options,
+            });
+            if !open {
+                let Some(model) = model.as_ref().or(session.model.as_ref()) else {
+                    return Err(Rejection::Model {
+                        reason: "auth_missing".into(),
+                        message: "no model is set up for this session".into(),
+                        hints: vec!["agentctl run --model demo \"hello\"".into(), "agentctl models list".into()],
+                    });
+                };
+                // Messages left over from a turn that was stopped go along with the first new one.
+                let mut message_ids: Vec<_> = session.queue.iter().map(|q| q.message_id.clone()).collect();
+                message_ids.push(message_id.clone());
+                events.push(EventBody::TurnStarted {
+                    turn_id: turn_id.clone(),
+                    message_ids,
+                    model: model.clone(),
+                    options: *options,
+                });
+            }
+            Ok(events)
+        }
+        Command::Rename { name } => {
+            check_name(name)?;
+            Ok(vec![EventBody::SessionRenamed { name: name.clone() }])
+        }
+        Command::ResolveApproval { approval_id, verdict, reason, expected_head } => {
+            check_head(session, *expected_head)?;
+            if let Some(before) = session.decided.iter().find(|a| &a.approval_id == approval_id)
+                && let Some(answer) = &before.answer
+            {
+                return Err(decided(approval_id.as_str(), answer));
+            }
+            let Some(approval) = session.approvals.iter().find(|a| &a.approval_id == approval_id) else {
+                return Err(Rejection::ApprovalNotFound(approval_id.to_string()));
+            };
+            if *verdict == Verdict::Withdrawn {
+                return Err(Rejection::InvalidArgument("an approval is approved or denied".into()));
+            }
+            if *verdict == Verdict::ApprovedSession && approval.session_grant.is_none() {
+                return Err(Rejection::InvalidArgument(
+                    "this one can't be approved for the session: no exact rule would match only it".into(),
+                ));
+            }
+            let rule = (*verdict == Verdict::ApprovedSession).then(|| approval.session_rule.clone()).flatten();
+            Ok(vec![EventBody::ApprovalResolved {
+                approval_id: approval_id.clone(),
+                call_id: approval.call_id.clone(),
+                verdict: *verdict,
+                reason: reason.clone(),
+                rule,
+            }])
+        }
+        Command::StartExec { exec_id, script, script_truncated, pty, timeout_ms } => {
+            Ok(vec![EventBody::ExecStarted {
+                exec_id: exec_id.clone(),
+                script: script.clone(),
+                script_truncated: *script_truncated,
+                call_id: None,
+                pty: *pty,
+                timeout_ms: *timeout_ms,
+            }])
+        }
+        Command::FinishExec { exec_id, result } => {
+            if !session.execs.contains_key(exec_id) {
+                return Err(Rejection::ExecNotFound(exec_id.to_string()));
+            }
+            Ok(vec![EventBody::ExecFinished { exec_id: exec_id.clone(), result: result.clone() }])
+        }
+        Command::RecordTurn { turn_id, facts, next_turn_id } => {
+            record_turn(session, turn_id, facts, next_turn_id, now_us)
+        }
+        Command::FinishLateCall { turn_id, call_id, result } => {
+            if session.late_calls.get(call_id) != Some(turn_id) {
+                return Err(Rejection::WrongState("no such call is open".into()));
+            }
+            Ok(vec![EventBody::ToolCallFinished {
+                turn_id: turn_id.clone(),
+                call_id: call_id.clone(),
+                outcome: CallOutcome::Succeeded,
+                result: result.clone(),
+                duration_ms: 0,
+            }])
+        }
+        Command::Notice { code, message } => {
+            Ok(vec![EventBody::NoticeRecorded { code: code.clone(), message: message.clone() }])
+        }
+    }
+}
+
+fn record_turn(
+    session: &Session,
+    turn_id: &TurnId,
+    facts: &[EventBody],
+    next_turn_id: &TurnId,
+    now_us: i64,
+) -> Result<Vec<EventBody>, Rejection> {
+    let Some(turn) = session.turn.as_ref().filter(|turn| &turn.turn_id == turn_id) else {
+        return Err(Rejection::NoOpenTurn(session.name.clone()));
+    };
+    let mut events = Vec::with_capacity(facts.len());
+    for fact in facts {
+        match fact {
+            EventBody::TurnFinished { outcome, .. } => {
+                events.extend(withdraw(session));
+                events.push(finish(turn, outcome, &events, now_us));
+                if matches!(outcome, TurnOutcome::Done | TurnOutcome::GoalNotMet) {
+                    events.extend(next_turn(session, next_turn_id));
+                }
+            }
+            other => events.push(other.clone()),
+        }
+    }
+    Ok(events)
+}
+
+/// The end of a turn, with sums that count the facts of the same batch.
+fn finish(turn: &Turn, outcome: &TurnOutcome, before: &[EventBody], now_us: i64) -> EventBody {
+    let mut totals = turn.totals_at(now_us);
+    for event in before {
+        match event {
+            EventBody::StepFinished { usage, .. } => {
+                totals.steps = totals.steps.saturating_add(1);
+                totals.tokens = totals.tokens.plus(&usage.tokens.unwrap_or_default());
+                totals.cost = match (totals.cost, usage.cost) {
+                    (Some(sum), Some(cost)) if !turn.cost_unknown => Some(super::usage::Cost {
+                        micro_usd: sum.micro_usd.saturating_add(cost.micro_usd),
+                        source: cost.source,
+                    }),
+                    _ => None,
+                };
+            }
+            EventBody::ToolCallFinished { .. } => totals.tool_calls = totals.tool_calls.saturating_add(1),
+            _ => {}
+        }
+    }
+    EventBody::TurnFinished { turn_id: turn.turn_id.clone(), outcome: outcome.clone(), totals }
+}
+
+/// Questions nobody answered before their turn ended.
+fn withdraw(session: &Session) -> Vec<EventBody> {
+    session
+        .approvals
+        .iter()
+        .map(|approval| EventBody::ApprovalResolved {
+            approval_id: approval.approval_id.clone(),
+            call_id: approval.call_id.clone(),
+            verdict: Verdict::Withdrawn,
+            reason: "the turn ended".into(),
+            rule: None,
+        })
+        .collect()
+}
+
+/// The turn that takes up what was queued; only after a turn that came to its own end: a stopped session
+/// stays stopped.
+fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
+    let last: TurnOptions = session.queue.back()?.options;
+    Some(EventBody::TurnStarted {
+        turn_id: turn_id.clone(),
+        message_ids: session.queue.iter().map(|q| q.message_id.clone()).collect(),
+        model: session.model.clone().or_else(|| session.turn.as_ref().map(|t| t.model.clone()))?,
+        options: last,
+    })
+}
+
+/// What is true of a session when no daemon was there for a while: facts to append at start-up.
+/// `running` are the commands a live jail still has.
+pub fn recover(session: &Session, running: &dyn Fn(&super::id::ExecId) -> bool) -> Vec<EventBody> {
+    let mut events = Vec::new();
+    for exec_id in session.execs.keys().filter(|id| !running(id)) {
+        events.push(EventBody::ExecFinished {
+            exec_id: exec_id.clone(),
+            result: super::event::ExecResult {
+                exit_code: 125,
+                unknown: true,
+                message: "agentd or the machine went down; the outcome is unknown and nothing was run again".into(),
+                ..Default::default()
+            },
+        });
+    }
+    let Some(turn) = &session.turn else { return events };
+    let mut started = false;
+    for open in &turn.calls {
+        if let CallStage::Started(exec_id) = &open.stage {
+            started = true;
+            if exec_id.as_ref().is_some_and(running) {
+                continue;
+            }
+            events.push(EventBody::ToolCallFinished {
+                turn_id: turn.turn_id.clone(),
+                call_id: open.call.call_id.clone(),
+                outcome: CallOutcome::Unknown,
+                result: "[outcome unknown: agentd went down while this ran. It was not run again. Look at the \
+                         state of things before you repeat it.]"
+                    .into(),
+                duration_ms: 0,
+            });
+        }
+    }
+    // A turn that only waits for an answer lost nothing: it stays open, and the answer moves it on.
+    let waits = !session.approvals.is_empty() && !started;
+    if !waits {
+        let outcome = TurnOutcome::Interrupted { reason: "agentd went down during the turn".into() };
+        events.extend(withdraw(session));
+        events.push(finish(turn, &outcome, &events, session.updated_us));
+    }
+    events
+}
+
+/// The rejection for an approval that has an answer.
+pub fn decided(approval_id: &str, answer: &Answer) -> Rejection {
+    Rejection::ApprovalDecided {
+        id: approval_id.to_owned(),
+        verdict: answer.verdict.word(),
+        by: answer.by.clone(),
+    }
+}
+
+fn check_head(session: &Session, expected: Option<Seq>) -> Result<(), Rejection> {
+    match expected {
+        Some(expected) if expected != session.head => {
+            Err(Rejection::HeadMoved { head: session.head, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_parts(parts: &[Part]) -> Result<(), Rejection> {
+    let mut bytes = 0usize;
+    let mut words = false;
+    for part in parts {
+        match part {
+            Part::Text { text } => {
+                words |= !text.trim().is_empty();
+                bytes = bytes.saturating_add(text.len());
+            }
+            Part::Attachment { text, .. } => {
+                words = true;
+                bytes = bytes.saturating_add(text.len());
+            }
+            _ => return Err(Rejection::InvalidArgument("a message has text and attachments only".into())),
+        }
+    }
+    if !words {
+        return Err(Rejection::InvalidArgument("the message is empty".into()));
+    }
+    if bytes > MAX_MESSAGE_BYTES {
+        return Err(Rejection::InvalidArgument(format!(
+            "the message has {bytes} bytes, the most is {MAX_MESSAGE_BYTES}"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses names that can't be typed, shown or told from an id.
+pub fn check_name(name: &str) -> Result<(), Rejection> {
+    let bad = |why: &str| Err(Rejection::InvalidArgument(format!("session name {why}")));
+    if name.is_empty() || name.trim() != name {
+        return bad("is empty or has space around it");
+    }
+    if name.chars().count() > MAX_NAME_CHARS {
+        return bad(&format!("is longer than {MAX_NAME_CHARS} characters"));
+    }
+    if name.chars().any(|c| c.is_control() || c == '/' || is_invisible(c)) {
+        return bad("has a control character, an invisible character or a slash");
+    }
+    if name.starts_with("s-") || name.starts_with('@') || name.starts_with('-') || name == "." {
+        return bad("starts like an id or an option (s-, @, -)");
+    }
+    Ok(())
+}
+
+/// Characters that reorder or hide text.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{00ad}')
+}

@@ -1,0 +1,152 @@
+//! Owns: the reasoned "no". A Rejection is an answer, not a fault.
+//! Guarantees: each has a stable reason to branch on, a sentence, and next steps where there are any.
+
+use super::id::Seq;
+
+/// Why a command was refused. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A field is missing, malformed or out of range.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The request id was used before with other content.
+    #[error("request id '{0}' was used before with other content")]
+    RequestIdReused(String),
+    /// No such session.
+    #[error("no session matches '{wanted}'")]
+    SessionNotFound {
+        /// What was asked for.
+        wanted: String,
+        /// Lines that help: where was looked, what is near.
+        hints: Vec<String>,
+    },
+    /// Several sessions match.
+    #[error("'{wanted}' matches several sessions: {}", .matches.join(", "))]
+    SessionAmbiguous {
+        /// What was asked for.
+        wanted: String,
+        /// Some of the matches.
+        matches: Vec<String>,
+    },
+    /// The name is taken.
+    #[error("session '{name}' already exists on {workspace}")]
+    NameTaken {
+        /// Which name.
+        name: String,
+        /// By the session on this workspace.
+        workspace: String,
+    },
+    /// No such command run.
+    #[error("no exec '{0}' in this session")]
+    ExecNotFound(String),
+    /// No such approval.
+    #[error("no approval matches '{0}'")]
+    ApprovalNotFound(String),
+    /// Somebody answered before.
+    #[error("approval {id} was already {verdict} by {by}")]
+    ApprovalDecided {
+        /// Which.
+        id: String,
+        /// Past participle.
+        verdict: &'static str,
+        /// `user via client · HH:MM`.
+        by: String,
+    },
+    /// No turn is open.
+    #[error("no turn is open in session '{0}'")]
+    NoOpenTurn(String),
+    /// The log went on meanwhile.
+    #[error("the session moved on: its head is {head}, not {expected}")]
+    HeadMoved {
+        /// Where it is.
+        head: Seq,
+        /// Where the caller thought it was.
+        expected: Seq,
+    },
+    /// The workspace can't be used.
+    #[error("{message}")]
+    WorkspaceRefused {
+        /// Why.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
+    /// Jails can't be made on this machine as it is.
+    #[error("{message}")]
+    JailUnavailable {
+        /// The named cause.
+        message: String,
+        /// The exact fix, line by line.
+        hints: Vec<String>,
+    },
+    /// The jail could not be started.
+    #[error("{0}")]
+    JailFailed(String),
+    /// A model can't be used.
+    #[error("{message}")]
+    Model {
+        /// `auth_missing`, `auth_rejected`, `model_unknown`, `provider_failed`.
+        reason: String,
+        /// A sentence.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
+    /// Input or output at an offset that is not there.
+    #[error("{0}")]
+    OffsetMismatch(String),
+    /// The session can't do this in its present state.
+    #[error("{0}")]
+    WrongState(String),
+    /// The daemon is going down.
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+}
+
+impl Rejection {
+    /// The stable reason, upper case, as in `error.proto` without its prefix.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidArgument(_) => "INVALID_ARGUMENT",
+            Self::RequestIdReused(_) => "REQUEST_ID_REUSED",
+            Self::SessionNotFound { .. } => "SESSION_NOT_FOUND",
+            Self::SessionAmbiguous { .. } => "SESSION_AMBIGUOUS",
+            Self::NameTaken { .. } => "NAME_TAKEN",
+            Self::ExecNotFound(_) => "EXEC_NOT_FOUND",
+            Self::ApprovalNotFound(_) => "APPROVAL_NOT_FOUND",
+            Self::ApprovalDecided { .. } => "APPROVAL_DECIDED",
+            Self::NoOpenTurn(_) => "NO_OPEN_TURN",
+            Self::HeadMoved { .. } => "HEAD_MOVED",
+            Self::WorkspaceRefused { .. } => "WORKSPACE_REFUSED",
+            Self::JailUnavailable { .. } => "JAIL_UNAVAILABLE",
+            Self::JailFailed(_) => "JAIL_FAILED",
+            Self::Model { reason, .. } => match reason.as_str() {
+                "auth_missing" => "AUTH_MISSING",
+                "auth_rejected" => "AUTH_REJECTED",
+                "model_unknown" => "MODEL_UNKNOWN",
+                _ => "PROVIDER_FAILED",
+            },
+            Self::OffsetMismatch(_) => "OFFSET_MISMATCH",
+            Self::WrongState(_) => "WRONG_STATE",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+        }
+    }
+
+    /// Next steps for a person, possibly none.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::SessionNotFound { hints, .. }
+            | Self::WorkspaceRefused { hints, .. }
+            | Self::JailUnavailable { hints, .. }
+            | Self::Model { hints, .. } => hints.clone(),
+            Self::SessionAmbiguous { .. } | Self::ExecNotFound(_) => {
+                vec!["agentctl sessions list --all".into()]
+            }
+            Self::NameTaken { .. } => vec!["choose another --name, or leave out -C".into()],
+            Self::ApprovalNotFound(_) | Self::ApprovalDecided { .. } => {
+                vec!["agentctl approvals list".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}

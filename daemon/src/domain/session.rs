@@ -1,0 +1,557 @@
+//! Owns: what a Session is at a given seq: the fold of its log.
+//! Guarantees: `apply` is pure and total; folding any prefix of a log gives the state that was live then.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::approval::{Answer, Approval, Verdict};
+use super::event::{
+    CallOutcome, Event, EventBody, ModelRef, SessionSpec, TurnOptions, TurnOutcome, TurnTotals,
+};
+use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
+use super::message::{Message, Part, Role, ToolCall, ToolResult};
+use super::policy::Grant;
+use super::usage::{Cost, CostSource, Tokens};
+
+/// How many decided approvals are remembered to answer latecomers in full; older ones are in the store.
+const DECIDED_KEPT: usize = 64;
+
+/// The fold of a session's log.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its name among sessions.
+    pub session_id: SessionId,
+    /// What it was made with.
+    pub spec: SessionSpec,
+    /// The name people use now.
+    pub name: String,
+    /// When it was made, microseconds since the epoch.
+    pub created_us: i64,
+    /// When the last event was.
+    pub updated_us: i64,
+    /// Highest seq folded in.
+    pub head: Seq,
+    /// The model of the next turn.
+    pub model: Option<ModelRef>,
+    /// Messages that wait for the open turn to end.
+    pub queue: VecDeque<QueuedMessage>,
+    /// The open turn.
+    pub turn: Option<Turn>,
+    /// What the events applied since the last [`Session::take_said`] added to the history a model reads.
+    /// Kept apart so that a draft of the state can be made without copying the history.
+    said: Vec<Arc<Message>>,
+    /// Open approvals, oldest first.
+    pub approvals: Vec<Approval>,
+    /// The last decided ones, newest last.
+    pub decided: VecDeque<Approval>,
+    /// Rules that approvals added for the session.
+    pub grants: Vec<Grant>,
+    /// Commands that run or wait to run.
+    pub execs: BTreeMap<ExecId, OpenExec>,
+    /// Calls that outlived their turn, by the turn that started them.
+    pub late_calls: BTreeMap<CallId, TurnId>,
+    /// What the next turn's model is told first: results that came after their turn.
+    pub late_results: Vec<String>,
+    /// Ledger sums.
+    pub spent: Spent,
+    /// How the last turn ended.
+    pub last_outcome: Option<TurnOutcome>,
+    /// The last event as one line.
+    pub last_line: String,
+}
+
+/// A message in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedMessage {
+    /// Its name.
+    pub message_id: MessageId,
+    /// Its pieces.
+    pub parts: Vec<Part>,
+    /// What its poster asks of the turn.
+    pub options: TurnOptions,
+}
+
+/// The open turn.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// Its name.
+    pub turn_id: TurnId,
+    /// Its trace.
+    pub trace_id: String,
+    /// The model at work.
+    pub model: ModelRef,
+    /// What was asked of it.
+    pub options: TurnOptions,
+    /// When it started.
+    pub started_us: i64,
+    /// Steps finished.
+    pub steps: u32,
+    /// Calls of the last step that have no result yet, in order.
+    pub calls: VecDeque<OpenCall>,
+    /// What it took so far.
+    pub totals: TurnTotals,
+    /// True once a step's price was unknown.
+    pub cost_unknown: bool,
+}
+
+/// A tool call without a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCall {
+    /// The call.
+    pub call: ToolCall,
+    /// How far it is.
+    pub stage: CallStage,
+}
+
+/// How far an open call is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallStage {
+    /// Nobody looked at it yet.
+    Planned,
+    /// It waits for an answer.
+    Waiting(ApprovalId),
+    /// A person said yes.
+    Approved,
+    /// A person said no, with this reason.
+    Denied(String),
+    /// It is happening.
+    Started(Option<ExecId>),
+}
+
+/// A command without an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenExec {
+    /// Its first line, for people.
+    pub line: String,
+    /// The tool call that runs it.
+    pub call_id: Option<CallId>,
+    /// With a terminal.
+    pub pty: bool,
+}
+
+/// Ledger sums of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// All tokens.
+    pub tokens: Tokens,
+    /// Micro-USD over steps whose price is known.
+    pub micro_usd: u64,
+    /// At least one price is unknown.
+    pub unknown: bool,
+    /// Tokens of the last request: what fills the context.
+    pub context_tokens: u64,
+}
+
+/// A session as lists and clients see it: small, whatever the length of its log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Its id.
+    pub session_id: SessionId,
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: State,
+    /// What it was made with.
+    pub spec: SessionSpec,
+    /// When it was made, microseconds since the epoch.
+    pub created_us: i64,
+    /// When its last event was.
+    pub updated_us: i64,
+    /// Its head.
+    pub head: Seq,
+    /// The model of the next turn.
+    pub model: Option<ModelRef>,
+    /// The open turn.
+    pub turn_id: Option<TurnId>,
+    /// The last event as one line.
+    pub last_line: String,
+    /// Open approvals, oldest first.
+    pub approval_ids: Vec<ApprovalId>,
+    /// Ledger sums.
+    pub spent: Spent,
+    /// Messages that wait.
+    pub queued: u32,
+    /// Commands without an end.
+    pub open_execs: u32,
+}
+
+/// What a session is doing, in the product's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waiting for a message.
+    Ready,
+    /// A turn or a command runs.
+    Working,
+    /// An approval is open.
+    NeedsYou,
+    /// By a person or a budget.
+    Paused,
+    /// The last turn ended in an error.
+    Failed,
+    /// Hidden.
+    Archived,
+}
+
+impl State {
+    /// The word in SQL.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Working => "working",
+            Self::NeedsYou => "needs_you",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+impl Session {
+    /// The state after `SessionCreated`; `None` when the first event is something else.
+    pub fn begin(event: &Event) -> Option<Self> {
+        let EventBody::SessionCreated(spec) = &event.body else { return None };
+        Some(Self {
+            session_id: event.session_id.clone(),
+            name: spec.name.clone(),
+            created_us: event.time_us,
+            updated_us: event.time_us,
+            head: event.seq,
+            model: spec.model.clone(),
+            spec: spec.clone(),
+            queue: VecDeque::new(),
+            turn: None,
+            said: Vec::new(),
+            approvals: Vec::new(),
+            decided: VecDeque::new(),
+            grants: Vec::new(),
+            execs: BTreeMap::new(),
+            late_calls: BTreeMap::new(),
+            late_results: Vec::new(),
+            spent: Spent::default(),
+            last_outcome: None,
+            last_line: String::new(),
+        })
+    }
+
+    /// The messages that the events applied since the last call added, in order.
+    pub fn take_said(&mut self) -> Vec<Arc<Message>> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        if !self.approvals.is_empty() {
+            State::NeedsYou
+        } else if self.turn.is_some() || !self.execs.is_empty() {
+            State::Working
+        } else if matches!(self.last_outcome, Some(TurnOutcome::Failed { .. })) {
+            State::Failed
+        } else if matches!(self.last_outcome, Some(TurnOutcome::OverBudget { .. })) {
+            State::Paused
+        } else {
+            State::Ready
+        }
+    }
+
+    /// Folds one event in. Events of another seq than the next are ignored: replays are harmless.
+    pub fn apply(&mut self, event: &Event) {
+        if event.seq != self.head.saturating_add(1) {
+            return;
+        }
+        self.head = event.seq;
+        self.updated_us = event.time_us;
+        if let Some(line) = line_of(&event.body) {
+            self.last_line = line;
+        }
+        match &event.body {
+            EventBody::SessionCreated(_)
+            | EventBody::StepRetried { .. }
+            | EventBody::ChangeRecorded { .. }
+            | EventBody::NoticeRecorded { .. } => {}
+            EventBody::SessionRenamed { name } => self.name.clone_from(name),
+            EventBody::ModelChosen { model } => self.model = Some(model.clone()),
+            EventBody::MessagePosted { message_id, parts, options, .. } => {
+                self.queue.push_back(QueuedMessage {
+                    message_id: message_id.clone(),
+                    parts: parts.clone(),
+                    options: *options,
+                });
+            }
+            EventBody::TurnStarted { turn_id, message_ids, model, options } => {
+                self.start_turn(event, turn_id, message_ids, model, *options);
+            }
+            EventBody::StepFinished { parts, usage, .. } => self.finish_step(parts, usage),
+            EventBody::ApprovalRequested { approval } => {
+                self.set_stage(&approval.call_id, CallStage::Waiting(approval.approval_id.clone()));
+                self.approvals.push(approval.clone());
+            }
+            EventBody::ApprovalResolved { approval_id, call_id, verdict, reason, rule: _ } => {
+                self.resolve(event, approval_id, call_id, *verdict, reason);
+            }
+            EventBody::ToolCallStarted { call, exec_id, .. } => {
+                self.set_stage(&call.call_id, CallStage::Started(exec_id.clone()));
+            }
+            EventBody::ToolCallFinished { call_id, outcome, result, .. } => {
+                self.finish_call(call_id, *outcome, result);
+            }
+            EventBody::ExecStarted { exec_id, script, call_id, pty, .. } => {
+                let line = script.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
+                self.execs.insert(
+                    exec_id.clone(),
+                    OpenExec { line: clip(line, 200), call_id: call_id.clone(), pty: *pty },
+                );
+            }
+            EventBody::ExecFinished { exec_id, .. } => {
+                self.execs.remove(exec_id);
+            }
+            EventBody::TurnFinished { outcome, .. } => self.finish_turn(outcome),
+        }
+    }
+
+    fn start_turn(
+        &mut self,
+        event: &Event,
+        turn_id: &TurnId,
+        message_ids: &[MessageId],
+        model: &ModelRef,
+        options: TurnOptions,
+    ) {
+        let mut parts = Vec::new();
+        if !self.late_results.is_empty() {
+            parts.push(Part::Text { text: self.late_results.join("\n") });
+            self.late_results.clear();
+        }
+        self.queue.retain(|queued| {
+            let taken = message_ids.contains(&queued.message_id);
+            if taken {
+                parts.extend(queued.parts.iter().cloned());
+            }
+            !taken
+        });
+        self.said.push(Arc::new(Message { role: Role::User, parts }));
+        self.last_outcome = None;
+        self.turn = Some(Turn {
+            turn_id: turn_id.clone(),
+            trace_id: event.caller.trace_id.clone(),
+            model: model.clone(),
+            options,
+            started_us: event.time_us,
+            steps: 0,
+            calls: VecDeque::new(),
+            totals: TurnTotals::default(),
+            cost_unknown: false,
+        });
+    }
+
+    fn finish_step(&mut self, parts: &[Part], usage: &super::usage::Usage) {
+        if let Some(tokens) = &usage.tokens {
+            self.spent.tokens = self.spent.tokens.plus(tokens);
+            self.spent.context_tokens = tokens.total();
+        }
+        match usage.cost {
+            Some(cost) => self.spent.micro_usd = self.spent.micro_usd.saturating_add(cost.micro_usd),
+            None => self.spent.unknown = true,
+        }
+        let message = Message { role: Role::Assistant, parts: parts.to_vec() };
+        if let Some(turn) = &mut self.turn {
+            turn.steps = turn.steps.saturating_add(1);
+            turn.totals.steps = turn.steps;
+            turn.totals.tokens = turn.totals.tokens.plus(&usage.tokens.unwrap_or_default());
+            match usage.cost {
+                Some(cost) if !turn.cost_unknown => {
+                    let before = turn.totals.cost.map_or(0, |c| c.micro_usd);
+                    turn.totals.cost = Some(Cost {
+                        micro_usd: before.saturating_add(cost.micro_usd),
+                        source: cost.source,
+                    });
+                }
+                Some(_) => {}
+                None => {
+                    turn.cost_unknown = true;
+                    turn.totals.cost = None;
+                }
+            }
+            turn.calls = message
+                .tool_calls()
+                .map(|call| OpenCall { call: call.clone(), stage: CallStage::Planned })
+                .collect();
+        }
+        if !message.parts.is_empty() {
+            self.said.push(Arc::new(message));
+        }
+    }
+
+    fn set_stage(&mut self, call_id: &CallId, stage: CallStage) {
+        if let Some(open) = self
+            .turn
+            .as_mut()
+            .and_then(|turn| turn.calls.iter_mut().find(|open| &open.call.call_id == call_id))
+        {
+            open.stage = stage;
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        event: &Event,
+        approval_id: &ApprovalId,
+        call_id: &CallId,
+        verdict: Verdict,
+        reason: &str,
+    ) {
+        let Some(index) = self.approvals.iter().position(|a| &a.approval_id == approval_id) else { return };
+        let mut approval = self.approvals.remove(index);
+        approval.answer = Some(Answer {
+            verdict,
+            by: event.caller.signature(),
+            at_us: event.time_us,
+            reason: reason.to_owned(),
+        });
+        if verdict == Verdict::ApprovedSession
+            && let Some(grant) = &approval.session_grant
+        {
+            self.grants.push(grant.clone());
+        }
+        self.set_stage(
+            call_id,
+            match verdict {
+                Verdict::ApprovedOnce | Verdict::ApprovedSession => CallStage::Approved,
+                Verdict::Denied | Verdict::Withdrawn => CallStage::Denied(reason.to_owned()),
+            },
+        );
+        self.decided.push_back(approval);
+        if self.decided.len() > DECIDED_KEPT {
+            self.decided.pop_front();
+        }
+    }
+
+    fn finish_call(&mut self, call_id: &CallId, outcome: CallOutcome, result: &str) {
+        let position = self
+            .turn
+            .as_ref()
+            .and_then(|turn| turn.calls.iter().position(|open| &open.call.call_id == call_id));
+        if let (Some(turn), Some(index)) = (&mut self.turn, position) {
+            turn.calls.remove(index);
+            turn.totals.tool_calls = turn.totals.tool_calls.saturating_add(1);
+            self.said.push(Arc::new(tool_message(call_id, result, outcome == CallOutcome::Succeeded)));
+        } else if self.late_calls.remove(call_id).is_some() {
+            self.late_results.push(format!(
+                "[The earlier tool call {call_id}, still running when its turn ended, has finished]\n{result}"
+            ));
+        }
+    }
+
+    fn finish_turn(&mut self, outcome: &TurnOutcome) {
+        let Some(turn) = self.turn.take() else { return };
+        // Every call must have an answer before the next message: providers refuse the history otherwise.
+        for open in turn.calls {
+            let text = match &open.stage {
+                CallStage::Started(_) => {
+                    self.late_calls.insert(open.call.call_id.clone(), turn.turn_id.clone());
+                    "[still running when the turn ended; its result, if any, follows later]"
+                }
+                _ => "[not done: the turn ended before this call]",
+            };
+            self.said.push(Arc::new(tool_message(&open.call.call_id, text, false)));
+        }
+        self.last_outcome = Some(outcome.clone());
+    }
+
+    /// The session as lists and clients see it.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            session_id: self.session_id.clone(),
+            name: self.name.clone(),
+            state: self.state(),
+            spec: self.spec.clone(),
+            created_us: self.created_us,
+            updated_us: self.updated_us,
+            head: self.head,
+            model: self.model.clone(),
+            turn_id: self.turn.as_ref().map(|t| t.turn_id.clone()),
+            last_line: self.last_line.clone(),
+            approval_ids: self.approvals.iter().map(|a| a.approval_id.clone()).collect(),
+            spent: self.spent,
+            queued: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
+            open_execs: u32::try_from(self.execs.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl Turn {
+    /// What the turn took, closed at `now_us`.
+    pub fn totals_at(&self, now_us: i64) -> TurnTotals {
+        let micros = now_us.saturating_sub(self.started_us).max(0);
+        let mut totals = self.totals.clone();
+        totals.duration_ms = u64::try_from(micros / 1000).unwrap_or_default();
+        if totals.steps == 0 {
+            totals.cost = Some(Cost { micro_usd: 0, source: CostSource::Catalog });
+        }
+        totals
+    }
+}
+
+fn tool_message(call_id: &CallId, text: &str, ok: bool) -> Message {
+    Message {
+        role: Role::Tool,
+        parts: vec![Part::ToolResult(ToolResult { call_id: call_id.clone(), text: text.to_owned(), ok })],
+    }
+}
+
+/// The first `max` characters, with `…` where something is missing.
+pub fn clip(text: &str, max: usize) -> String {
+    let mut out: String = text.chars().take(max).collect();
+    if out.len() < text.len() {
+        out.push('…');
+    }
+    out
+}
+
+/// The event as one line for lists; `None` where the line before says more.
+fn line_of(body: &EventBody) -> Option<String> {
+    let text = match body {
+        EventBody::SessionCreated(_) => return None,
+        EventBody::SessionRenamed { name } => format!("renamed to {name}"),
+        EventBody::ModelChosen { model } => format!("model {}", model.name),
+        EventBody::MessagePosted { parts, .. } => {
+            format!("you: {}", Message { role: Role::User, parts: parts.clone() }.text())
+        }
+        EventBody::TurnStarted { .. } => return None,
+        EventBody::StepFinished { parts, .. } => {
+            let text = Message { role: Role::Assistant, parts: parts.clone() }.text();
+            if text.trim().is_empty() {
+                return None;
+            }
+            text
+        }
+        EventBody::StepRetried { attempt, max_attempts, reason, .. } => {
+            format!("retrying ({attempt} of {max_attempts}): {reason}")
+        }
+        EventBody::ApprovalRequested { approval } => format!("wants: {}", approval.summary),
+        EventBody::ApprovalResolved { verdict, .. } => verdict.word().to_owned(),
+        EventBody::ToolCallStarted { summary, .. } => summary.clone(),
+        EventBody::ToolCallFinished { .. } => return None,
+        EventBody::ExecStarted { script, .. } => {
+            script.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().to_owned()
+        }
+        EventBody::ExecFinished { result, .. } if result.unknown => "outcome unknown".into(),
+        EventBody::ExecFinished { result, .. } => format!("exit {}", result.exit_code),
+        EventBody::ChangeRecorded { path, added, removed, .. } => {
+            format!("{} +{added} -{removed}", path.display())
+        }
+        EventBody::TurnFinished { outcome, .. } => match outcome {
+            TurnOutcome::Done => return None,
+            TurnOutcome::Interrupted { reason } => format!("interrupted: {reason}"),
+            TurnOutcome::GoalNotMet => "goal not met".into(),
+            TurnOutcome::OverBudget { reason } => format!("over budget: {reason}"),
+            TurnOutcome::Failed { message, .. } => format!("failed: {message}"),
+            TurnOutcome::Denied { reason } => format!("denied: {reason}"),
+        },
+        EventBody::NoticeRecorded { message, .. } => message.clone(),
+    };
+    let first = text.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();
+    Some(clip(first, 200))
+}

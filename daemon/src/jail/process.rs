@@ -1,0 +1,437 @@
+//! Owns: the life of Jails as processes: started, found again after a daemon's end, ended.
+//! Guarantees: a Jail survives the daemon, killed or not; `end` leaves no process, no runtime directory and no mount point;
+//! a Jail that did not come up says why in bwrap's own words.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_jinit::wire::{FromJail, OLDEST, ToJail, VERSION};
+use agent_jinit::names;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::link::{self, Link, MAX_SOCKET_PATH};
+use super::mounts::{MountJournal, MountPoints};
+use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
+use super::spec::JailSpec;
+use super::{JailError, etc, guard, probe, seccomp};
+use crate::domain::id::SessionId;
+use crate::domain::workspace::{JailKind, Layout};
+
+/// How long a Jail may take to come up on a loaded machine.
+const START: Duration = Duration::from_secs(20);
+/// How long processes may take to be gone after their PID 1 was told, and after it was killed.
+const END: Duration = Duration::from_millis(1000);
+
+/// Where a JailHost keeps its things and finds its programs.
+#[derive(Debug, Clone)]
+pub struct JailHostConfig {
+    /// Private (0700) and short: control sockets and exchange directories.
+    pub runtime_dir: PathBuf,
+    /// Spool files, below `spool/`.
+    pub state_dir: PathBuf,
+    /// The `agent-jinit` binary.
+    pub jinit: PathBuf,
+}
+
+/// What the next daemon needs to know about a Jail.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    session: SessionId,
+    workspace: PathBuf,
+    root_layout: bool,
+    kind: JailKind,
+    policy_generation: u64,
+    /// bwrap, or jinit itself without a jail; with its start time, since numbers are used again.
+    pid: u32,
+    started: u64,
+}
+
+/// Makes, finds and ends Jails.
+pub struct JailHost {
+    config: JailHostConfig,
+    points: MountPoints,
+    live: Mutex<HashMap<SessionId, Record>>,
+}
+
+impl std::fmt::Debug for JailHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JailHost").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// A live Jail, connected.
+#[derive(Debug)]
+pub struct Jail {
+    session: SessionId,
+    exchange: PathBuf,
+    inside: PathBuf,
+    policy_generation: u64,
+    link: Link,
+    /// The frames of jinit, from the first after `Hello`.
+    pub(crate) frames: mpsc::UnboundedReceiver<FromJail>,
+    /// Whether the long-lived shell is up.
+    pub(crate) has_shell: bool,
+}
+
+impl Jail {
+    /// Whose it is.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+    /// The exchange directory on the host.
+    pub fn exchange(&self) -> &Path {
+        &self.exchange
+    }
+    /// The same directory as seen from inside.
+    pub fn inside(&self) -> &Path {
+        &self.inside
+    }
+    /// The policy it was made from.
+    pub fn policy_generation(&self) -> u64 {
+        self.policy_generation
+    }
+    pub(crate) async fn send(&self, frame: &ToJail, fds: &[BorrowedFd<'_>]) -> Result<(), JailError> {
+        self.link.send(frame, fds).await.map_err(|_| JailError::Gone)
+    }
+}
+
+impl JailHost {
+    /// A host over these directories; finds the Jails that live and clears away what dead ones left.
+    ///
+    /// # Errors
+    /// When the directories can't be made.
+    pub fn new(config: JailHostConfig, journal: Arc<dyn MountJournal>) -> Result<Arc<Self>, JailError> {
+        for dir in [&config.runtime_dir, &config.state_dir.join("spool")] {
+            private_dir(dir).map_err(JailError::io(format!("making {}", dir.display())))?;
+        }
+        let host = Arc::new(Self { config, points: MountPoints::new(journal), live: Mutex::default() });
+        host.find_live();
+        host.points.sweep();
+        Ok(host)
+    }
+
+    /// The sessions with a live Jail.
+    pub fn live(&self) -> Vec<SessionId> {
+        self.records().keys().cloned().collect()
+    }
+
+    /// Mount points of ours in a workspace: for `choose_layout`.
+    pub fn ours(&self, workspace: &Path) -> Vec<PathBuf> {
+        self.points.ours(workspace)
+    }
+
+    /// Where the spool files of a session are.
+    pub fn spool_dir(&self, session: &SessionId) -> PathBuf {
+        self.config.state_dir.join("spool").join(session.as_str())
+    }
+
+    /// Starts a Jail. The long-lived shell inside is not started yet.
+    ///
+    /// # Errors
+    /// The cause, with its fix where there is one.
+    pub async fn start(&self, spec: &JailSpec) -> Result<Jail, JailError> {
+        let bwrap = match spec.kind {
+            JailKind::Bwrap => {
+                let checked = tokio::task::spawn_blocking(probe::ensure_jail_possible).await;
+                Some(checked.map_err(|e| JailError::Start(e.to_string()))??)
+            }
+            JailKind::Outer => None,
+        };
+        // A dead Jail's directory; a live one is ended first by whoever asks for a new one.
+        self.clear(&spec.session);
+        let dir = self.dir(&spec.session);
+        let socket = dir.join("ctl");
+        if socket.as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(JailError::SocketPath(socket));
+        }
+        let result = self.bring_up(spec, bwrap.as_deref(), &dir).await;
+        if result.is_err() {
+            let _already = self.end(&spec.session).await;
+            self.points.release(&spec.workspace.root, &spec.session);
+            self.clear(&spec.session);
+        }
+        result
+    }
+
+    async fn bring_up(&self, spec: &JailSpec, bwrap: Option<&Path>, dir: &Path) -> Result<Jail, JailError> {
+        let io = |what: &str| JailError::io(format!("{what} in {}", dir.display()));
+        let exchange = dir.join("j");
+        private_dir(dir).and_then(|()| private_dir(&exchange)).map_err(io("making the exchange directory"))?;
+        private_dir(&self.spool_dir(&spec.session)).map_err(io("making the spool directory"))?;
+        make_fifo(&exchange.join(names::REPORT)).map_err(io("making a FIFO"))?;
+        let listener = link::listen(&dir.join("ctl")).map_err(io("making the control socket"))?;
+        let boot_log = std::fs::File::create(dir.join("boot.log")).map_err(io("making the boot log"))?;
+        let (args, filters) = self.arguments(spec, bwrap, dir, &exchange)?;
+        let filter_file = filter_file(filters).map_err(io("writing the filters"))?;
+        let mut command = tokio::process::Command::new(&self.config.jinit);
+        command.args(args).env_clear().current_dir("/").kill_on_drop(false);
+        if spec.kind == JailKind::Outer {
+            command.envs(spec.environment());
+        }
+        command.stdin(Stdio::from(filter_file)).stdout(Stdio::from(listener)).stderr(Stdio::from(boot_log));
+        let mut child = command.spawn().map_err(JailError::io(format!("starting {}", self.config.jinit.display())))?;
+        let pid = child.id().unwrap_or(0);
+        let record = Record {
+            session: spec.session.clone(),
+            workspace: spec.workspace.root.clone(),
+            root_layout: spec.workspace.layout == Layout::Root,
+            kind: spec.kind,
+            policy_generation: spec.policy_generation,
+            pid,
+            started: start_time(pid).unwrap_or(0),
+        };
+        let text = serde_json::to_vec(&record).map_err(|e| JailError::Start(e.to_string()))?;
+        std::fs::write(dir.join("jail.json"), text).map_err(io("recording the jail"))?;
+        self.records().insert(spec.session.clone(), record);
+        let jail = tokio::select! {
+            jail = tokio::time::timeout(START, self.connect(&spec.session)) => jail.unwrap_or(Err(JailError::Gone)),
+            _ = child.wait() => Err(JailError::Gone),
+        };
+        jail.map_err(|error| {
+            let said = std::fs::read_to_string(dir.join("boot.log")).unwrap_or_default();
+            let said = said.trim();
+            if said.is_empty() { JailError::Start(error.to_string()) } else { JailError::Start(said.to_owned()) }
+        })
+    }
+
+    /// The arguments of `agent-jinit launch`, and the filters they speak of.
+    fn arguments(
+        &self,
+        spec: &JailSpec,
+        bwrap: Option<&Path>,
+        dir: &Path,
+        exchange: &Path,
+    ) -> Result<(Vec<OsString>, &'static [Vec<u8>]), JailError> {
+        let inside: &Path = if bwrap.is_some() { Path::new(EXCHANGE) } else { exchange };
+        let myself: &Path = if bwrap.is_some() { Path::new(JINIT) } else { &self.config.jinit };
+        let (program, dialect) = plan::shell_program(spec.shell);
+        let cwd = spec.workspace.jail_path(&spec.workspace.start_dir);
+        let mut serve: Vec<OsString> = vec![myself.into(), "serve".into()];
+        let mut option = |name: &str, value: OsString| serve.extend([name.into(), value]);
+        option("--dir", inside.into());
+        option("--program", program.into());
+        option("--dialect", dialect.into());
+        option("--cwd", cwd.into());
+        option("--self", myself.into());
+        option("--nofile", spec.limits.nofile.to_string().into());
+        for (name, limit) in
+            [("--fsize", spec.limits.fsize), ("--nproc", spec.limits.nproc), ("--data", spec.limits.data)]
+        {
+            if let Some(limit) = limit {
+                option(name, limit.to_string().into());
+            }
+        }
+        let Some(bwrap) = bwrap else {
+            serve.push("--outer".into());
+            return Ok(([vec!["launch".into(), "-".into(), "--".into()], serve].concat(), &[]));
+        };
+        let root = &spec.workspace.root;
+        let root_layout = spec.workspace.layout == Layout::Root;
+        let mut own_lib = false;
+        if root_layout {
+            let points = plan::mount_points(root, &self.points.ours(root));
+            own_lib = !points.iter().any(|p| p == Path::new("lib"));
+            let made = self.points.acquire(root, &points, &spec.session);
+            made.map_err(JailError::io(format!("making mount points in {}", root.display())))?;
+        }
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let etc_dir = dir.join("etc");
+        let shown = etc::write(&etc_dir, uid, gid).map_err(JailError::io("writing the jail's /etc"))?;
+        let filters = seccomp::filters().map_err(JailError::Start)?;
+        let inputs = Inputs {
+            spec,
+            facts: &HostFacts::gather(),
+            guard: &guard::git_guard(root),
+            etc: (&etc_dir, &shown),
+            exchange,
+            jinit: &self.config.jinit,
+            filters: filters.len(),
+            own_lib,
+            uid,
+            gid,
+        };
+        let lengths: Vec<String> = filters.iter().map(|f| f.len().to_string()).collect();
+        let mut args: Vec<OsString> = vec!["launch".into(), lengths.join(",").into(), "--".into(), bwrap.into()];
+        args.extend(plan::enclosure(&inputs, serve).argv());
+        Ok((args, filters))
+    }
+
+    /// Connects to a session's live Jail, as after a restart of the daemon. None when there is none.
+    pub async fn adopt(&self, session: &SessionId) -> Option<Jail> {
+        if !self.records().contains_key(session) {
+            return None;
+        }
+        tokio::time::timeout(START, self.connect(session)).await.ok()?.ok()
+    }
+
+    async fn connect(&self, session: &SessionId) -> Result<Jail, JailError> {
+        let dir = self.dir(session);
+        let record = self.records().get(session).cloned().ok_or(JailError::Gone)?;
+        let (link, mut frames) = Link::connect(&dir.join("ctl")).map_err(|_| JailError::Gone)?;
+        match frames.recv().await {
+            Some(FromJail::Hello { version, shell, .. }) if (OLDEST..=VERSION).contains(&version) => {
+                let exchange = dir.join("j");
+                let inside = match record.kind {
+                    JailKind::Bwrap => PathBuf::from(EXCHANGE),
+                    JailKind::Outer => exchange.clone(),
+                };
+                Ok(Jail {
+                    session: session.clone(),
+                    exchange,
+                    inside,
+                    policy_generation: record.policy_generation,
+                    link,
+                    frames,
+                    has_shell: shell != 0,
+                })
+            }
+            Some(_) => Err(JailError::Start("its PID 1 speaks another version of the protocol".to_owned())),
+            None => Err(JailError::Gone),
+        }
+    }
+
+    /// Ends a session's Jail: every process gone, nothing of ours left. Without one it only clears.
+    ///
+    /// # Errors
+    /// When a process would not go.
+    pub async fn end(&self, session: &SessionId) -> Result<(), JailError> {
+        let record = self.records().get(session).cloned();
+        if let Some(record) = record {
+            if alive(&record) {
+                let inits = init_of(&record);
+                if let Ok((link, _frames)) = Link::connect(&self.dir(session).join("ctl")) {
+                    let _dying = link.send(&ToJail::End, &[]).await;
+                }
+                if !gone_within(&record, &inits, END).await {
+                    for (pid, _) in &inits {
+                        kill(*pid);
+                    }
+                    kill(record.pid);
+                    if !gone_within(&record, &inits, END).await {
+                        return Err(JailError::Start("its processes could not be ended".to_owned()));
+                    }
+                }
+            }
+            self.records().remove(session);
+            self.points.release(&record.workspace, session);
+        }
+        self.clear(session);
+        Ok(())
+    }
+
+    fn records(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Record>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dir(&self, session: &SessionId) -> PathBuf {
+        self.config.runtime_dir.join(session.as_str())
+    }
+
+    fn clear(&self, session: &SessionId) {
+        let dir = self.dir(session);
+        if let Err(error) = std::fs::remove_dir_all(&dir)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(dir = %dir.display(), %error, "a jail's runtime directory could not be removed");
+        }
+    }
+
+    fn find_live(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.config.runtime_dir) else { return };
+        for entry in entries.flatten() {
+            let Ok(text) = std::fs::read(entry.path().join("jail.json")) else { continue };
+            let Ok(record) = serde_json::from_slice::<Record>(&text) else { continue };
+            if self.dir(&record.session) != entry.path() {
+                continue;
+            }
+            if alive(&record) {
+                if record.root_layout {
+                    // Counts it as a user; the mount points are there already.
+                    let _nothing_made = self.points.acquire(&record.workspace, &[], &record.session);
+                }
+                self.records().insert(record.session.clone(), record);
+            } else {
+                self.clear(&record.session);
+            }
+        }
+    }
+}
+
+fn private_dir(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Makes a FIFO.
+pub(crate) fn make_fifo(path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, Mode};
+    Ok(rustix::fs::mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?)
+}
+
+fn filter_file(filters: &[Vec<u8>]) -> std::io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create("filters", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(fd);
+    for filter in filters {
+        file.write_all(filter)?;
+    }
+    std::io::Seek::rewind(&mut file)?;
+    Ok(file.into())
+}
+
+fn stat_fields(pid: u32) -> Option<(char, u64)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let mut words = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = words.next()?.chars().next()?;
+    Some((state, words.nth(18)?.parse().ok()?))
+}
+
+fn start_time(pid: u32) -> Option<u64> {
+    stat_fields(pid).map(|(_, started)| started)
+}
+
+/// Numbers are used again; a number with its start time is not.
+fn is(pid: u32, started: u64) -> bool {
+    stat_fields(pid).is_some_and(|(state, at)| at == started && !matches!(state, 'Z' | 'X'))
+}
+
+fn alive(record: &Record) -> bool {
+    is(record.pid, record.started)
+}
+
+/// PID 1 of the Jail as the host numbers it: the child of bwrap.
+fn init_of(record: &Record) -> Vec<(u32, u64)> {
+    let path = format!("/proc/{0}/task/{0}/children", record.pid);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|p| p.parse().ok()).filter_map(|p| Some((p, start_time(p)?))).collect()
+}
+
+fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().filter(|p| *p > 1).and_then(rustix::process::Pid::from_raw) {
+        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+async fn gone_within(record: &Record, inits: &[(u32, u64)], limit: Duration) -> bool {
+    let wait = async {
+        for (pid, started) in inits.iter().copied().chain([(record.pid, record.started)]) {
+            let target = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+            let handle = target.and_then(|p| {
+                rustix::process::pidfd_open(p, rustix::process::PidfdFlags::NONBLOCK).ok()
+            });
+            let Some(handle) = handle.filter(|_| is(pid, started)) else { continue };
+            // Readable once the process has ended; no polling.
+            if let Ok(handle) = link::watched(handle) {
+                let _ended = handle.readable().await;
+            }
+        }
+    };
+    tokio::time::timeout(limit, wait).await.is_ok()
+}

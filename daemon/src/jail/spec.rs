@@ -1,0 +1,135 @@
+//! Owns: what a Jail shall be, as data: policy and Workspace turned into numbers, paths and values.
+//! Guarantees: no flag of any program; the environment is built here, never inherited.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::domain::id::SessionId;
+use crate::domain::workspace::{JailKind, ShellKind, Workspace};
+
+/// Where the home directory is inside: on the Jail's own tmpfs, never the project.
+pub const HOME: &str = "/tmp/home";
+/// Where the package caches are inside.
+pub const CACHE: &str = "/tmp/cache";
+
+/// Limits on everything that runs inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open files per process.
+    pub nofile: u64,
+    /// Bytes in one file.
+    pub fsize: Option<u64>,
+    /// Processes of this user (not enforced for root, nor before kernel 5.14).
+    pub nproc: Option<u64>,
+    /// Bytes of data per process.
+    pub data: Option<u64>,
+    /// Bytes in each tmpfs.
+    pub tmp_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { nofile: 16 * 1024, fsize: None, nproc: default_nproc(), data: None, tmp_bytes: 1024 * 1024 * 1024 }
+    }
+}
+
+/// Processes are counted per user namespace from 5.14 on; before that the limit would count the person's own too.
+fn default_nproc() -> Option<u64> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (version >= (5, 14)).then_some(4096)
+}
+
+/// What a Jail shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JailSpec {
+    /// Whose it is.
+    pub session: SessionId,
+    /// Where it works.
+    pub workspace: Workspace,
+    /// What encloses it.
+    pub kind: JailKind,
+    /// Its shell.
+    pub shell: ShellKind,
+    /// The policy this was made from: a Jail of an older generation is replaced when idle.
+    pub policy_generation: u64,
+    /// Added to the built environment, or replacing parts of it.
+    pub env: BTreeMap<String, String>,
+    /// Limits.
+    pub limits: Limits,
+    /// git's user.name and user.email, as values.
+    pub git_identity: Option<(String, String)>,
+    /// Host directories visible at their own path, read-only (toolchains).
+    pub read_only: Vec<PathBuf>,
+    /// Host directory for the package managers' caches, writable.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl JailSpec {
+    /// A spec with nothing but the necessary.
+    pub fn new(session: SessionId, workspace: Workspace, shell: ShellKind) -> Self {
+        Self {
+            session,
+            workspace,
+            kind: JailKind::Bwrap,
+            shell,
+            policy_generation: 0,
+            env: BTreeMap::new(),
+            limits: Limits::default(),
+            git_identity: None,
+            read_only: Vec::new(),
+            cache_dir: None,
+        }
+    }
+
+    /// The whole environment of a shell inside.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let user = if rustix::process::getuid().is_root() { "root" } else { "agent" };
+        let mut env: BTreeMap<String, String> = [
+            ("HOME", HOME),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("LC_ALL", "C.UTF-8"),
+            ("TERM", "dumb"),
+            ("TMPDIR", "/tmp"),
+            ("USER", user),
+            ("LOGNAME", user),
+            // Tools that ask for colours or a pager would only spoil the transcript.
+            ("NO_COLOR", "1"),
+            ("PAGER", "cat"),
+            ("GIT_PAGER", "cat"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
+        if self.kind == JailKind::Outer {
+            env.insert("HOME".to_owned(), std::env::temp_dir().to_string_lossy().into_owned());
+        }
+        if self.cache_dir.is_some() {
+            for (name, dir) in [
+                ("XDG_CACHE_HOME", "xdg"),
+                ("CARGO_HOME", "cargo"),
+                ("npm_config_cache", "npm"),
+                ("PIP_CACHE_DIR", "pip"),
+                ("GOMODCACHE", "go/mod"),
+                ("GOCACHE", "go/build"),
+            ] {
+                env.insert(name.to_owned(), format!("{CACHE}/{dir}"));
+            }
+        }
+        let mut git = vec![("commit.gpgsign", "false"), ("tag.gpgsign", "false"), ("safe.directory", "*")];
+        if let Some((name, email)) = &self.git_identity {
+            git.extend([("user.name", name.as_str()), ("user.email", email.as_str())]);
+        }
+        env.insert("GIT_CONFIG_COUNT".to_owned(), git.len().to_string());
+        for (n, (key, value)) in git.into_iter().enumerate() {
+            env.insert(format!("GIT_CONFIG_KEY_{n}"), key.to_owned());
+            env.insert(format!("GIT_CONFIG_VALUE_{n}"), value.to_owned());
+        }
+        env.extend(self.env.clone());
+        env
+    }
+}

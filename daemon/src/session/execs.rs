@@ -1,0 +1,371 @@
+//! Owns: the command runs of a session: the shell they run in, their output files, their input, their end.
+//! Guarantees: output is read from files by byte offset, never kept in memory; a run's end is appended to the
+//! log whether or not anybody still waits for it.
+
+mod output;
+mod runner;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use output::{ExecOutput, OutputKind};
+pub(super) use runner::ToolRunner;
+
+use super::actor::Actor;
+use super::feed::Feed;
+use super::{Run, Settings, now_us};
+use crate::domain::event::ExecResult;
+use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
+use crate::domain::principal::Caller;
+use crate::domain::rejection::Rejection;
+use crate::domain::session::Session;
+use crate::domain::workspace::{JailKind, Workspace};
+use crate::jail::{JailSpec, ensure_jail_possible};
+use crate::shell::{PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot, Stdin};
+use crate::store::Store;
+use crate::tools::JailPaths;
+
+/// What to launch once its start is committed.
+pub(super) enum Launch {
+    /// Shell text.
+    Command(RunRequest),
+    /// A shell on a terminal.
+    Interactive(ExecId, PtySize),
+}
+
+/// A call that outlived its turn: its turn, its id.
+pub(super) type LateCall = Option<(TurnId, CallId)>;
+
+/// The runs of one session.
+pub(super) struct Execs {
+    session_id: SessionId,
+    workspace: Workspace,
+    jail: JailKind,
+    settings: Arc<Settings>,
+    store: Store,
+    feed: Arc<Feed>,
+    shell: Mutex<Shell>,
+    spec: JailSpec,
+    live: Mutex<BTreeMap<ExecId, RunHandle>>,
+    inputs: Mutex<BTreeMap<ExecId, u64>>,
+    cwd: Mutex<Option<String>>,
+}
+
+impl Execs {
+    /// Opens the shell of a session; takes up the runs of a live jail.
+    pub(super) async fn open(
+        session: &Session,
+        settings: Arc<Settings>,
+        store: Store,
+        feed: Arc<Feed>,
+        snapshot: Option<String>,
+    ) -> Arc<Self> {
+        let spec = JailSpec {
+            kind: session.spec.jail,
+            policy_generation: session.spec.policy_generation,
+            env: settings.environment.clone(),
+            limits: settings.limits.clone(),
+            git_identity: settings.git_identity.clone(),
+            read_only: settings.read_only.clone(),
+            cache_dir: None,
+            ..JailSpec::new(session.session_id.clone(), session.spec.workspace.clone(), session.spec.shell)
+        };
+        let snapshot: Option<ShellSnapshot> = snapshot.and_then(|text| match serde_json::from_str(&text) {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                tracing::warn!(%error, session = %session.session_id, "the saved shell state can't be read");
+                None
+            }
+        });
+        let cwd = snapshot.as_ref().map(|s| s.cwd.display().to_string());
+        let shell = Shell::open(settings.jails.clone(), spec.clone(), snapshot);
+        let execs = Arc::new(Self {
+            session_id: session.session_id.clone(),
+            workspace: session.spec.workspace.clone(),
+            jail: session.spec.jail,
+            store,
+            feed,
+            shell: Mutex::new(shell.clone()),
+            spec,
+            live: Mutex::default(),
+            inputs: Mutex::default(),
+            cwd: Mutex::new(cwd),
+            settings,
+        });
+        if execs.settings.jails.live().contains(&session.session_id) {
+            for handle in shell.adopt().await {
+                execs.live().insert(handle.exec_id.clone(), handle);
+            }
+        }
+        execs
+    }
+
+    /// Refuses before anything is written when no jail can be had.
+    pub(super) fn check(&self) -> Result<(), Rejection> {
+        if !self.workspace.root.is_dir() {
+            return Err(Rejection::WorkspaceRefused {
+                message: format!("{}: the workspace is gone", self.workspace.root.display()),
+                hints: vec!["bring the directory back, or make a session on another one".into()],
+            });
+        }
+        if self.jail == JailKind::Bwrap {
+            ensure_jail_possible()
+                .map_err(|e| Rejection::JailUnavailable { message: e.to_string(), hints: e.hints() })?;
+        }
+        Ok(())
+    }
+
+    /// The names files have inside.
+    pub(super) fn paths(&self) -> Arc<dyn JailPaths> {
+        Arc::new(runner::Names(self.workspace.clone()))
+    }
+
+    /// Makes the launch of a person's or program's run.
+    pub(super) fn launch_of(&self, exec_id: ExecId, run: Run) -> Launch {
+        match run.stdin {
+            Stdin::Pty(size) if run.interactive => Launch::Interactive(exec_id, size),
+            stdin => Launch::Command(RunRequest {
+                stdin,
+                timeout: run.timeout,
+                env: run.environment,
+                cwd: run.cwd,
+                max_output: self.settings.max_output,
+                ..RunRequest::new(exec_id, run.script)
+            }),
+        }
+    }
+
+    /// Queues a run whose start is committed, and sees to it that its end is.
+    pub(super) fn launch(self: &Arc<Self>, launch: Launch, caller: Caller, actor: Actor) {
+        let (exec_id, handle) = match launch {
+            Launch::Command(request) => {
+                let id = request.exec_id.clone();
+                (id, self.run(request))
+            }
+            Launch::Interactive(id, size) => {
+                let handle = self.shell().open_pty(id.clone(), size);
+                (id, handle.inspect(|handle| self.add(handle)))
+            }
+        };
+        match handle {
+            Ok(handle) => self.see_to_end(handle, caller, actor, None),
+            Err(error) => {
+                let result = failed(&error);
+                tokio::spawn(async move { actor.exec_ended(caller, exec_id, result, None).await });
+            }
+        }
+    }
+
+    /// Takes up a run that was found in a live jail.
+    pub(super) fn take_up(self: &Arc<Self>, exec_id: &ExecId, caller: Caller, actor: Actor, late: LateCall) {
+        let handle = self.live().get(exec_id).cloned();
+        if let Some(handle) = handle {
+            self.see_to_end(handle, caller, actor, late);
+        }
+    }
+
+    /// Queues a run. Its end is the caller's to record.
+    pub(super) fn run(&self, request: RunRequest) -> Result<RunHandle, ShellError> {
+        let shell = self.shell();
+        let handle = match shell.run(request.clone()) {
+            // The shell was ended (pause, delete, idle): a new one has its state.
+            Err(ShellError::Ended) => self.reopen(&shell).run(request)?,
+            other => other?,
+        };
+        self.add(&handle);
+        Ok(handle)
+    }
+
+    fn add(&self, handle: &RunHandle) {
+        self.live().insert(handle.exec_id.clone(), handle.clone());
+        let (mut changed, feed) = (handle.changed.clone(), self.feed.clone());
+        tokio::spawn(async move {
+            while changed.changed().await.is_ok() {
+                feed.output();
+                if changed.borrow_and_update().state == RunState::Closed {
+                    break;
+                }
+            }
+            feed.output();
+        });
+    }
+
+    fn see_to_end(self: &Arc<Self>, handle: RunHandle, caller: Caller, actor: Actor, late: LateCall) {
+        let me = self.clone();
+        tokio::spawn(async move {
+            let result = handle.finished().await;
+            let Some(exec_result) = me.ended_with(&handle, &result).await else { return };
+            let late = match late {
+                None => None,
+                Some((turn, call)) => Some((turn, call, runner::late_text(&me, &handle.exec_id, &exec_result).await)),
+            };
+            actor.exec_ended(caller, handle.exec_id.clone(), exec_result, late).await;
+            me.forget(&handle).await;
+        });
+    }
+
+    /// The fact of an end, with the shell's new state kept. `None`: nobody watched to the end (shutdown); the
+    /// run may go on in its jail and the next daemon takes it up.
+    pub(super) async fn ended_with(&self, handle: &RunHandle, result: &RunResult) -> Option<ExecResult> {
+        if result.exit_code < 0 {
+            return None;
+        }
+        let cwd = result.cwd.display().to_string();
+        if !cwd.is_empty() {
+            *self.cwd.lock().unwrap_or_else(PoisonError::into_inner) = Some(cwd.clone());
+        }
+        tracing::debug!(exec = %handle.exec_id, exit = result.exit_code, "exec: ended");
+        self.keep_snapshot();
+        let message = result.message.clone().unwrap_or_default();
+        Some(ExecResult {
+            exit_code: result.exit_code,
+            timed_out: result.timed_out,
+            interrupted: result.interrupted,
+            background: result.background,
+            shell_restarted: result.shell_restarted || result.jail_restarted,
+            unknown: false,
+            stdout_bytes: result.stdout_bytes,
+            stderr_bytes: result.stderr_bytes,
+            stdout_dropped: result.stdout_dropped,
+            stderr_dropped: result.stderr_dropped,
+            duration_us: u64::try_from(result.duration.as_micros()).unwrap_or(u64::MAX),
+            cwd,
+            message,
+        })
+    }
+
+    /// Keeps the shell's state, off the path of the answer.
+    fn keep_snapshot(&self) {
+        let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
+        tokio::spawn(async move {
+            let Some(snapshot) = shell.snapshot() else { return };
+            let kept = match serde_json::to_string(&snapshot) {
+                Ok(text) => store.put_snapshot(&id, now_us(), text).await.map_err(|e| e.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = kept {
+                tracing::warn!(%error, session = %id, "the shell's state could not be kept");
+            }
+        });
+    }
+
+    /// Drops a run that is over, and its empty files; late output of background jobs is waited for.
+    pub(super) async fn forget(&self, handle: &RunHandle) {
+        let mut changed = handle.changed.clone();
+        // An error means that the shell is gone: closed all the same.
+        let _closed = changed.wait_for(|p| p.state == RunState::Closed).await;
+        self.live().remove(&handle.exec_id);
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.exec_id);
+        for file in [&handle.spool.stdout, &handle.spool.stderr] {
+            remove_if_empty(file);
+        }
+    }
+
+    /// Runs that are going on, with the lengths of their outputs.
+    pub(super) fn running(&self) -> Vec<(ExecId, [u64; 2])> {
+        self.live()
+            .iter()
+            .map(|(id, handle)| {
+                let progress = *handle.changed.borrow();
+                (id.clone(), [progress.stdout_bytes, progress.stderr_bytes])
+            })
+            .collect()
+    }
+
+    /// True while a run is known to a live jail.
+    pub(super) fn is_running(&self, exec_id: &ExecId) -> bool {
+        self.live().contains_key(exec_id)
+    }
+
+    /// Where a run's output is.
+    pub(super) fn output(&self, exec_id: &ExecId) -> ExecOutput {
+        let live = self.live().get(exec_id).cloned();
+        let dir = self.settings.jails.spool_dir(&self.session_id);
+        ExecOutput::new(&dir, exec_id, live, self.settings.max_output)
+    }
+
+    /// Stops a run.
+    pub(super) async fn interrupt(&self, exec_id: &ExecId) -> Result<(), Rejection> {
+        let handle = self.handle(exec_id)?;
+        handle.interrupt().map_err(|e| Rejection::JailFailed(e.to_string()))
+    }
+
+    /// Writes input at `offset`; the offset of the next byte.
+    pub(super) async fn write_input(
+        &self,
+        exec_id: &ExecId,
+        offset: u64,
+        data: bytes::Bytes,
+        eof: bool,
+    ) -> Result<u64, Rejection> {
+        let handle = self.handle(exec_id)?;
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = inputs.entry(exec_id.clone()).or_insert(0);
+        if offset > *next {
+            return Err(Rejection::OffsetMismatch(format!("the next input byte is {next}, not {offset}")));
+        }
+        let end = offset.saturating_add(data.len() as u64);
+        handle.write_input(offset, data.to_vec(), eof).map_err(|e| Rejection::JailFailed(e.to_string()))?;
+        *next = end.max(*next);
+        Ok(*next)
+    }
+
+    /// Resizes a run's terminal.
+    pub(super) async fn resize(&self, exec_id: &ExecId, columns: u16, rows: u16) -> Result<(), Rejection> {
+        let handle = self.handle(exec_id)?;
+        handle.resize(PtySize { rows, cols: columns }).map_err(|e| Rejection::JailFailed(e.to_string()))
+    }
+
+    /// Ends the jail: nothing of it is left when this returns.
+    pub(super) async fn end_jail(&self) {
+        let shell = self.shell();
+        if let Err(error) = shell.end().await {
+            tracing::warn!(%error, session = %self.session_id, "the jail could not be ended");
+        }
+    }
+
+    /// True while a jail lives.
+    pub(super) fn has_jail(&self) -> bool {
+        self.settings.jails.live().contains(&self.session_id)
+    }
+
+    /// Where the shell stands, in the jail's names.
+    pub(super) fn cwd(&self) -> Option<String> {
+        self.cwd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn handle(&self, exec_id: &ExecId) -> Result<RunHandle, Rejection> {
+        self.live().get(exec_id).cloned().ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
+    }
+
+    fn reopen(&self, ended: &Shell) -> Shell {
+        let shell = Shell::open(self.settings.jails.clone(), self.spec.clone(), ended.snapshot());
+        *self.shell.lock().unwrap_or_else(PoisonError::into_inner) = shell.clone();
+        shell
+    }
+
+    fn shell(&self) -> Shell {
+        self.shell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeMap<ExecId, RunHandle>> {
+        // A map of handles is whole after any panic elsewhere.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(error: &ShellError) -> ExecResult {
+    ExecResult { exit_code: 125, message: error.to_string(), ..ExecResult::default() }
+}
+
+/// Thousands of commands without output would leave thousands of empty files.
+fn remove_if_empty(file: &Path) {
+    let empty = std::fs::metadata(file).is_ok_and(|m| m.len() == 0);
+    if empty {
+        let gone: PathBuf = file.to_owned();
+        if let Err(error) = std::fs::remove_file(&gone) {
+            tracing::debug!(%error, file = %gone.display(), "an empty output file stays");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Owns: one attached reader with a cursor: replay and live are one code path.
+//! Guarantees: every fact once and in order; output of a command before the fact of its end; a slow reader
+//! costs nothing but its own time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::execs::{Execs, OutputKind};
+use super::feed::{Feed, PreviewCursor, PreviewDelta, Tick};
+use crate::domain::event::{Event, EventBody};
+use crate::domain::id::{ExecId, Seq, SessionId};
+use crate::domain::session::Summary;
+use crate::store::{Store, StoreError};
+
+/// Events read at a time: bounds a reader's memory.
+const BATCH: u32 = 256;
+/// Bytes of output sent at a time.
+const CHUNK: u64 = 64 * 1024;
+/// Chunks of one stream before another gets its turn.
+const ROUND: usize = 16;
+
+/// What to send along with the facts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FollowOptions {
+    /// The cursor: the last seq the reader has seen.
+    pub after_seq: Seq,
+    /// Send previews.
+    pub previews: bool,
+    /// Send output of commands that run during the watch.
+    pub output: bool,
+    /// At most so much of what a command had written before; 0: all.
+    pub output_tail: u64,
+}
+
+/// One thing for the reader.
+#[derive(Debug, Clone)]
+pub enum FollowItem {
+    /// A fact.
+    Event(Event),
+    /// Everything up to here was sent; live from now on.
+    CaughtUp(Seq),
+    /// More of the answer being made.
+    Preview(PreviewDelta),
+    /// Bytes of a command.
+    Output(OutputPiece),
+    /// The session after the facts sent so far.
+    Summary(Box<Summary>),
+}
+
+/// Bytes of a command.
+#[derive(Debug, Clone)]
+pub struct OutputPiece {
+    /// Which command.
+    pub exec_id: ExecId,
+    /// Which stream.
+    pub kind: OutputKind,
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Bytes,
+    /// Bytes just before `offset` that were not kept.
+    pub dropped: u64,
+}
+
+/// An attached reader.
+pub struct Follower {
+    session_id: SessionId,
+    store: Store,
+    feed: Arc<Feed>,
+    execs: Arc<Execs>,
+    published: watch::Receiver<Summary>,
+    bell: watch::Receiver<Tick>,
+    options: FollowOptions,
+    cursor: Seq,
+    caught_up: bool,
+    preview: PreviewCursor,
+    running: BTreeMap<ExecId, [u64; 2]>,
+    ready: VecDeque<FollowItem>,
+}
+
+impl Follower {
+    pub(super) fn new(
+        session_id: SessionId,
+        store: Store,
+        feed: Arc<Feed>,
+        execs: Arc<Execs>,
+        published: watch::Receiver<Summary>,
+        options: FollowOptions,
+    ) -> Self {
+        let bell = feed.listen();
+        Self {
+            session_id,
+            store,
+            feed,
+            execs,
+            published,
+            bell,
+            cursor: options.after_seq,
+            options,
+            caught_up: false,
+            preview: PreviewCursor::default(),
+            running: BTreeMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The session it follows.
+    pub fn session_id(&self) -> &SessionId {
+        &self.session_id
+    }
+
+    /// The next thing; waits for it. `None` when the session is gone (shutdown).
+    pub async fn next(&mut self) -> Result<Option<FollowItem>, StoreError> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(Some(item));
+            }
+            let tick = *self.bell.borrow_and_update();
+            if self.options.output && self.caught_up {
+                self.read_output().await;
+            }
+            if tick.head > self.cursor || !self.caught_up {
+                self.read_events(tick).await?;
+            } else if self.ready.is_empty() && self.options.previews {
+                let delta = self.feed.preview_since(&mut self.preview);
+                self.ready.extend(delta.map(FollowItem::Preview));
+            }
+            if self.ready.is_empty() && self.bell.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read_events(&mut self, tick: Tick) -> Result<(), StoreError> {
+        let events = self.store.events_after(&self.session_id, self.cursor, BATCH).await?;
+        let any = !events.is_empty();
+        for event in events {
+            self.cursor = event.seq;
+            if self.options.output && self.caught_up {
+                self.around(&event).await;
+            }
+            self.ready.push_back(FollowItem::Event(event));
+        }
+        if self.cursor < tick.head {
+            return Ok(());
+        }
+        if any || !self.caught_up {
+            let summary = Box::new(self.published.borrow().clone());
+            if !self.caught_up {
+                self.caught_up = true;
+                self.join_running().await;
+                self.ready.push_back(FollowItem::CaughtUp(self.cursor));
+            }
+            self.ready.push_back(FollowItem::Summary(summary));
+        }
+        Ok(())
+    }
+
+    /// Keeps the set of running commands, and sends the rest of one's output before its end.
+    async fn around(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::ExecStarted { exec_id, .. } => {
+                self.running.insert(exec_id.clone(), [0, 0]);
+            }
+            EventBody::ExecFinished { exec_id, .. } => {
+                if self.running.contains_key(exec_id) {
+                    while self.read_exec(exec_id.clone()).await {}
+                    self.running.remove(exec_id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Commands that run when the reader has caught up: from their beginning, or from a tail of it.
+    async fn join_running(&mut self) {
+        if !self.options.output {
+            return;
+        }
+        for (exec_id, lengths) in self.execs.running() {
+            let tail = self.options.output_tail;
+            let from = lengths.map(|length| if tail == 0 { 0 } else { length.saturating_sub(tail) });
+            self.running.insert(exec_id, from);
+        }
+        self.read_output().await;
+    }
+
+    async fn read_output(&mut self) {
+        let ids: Vec<ExecId> = self.running.keys().cloned().collect();
+        for exec_id in ids {
+            self.read_exec(exec_id).await;
+        }
+    }
+
+    /// Reads what is new of one command; true when there may be more.
+    async fn read_exec(&mut self, exec_id: ExecId) -> bool {
+        let output = self.execs.output(&exec_id);
+        let mut more = false;
+        for (index, kind) in [OutputKind::Stdout, OutputKind::Stderr].into_iter().enumerate() {
+            for _ in 0..ROUND {
+                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else { break };
+                let (offset, data) = output.read(kind, from, CHUNK).await;
+                if data.is_empty() {
+                    break;
+                }
+                more = true;
+                let end = offset.saturating_add(data.len() as u64);
+                if let Some(slot) = self.running.get_mut(&exec_id).and_then(|o| o.get_mut(index)) {
+                    *slot = end;
+                }
+                self.ready.push_back(FollowItem::Output(OutputPiece {
+                    exec_id: exec_id.clone(),
+                    kind,
+                    offset,
+                    data,
+                    dropped: offset.saturating_sub(from),
+                }));
+            }
+        }
+        more
+    }
+}

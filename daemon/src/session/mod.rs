@@ -1,0 +1,324 @@
+//! Owns: a live session: where the log, the model, the shell and the tools meet.
+//! Guarantees: one writer per session; every reader is a cursor over the log; asks go down, reports come up.
+
+mod actor;
+mod execs;
+pub mod feed;
+mod follow;
+mod prompt;
+mod recover;
+mod step;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+pub use execs::{ExecOutput, OutputKind};
+pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
+pub use recover::load;
+
+use crate::domain::approval::Verdict;
+use crate::domain::command::{Command, Reply};
+use crate::domain::event::{ExecResult, ModelRef, TurnOptions};
+use crate::domain::id::{ApprovalId, ExecId, MessageId, Seq, SessionId, TurnId};
+use crate::domain::message::Part;
+use crate::domain::policy::Policy;
+use crate::domain::principal::Caller;
+use crate::domain::rejection::Rejection;
+use crate::domain::session::{Summary, clip};
+use crate::jail::{JailHost, Limits};
+pub use crate::model::Environment;
+use crate::model::{Model, ModelRegistry};
+pub use crate::shell::{PtySize as TerminalSize, Stdin};
+use crate::store::{RequestKey, Store, StoreError};
+use actor::{Actor, Wish};
+use execs::Execs;
+use feed::Feed;
+
+/// What all sessions of a daemon share.
+pub struct Settings {
+    /// Models by name; replaced when credentials change.
+    pub models: RwLock<ModelRegistry>,
+    /// The doorman.
+    pub policy: Policy,
+    /// Reasoning effort, where configured.
+    pub effort: Option<String>,
+    /// The maker of jails.
+    pub jails: Arc<JailHost>,
+    /// Limits of a jail.
+    pub limits: Limits,
+    /// Extra read-only mounts.
+    pub read_only: Vec<PathBuf>,
+    /// Where package caches are kept.
+    pub cache_dir: PathBuf,
+    /// The user's name and mail for commits made inside.
+    pub git_identity: Option<(String, String)>,
+    /// Variables every jail's environment is built with.
+    pub environment: BTreeMap<String, String>,
+    /// Time-out of a tool's command.
+    pub tool_timeout: Duration,
+    /// Bytes of output kept per stream.
+    pub max_output: u64,
+    /// An idle jail ends after this long; its state is kept.
+    pub idle_timeout: Duration,
+    /// Most steps of a turn, unless the poster says otherwise.
+    pub max_steps: u32,
+}
+
+impl Settings {
+    /// The models, with the credentials of this moment.
+    pub fn models(&self) -> ModelRegistry {
+        // A registry is whole after any panic elsewhere.
+        self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a registry with other credentials in place.
+    pub fn set_models(&self, models: ModelRegistry) {
+        *self.models.write().unwrap_or_else(PoisonError::into_inner) = models;
+    }
+}
+
+/// A command was refused, or something is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// A reasoned "no".
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault {
+    fn closing() -> Self {
+        Self::Rejected(Rejection::ShuttingDown)
+    }
+}
+
+/// A live session. Cheap to clone.
+#[derive(Clone)]
+pub struct SessionHandle {
+    session_id: SessionId,
+    actor: Actor,
+    feed: Arc<Feed>,
+    execs: Arc<Execs>,
+    store: Store,
+    published: watch::Receiver<Summary>,
+}
+
+/// What a person posts.
+pub struct Post {
+    /// Text and attachments.
+    pub parts: Vec<Part>,
+    /// The model that answers, resolved; `None` keeps the session's.
+    pub model: Option<Arc<dyn Model>>,
+    /// True when the model was named in the post: it then becomes the session's.
+    pub choose_model: bool,
+    /// What is asked of the turn.
+    pub options: TurnOptions,
+    /// Refuse unless this is the head.
+    pub expected_head: Option<Seq>,
+}
+
+/// What to run.
+pub struct Run {
+    /// Shell text.
+    pub script: Vec<u8>,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// Time-out.
+    pub timeout: Option<Duration>,
+    /// Variables for this command only.
+    pub environment: Vec<(String, String)>,
+    /// Directory for this command only.
+    pub cwd: Option<PathBuf>,
+    /// An interactive shell on the terminal, instead of the script.
+    pub interactive: bool,
+}
+
+impl SessionHandle {
+    /// Its id.
+    pub fn session_id(&self) -> &SessionId {
+        &self.session_id
+    }
+
+    /// As it is now.
+    pub fn summary(&self) -> Summary {
+        self.published.borrow().clone()
+    }
+
+    /// Posts a message.
+    pub async fn post(&self, caller: Caller, request: Option<RequestKey>, post: Post) -> Result<Reply, Fault> {
+        let model = post.model.as_ref().filter(|_| post.choose_model).map(|model| ModelRef {
+            name: model.name().to_owned(),
+            demo: model.is_demo(),
+            context_tokens: model.context_tokens(),
+        });
+        let command = Command::PostMessage {
+            message_id: MessageId::random(),
+            parts: post.parts,
+            model,
+            options: post.options,
+            turn_id: TurnId::random(),
+            expected_head: post.expected_head,
+        };
+        self.actor.wish(Wish { command, caller, request, model: post.model, launch: None }).await
+    }
+
+    /// Gives it another name.
+    pub async fn rename(&self, caller: Caller, request: Option<RequestKey>, name: String) -> Result<Seq, Fault> {
+        let command = Command::Rename { name: name.clone() };
+        let done = self.actor.wish(Wish { command, caller, request, model: None, launch: None }).await;
+        match done {
+            Ok(Reply::Done { seq }) => Ok(seq),
+            Ok(_) => Ok(self.summary().head),
+            Err(Fault::Store(StoreError::NameTaken(name))) => {
+                Err(Rejection::NameTaken { name, workspace: "another session".into() }.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Answers an approval.
+    pub async fn resolve(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        approval_id: ApprovalId,
+        verdict: Verdict,
+        reason: String,
+        expected_head: Option<Seq>,
+    ) -> Result<Seq, Fault> {
+        let command = Command::ResolveApproval { approval_id, verdict, reason: clip(&reason, 2000), expected_head };
+        match self.actor.wish(Wish { command, caller, request, model: None, launch: None }).await? {
+            Reply::Resolved { seq, .. } => Ok(seq),
+            _ => Ok(self.summary().head),
+        }
+    }
+
+    /// Stops the open turn.
+    pub async fn interrupt(&self, caller: Caller) -> Result<Seq, Fault> {
+        self.actor.interrupt(caller).await
+    }
+
+    /// Starts a command: answers once its start is committed.
+    pub async fn start_exec(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        run: Run,
+    ) -> Result<(ExecId, Seq), Fault> {
+        self.execs.check().map_err(Fault::from)?;
+        let exec_id = ExecId::random();
+        let text = String::from_utf8_lossy(&run.script);
+        let script = clip(&text, 64 * 1024);
+        let command = Command::StartExec {
+            exec_id: exec_id.clone(),
+            script_truncated: script.len() < text.len(),
+            script,
+            pty: matches!(run.stdin, Stdin::Pty(_)),
+            timeout_ms: run.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let launch = self.execs.launch_of(exec_id.clone(), run);
+        match self.actor.wish(Wish { command, caller, request, model: None, launch: Some(launch) }).await? {
+            Reply::ExecStarted { seq, exec_id } => Ok((exec_id, seq)),
+            _ => Ok((exec_id, self.summary().head)),
+        }
+    }
+
+    /// Waits until a command has its end in the log.
+    pub async fn exec_finished(&self, exec_id: &ExecId) -> Result<ExecResult, Fault> {
+        let mut bell = self.feed.listen();
+        loop {
+            bell.borrow_and_update();
+            if let Some(result) = self.exec_result(exec_id).await? {
+                return Ok(result);
+            }
+            bell.changed().await.map_err(|_| Fault::closing())?;
+        }
+    }
+
+    /// How a command ended; `None` while it runs.
+    pub async fn exec_result(&self, exec_id: &ExecId) -> Result<Option<ExecResult>, Fault> {
+        match self.store.exec(&self.session_id, exec_id).await? {
+            None => Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
+            Some(row) => Ok(row.result),
+        }
+    }
+
+    /// Where a command's output is.
+    pub async fn output(&self, exec_id: &ExecId) -> Result<ExecOutput, Fault> {
+        match self.store.exec(&self.session_id, exec_id).await? {
+            None => Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
+            Some(_) => Ok(self.execs.output(exec_id)),
+        }
+    }
+
+    /// The doorbell.
+    pub fn listen(&self) -> watch::Receiver<feed::Tick> {
+        self.feed.listen()
+    }
+
+    /// Stops a command; its end follows as a fact.
+    pub async fn interrupt_exec(&self, exec_id: &ExecId) -> Result<(), Fault> {
+        Ok(self.execs.interrupt(exec_id).await?)
+    }
+
+    /// Writes to a command's standard input.
+    pub async fn write_input(
+        &self,
+        exec_id: &ExecId,
+        offset: u64,
+        data: bytes::Bytes,
+        eof: bool,
+    ) -> Result<u64, Fault> {
+        Ok(self.execs.write_input(exec_id, offset, data, eof).await?)
+    }
+
+    /// Resizes a command's terminal.
+    pub async fn resize(&self, exec_id: &ExecId, columns: u16, rows: u16) -> Result<(), Fault> {
+        Ok(self.execs.resize(exec_id, columns, rows).await?)
+    }
+
+    /// A cursor over the log, with previews and output where wanted.
+    pub fn follow(&self, options: FollowOptions) -> Follower {
+        Follower::new(
+            self.session_id.clone(),
+            self.store.clone(),
+            self.feed.clone(),
+            self.execs.clone(),
+            self.published.clone(),
+            options,
+        )
+    }
+
+    /// Brings the open turn to a stop for a shutdown.
+    pub async fn shut_down(&self) {
+        self.actor.shutdown().await;
+    }
+
+    /// Ends the jail, its processes and its mount points.
+    pub async fn end_jail(&self) {
+        self.execs.end_jail().await;
+    }
+
+    /// True while a jail lives.
+    pub fn has_jail(&self) -> bool {
+        self.execs.has_jail()
+    }
+}
+
+/// Wall-clock time in microseconds since the epoch.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A new trace id: 32 hex digits.
+pub fn trace_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}

@@ -1,0 +1,108 @@
+//! Owns: bringing a session back from its log.
+//! Guarantees: the fold of the log is the session; what is now true after a crash is appended, nothing is
+//! deleted, nothing is run again, no turn is started.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::actor;
+use super::execs::Execs;
+use super::feed::Feed;
+use super::{Fault, SessionHandle, Settings, now_us};
+use crate::domain::decide;
+use crate::domain::event::NewEvent;
+use crate::domain::id::SessionId;
+use crate::domain::message::Message;
+use crate::domain::principal::Caller;
+use crate::domain::rejection::Rejection;
+use crate::domain::session::Session;
+use crate::store::{Append, Store, StoreError};
+
+/// Events read at a time.
+const BATCH: u32 = 1000;
+
+/// Folds a session from its log, appends what became true while no daemon was there, and starts its actor.
+pub async fn load(
+    store: &Store,
+    settings: &Arc<Settings>,
+    session_id: &SessionId,
+) -> Result<SessionHandle, Fault> {
+    let (mut session, mut history) = fold(store, session_id).await?;
+    let feed = Arc::new(Feed::new(session.head));
+    let snapshot = store.snapshot(session_id).await?;
+    let execs = Execs::open(&session, settings.clone(), store.clone(), feed.clone(), snapshot).await;
+    append_truth(store, &mut session, &mut history, &execs).await?;
+    feed.announce(session.head);
+    let (publish, published) = watch::channel(session.summary());
+    let adopted: Vec<_> = session.execs.keys().cloned().collect();
+    let late = session.late_calls.clone();
+    let calls: Vec<_> = session.execs.iter().map(|(id, open)| (id.clone(), open.call_id.clone())).collect();
+    let trace = session.turn.as_ref().map_or_else(super::trace_id, |t| t.trace_id.clone());
+    let actor =
+        actor::start(session, history, store.clone(), settings.clone(), feed.clone(), execs.clone(), publish);
+    for exec_id in adopted {
+        let call = calls.iter().find(|(id, _)| id == &exec_id).and_then(|(_, call)| call.clone());
+        let late = call.and_then(|call| late.get(&call).map(|turn| (turn.clone(), call.clone())));
+        execs.take_up(&exec_id, Caller::daemon(trace.clone()), actor.clone(), late);
+    }
+    Ok(SessionHandle { session_id: session_id.clone(), actor, feed, execs, store: store.clone(), published })
+}
+
+async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc<Message>>), Fault> {
+    let mut session: Option<Session> = None;
+    let mut history = Vec::new();
+    loop {
+        let after = session.as_ref().map_or(0, |s| s.head);
+        let events = store.events_after(session_id, after, BATCH).await?;
+        let read = events.len();
+        for event in &events {
+            match &mut session {
+                None => session = Session::begin(event),
+                Some(session) => session.apply(event),
+            }
+        }
+        if let Some(session) = &mut session {
+            history.extend(session.take_said());
+        }
+        if read < BATCH as usize {
+            break;
+        }
+    }
+    session.map(|session| (session, history)).ok_or_else(|| {
+        Rejection::SessionNotFound { wanted: session_id.to_string(), hints: Vec::new() }.into()
+    })
+}
+
+async fn append_truth(
+    store: &Store,
+    session: &mut Session,
+    history: &mut Vec<Arc<Message>>,
+    execs: &Execs,
+) -> Result<(), StoreError> {
+    let bodies = decide::recover(session, &|exec_id| execs.is_running(exec_id));
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    let trace = session.turn.as_ref().map_or_else(super::trace_id, |t| t.trace_id.clone());
+    let caller = Caller::daemon(trace);
+    let now = now_us();
+    let new =
+        bodies.into_iter().map(|body| NewEvent { time_us: now, caller: caller.clone(), body }).collect();
+    let sealed = store.seal(&session.session_id, session.head, new)?;
+    let mut draft = session.clone();
+    for event in sealed.events() {
+        draft.apply(event);
+    }
+    let append = Append {
+        session_id: draft.session_id.clone(),
+        expected_head: session.head,
+        sealed,
+        summary: draft.summary(),
+        request: None,
+    };
+    store.append(append).await?;
+    history.extend(draft.take_said());
+    *session = draft;
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! Owns: the persistent shell of a Session: commands queue in order, keep their state, and leave their output in spool files.
+//! Guarantees: the spool file is the truth and a handle only rings; an exit code is the command's own; a shell or Jail that
+//! died is replaced with its state restored, and the result says so; no command is ever run twice.
+
+mod actor;
+mod exchange;
+mod snapshot;
+pub mod spool;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+pub use snapshot::ShellSnapshot;
+pub use spool::SpoolPaths;
+
+use crate::domain::id::ExecId;
+use crate::jail::{JailError, JailHost, JailSpec};
+
+/// Output kept per stream unless a run says otherwise.
+pub const DEFAULT_MAX_OUTPUT: u64 = 64 * 1024 * 1024;
+
+/// What a run reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    None,
+    /// What [`RunHandle::write_input`] sends.
+    Open,
+    /// A terminal, on all three streams.
+    Pty(PtySize),
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PtySize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub cols: u16,
+}
+
+/// A command to run.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// Its name; names are never used again.
+    pub exec_id: ExecId,
+    /// The text, byte for byte, of any size.
+    pub script: Vec<u8>,
+    /// What it reads from.
+    pub stdin: Stdin,
+    /// Counts from its start, not from when it was queued.
+    pub timeout: Option<Duration>,
+    /// Exported for this run only.
+    pub env: Vec<(String, String)>,
+    /// Changes to this directory first (a jail path); like any `cd`, it stays.
+    pub cwd: Option<PathBuf>,
+    /// Bytes kept per stream.
+    pub max_output: u64,
+}
+
+impl RunRequest {
+    /// A plain run.
+    pub fn new(exec_id: ExecId, script: impl Into<Vec<u8>>) -> Self {
+        Self {
+            exec_id,
+            script: script.into(),
+            stdin: Stdin::None,
+            timeout: None,
+            env: Vec::new(),
+            cwd: None,
+            max_output: DEFAULT_MAX_OUTPUT,
+        }
+    }
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RunState {
+    /// Others are before it.
+    Queued,
+    /// Now.
+    Running,
+    /// There is a result; background processes may still write.
+    Finished,
+    /// Nothing more will be written.
+    Closed,
+}
+
+/// The doorbell's text: how much was produced. Data is in the spool files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Produced so far (more than the file holds, once the cap is reached).
+    pub stdout_bytes: u64,
+    /// Produced so far.
+    pub stderr_bytes: u64,
+    /// Where the run is.
+    pub state: RunState,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunResult {
+    /// As a shell counts: 128 + signal; 124 when the time was up.
+    pub exit_code: i32,
+    /// The signal that ended the shell itself.
+    pub signal: Option<i32>,
+    /// The time was up.
+    pub timed_out: bool,
+    /// Somebody stopped it.
+    pub interrupted: bool,
+    /// Something it started still holds its output.
+    pub background: bool,
+    /// The shell ended; the next command has a new one with the saved state.
+    pub shell_restarted: bool,
+    /// The Jail was new: background processes of before are gone.
+    pub jail_restarted: bool,
+    /// It was never begun.
+    pub not_run: bool,
+    /// Produced.
+    pub stdout_bytes: u64,
+    /// Produced.
+    pub stderr_bytes: u64,
+    /// Produced but not kept: out of the middle.
+    pub stdout_dropped: u64,
+    /// Produced but not kept.
+    pub stderr_dropped: u64,
+    /// Either stream lost its middle.
+    pub truncated: bool,
+    /// From its start.
+    pub duration: Duration,
+    /// Where the shell is now, as a jail path.
+    pub cwd: PathBuf,
+    /// What a person and the model should be told besides.
+    pub message: Option<String>,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ShellError {
+    /// The session's Shell was ended.
+    #[error("the shell has been ended")]
+    Ended,
+    /// No Jail.
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    /// No such run, or it is over.
+    #[error("no such run, or it is over")]
+    NoSuchRun,
+}
+
+pub(crate) enum Ask {
+    Run(Box<RunRequest>, RunSide),
+    Pty(ExecId, PtySize, RunSide),
+    Input(ExecId, u64, Vec<u8>, bool),
+    Resize(ExecId, PtySize),
+    Interrupt(ExecId),
+    /// The answer comes once everything is gone.
+    End(tokio::sync::oneshot::Sender<Result<(), JailError>>),
+    /// Find the live Jail, if there is one; answers with its open runs.
+    Adopt(tokio::sync::oneshot::Sender<Vec<RunHandle>>),
+}
+
+/// The actor's side of a handle.
+#[derive(Debug)]
+pub(crate) struct RunSide {
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) result: watch::Sender<Option<RunResult>>,
+}
+
+/// A run as its caller sees it. Dropping it stops nothing.
+#[derive(Debug, Clone)]
+pub struct RunHandle {
+    /// Its name.
+    pub exec_id: ExecId,
+    /// Where its output is.
+    pub spool: SpoolPaths,
+    /// Rings when there is more.
+    pub changed: watch::Receiver<Progress>,
+    result: watch::Receiver<Option<RunResult>>,
+    asks: mpsc::UnboundedSender<Ask>,
+}
+
+impl RunHandle {
+    fn new(exec_id: ExecId, spool: SpoolPaths, asks: mpsc::UnboundedSender<Ask>) -> (Self, RunSide) {
+        let start = Progress { stdout_bytes: 0, stderr_bytes: 0, state: RunState::Queued };
+        let (progress, changed) = watch::channel(start);
+        let (result_tx, result) = watch::channel(None);
+        (Self { exec_id, spool, changed, result, asks }, RunSide { progress, result: result_tx })
+    }
+
+    /// Waits for the end.
+    pub async fn finished(&self) -> RunResult {
+        let mut result = self.result.clone();
+        match result.wait_for(Option::is_some).await {
+            Ok(value) => value.clone().unwrap_or_default(),
+            // The actor went away without a word: the runtime is shutting down. The run itself goes on.
+            Err(_) => RunResult {
+                not_run: self.changed.borrow().state == RunState::Queued,
+                exit_code: -1,
+                message: Some("the daemon stopped watching this run".to_owned()),
+                ..RunResult::default()
+            },
+        }
+    }
+
+    /// The result, if it is there.
+    pub fn result(&self) -> Option<RunResult> {
+        self.result.borrow().clone()
+    }
+
+    /// Sends input from `offset` of all that was ever sent: a repeated write is typed once.
+    ///
+    /// # Errors
+    /// When the Shell was ended.
+    pub fn write_input(&self, offset: u64, bytes: Vec<u8>, eof: bool) -> Result<(), ShellError> {
+        self.ask(Ask::Input(self.exec_id.clone(), offset, bytes, eof))
+    }
+
+    /// Tells the terminal its size.
+    ///
+    /// # Errors
+    /// When the Shell was ended.
+    pub fn resize(&self, size: PtySize) -> Result<(), ShellError> {
+        self.ask(Ask::Resize(self.exec_id.clone(), size))
+    }
+
+    /// Stops it: SIGINT, SIGTERM, SIGKILL. Earlier background jobs live.
+    ///
+    /// # Errors
+    /// When the Shell was ended.
+    pub fn interrupt(&self) -> Result<(), ShellError> {
+        self.ask(Ask::Interrupt(self.exec_id.clone()))
+    }
+
+    fn ask(&self, ask: Ask) -> Result<(), ShellError> {
+        self.asks.send(ask).map_err(|_| ShellError::Ended)
+    }
+}
+
+/// A Session's persistent shell. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    asks: mpsc::UnboundedSender<Ask>,
+    snapshot: Arc<Mutex<Option<ShellSnapshot>>>,
+    spool_dir: PathBuf,
+}
+
+impl Shell {
+    /// The Jail starts at the first command; a live one (of a daemon before us) is adopted then, or by [`Shell::adopt`].
+    /// Must be called inside a tokio runtime.
+    pub fn open(host: Arc<JailHost>, spec: JailSpec, snapshot: Option<ShellSnapshot>) -> Self {
+        let (asks, inbox) = mpsc::unbounded_channel();
+        let spool_dir = host.spool_dir(&spec.session);
+        let snapshot = Arc::new(Mutex::new(snapshot));
+        let actor = actor::Actor::new(host, spec, Arc::clone(&snapshot), asks.downgrade());
+        tokio::spawn(actor.run(inbox));
+        Self { asks, snapshot, spool_dir }
+    }
+
+    /// Queues a command behind those of other callers.
+    ///
+    /// # Errors
+    /// When the Shell was ended. What goes wrong later is in the result.
+    pub fn run(&self, request: RunRequest) -> Result<RunHandle, ShellError> {
+        let (handle, side) = self.handle(request.exec_id.clone());
+        self.asks.send(Ask::Run(Box::new(request), side)).map_err(|_| ShellError::Ended)?;
+        Ok(handle)
+    }
+
+    /// A shell on a terminal of its own, started from the present state. Its stdout stream is the terminal's bytes. On
+    /// exit its state becomes the session's, unless a command ran meanwhile; the result's message says which.
+    ///
+    /// # Errors
+    /// When the Shell was ended.
+    pub fn open_pty(&self, exec_id: ExecId, size: PtySize) -> Result<RunHandle, ShellError> {
+        let (handle, side) = self.handle(exec_id.clone());
+        self.asks.send(Ask::Pty(exec_id, size, side)).map_err(|_| ShellError::Ended)?;
+        Ok(handle)
+    }
+
+    /// Connects to the session's live Jail, if there is one, and returns handles of the runs still open in it.
+    pub async fn adopt(&self) -> Vec<RunHandle> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        if self.asks.send(Ask::Adopt(tx)).is_err() {
+            return Vec::new();
+        }
+        rx.await.unwrap_or_default()
+    }
+
+    /// Stops a run, queued or running.
+    ///
+    /// # Errors
+    /// When the Shell was ended.
+    pub fn interrupt(&self, exec_id: &ExecId) -> Result<(), ShellError> {
+        self.asks.send(Ask::Interrupt(exec_id.clone())).map_err(|_| ShellError::Ended)
+    }
+
+    /// Ends the Jail and the Shell: no process is left when this returns.
+    ///
+    /// # Errors
+    /// When a process would not go.
+    pub async fn end(&self) -> Result<(), ShellError> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        if self.asks.send(Ask::End(tx)).is_err() {
+            return Ok(());
+        }
+        Ok(rx.await.unwrap_or(Ok(()))?)
+    }
+
+    /// The state after the last command: to be kept, so that a reboot can restore it.
+    pub fn snapshot(&self) -> Option<ShellSnapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn handle(&self, exec_id: ExecId) -> (RunHandle, RunSide) {
+        let spool = SpoolPaths::new(&self.spool_dir, &exec_id);
+        RunHandle::new(exec_id, spool, self.asks.clone())
+    }
+}

@@ -1,0 +1,101 @@
+//! Owns: the spool files of a run: where they are, and what they look like once the run is over.
+//! Guarantees: up to the cap the file is the stream; past it, after [`finalise`], it is the first half and the last half, and
+//! counts say exactly what lies between.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::domain::id::ExecId;
+
+/// The two files of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolPaths {
+    /// Standard output, or a terminal's bytes.
+    pub stdout: PathBuf,
+    /// Standard error.
+    pub stderr: PathBuf,
+}
+
+impl SpoolPaths {
+    pub(crate) fn new(dir: &Path, exec: &ExecId) -> Self {
+        Self { stdout: dir.join(format!("{exec}.out")), stderr: dir.join(format!("{exec}.err")) }
+    }
+
+    /// Creates both, empty.
+    pub(crate) fn create(&self) -> io::Result<(File, File)> {
+        Ok((create(&self.stdout)?, create(&self.stderr)?))
+    }
+}
+
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Where the kept halves meet, and how many bytes are missing there. None: the file is the whole stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Offset in the file.
+    pub at: u64,
+    /// Bytes not kept.
+    pub dropped: u64,
+}
+
+/// The gap in a stream of `total` bytes whose cap was `cap`.
+pub fn gap(total: u64, cap: u64) -> Option<Gap> {
+    (total > cap).then(|| Gap { at: cap / 2, dropped: total - cap })
+}
+
+/// Puts the ring of newest bytes in order. The file's length is the cap, once it was reached.
+pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
+    let file = File::open(path)?;
+    let cap = file.metadata()?.len();
+    if total <= cap {
+        return Ok(());
+    }
+    let half = cap / 2;
+    let ring = cap - half;
+    let start = half + (total - half) % ring;
+    if start == half {
+        return Ok(());
+    }
+    // A new file and a rename: a crash in between leaves the old one whole.
+    let temporary = path.with_extension("sorting");
+    let mut out = create(&temporary)?;
+    for (from, to) in [(0, half), (start, cap), (half, start)] {
+        copy(&file, from, to, &mut out)?;
+    }
+    std::fs::rename(&temporary, path)
+}
+
+fn copy(file: &File, mut from: u64, to: u64, out: &mut File) -> io::Result<()> {
+    let mut buf = vec![0; 256 * 1024];
+    while from < to {
+        let want = usize::try_from(to - from).unwrap_or(usize::MAX).min(buf.len());
+        let n = file.read_at(buf.get_mut(..want).unwrap_or_default(), from)?;
+        if n == 0 {
+            return Ok(());
+        }
+        out.write_all(buf.get(..n).unwrap_or_default())?;
+        from += n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_comes_out_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.out");
+        // Cap 8, stream a..k (11): head abcd, ring of hijk written round.
+        std::fs::write(&path, "abcdijkh").unwrap();
+        finalise(&path, 11).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcdhijk");
+        assert_eq!(gap(11, 8), Some(Gap { at: 4, dropped: 3 }));
+        assert_eq!(gap(8, 8), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! Owns: the tables that make lists and look-ups cheap: sessions, approvals, execs.
+//! Guarantees: written in the transaction of the log they are folded from; never the only copy of a fact.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::log::Append;
+use super::{ExecRow, StoreError};
+use crate::domain::approval::{Answer, Approval};
+use crate::domain::event::{Event, EventBody};
+use crate::domain::id::{ExecId, SessionId};
+use crate::domain::session::{State, Summary};
+
+/// Which sessions a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Only these; empty: all but archived.
+    pub states: Vec<State>,
+    /// Only on this workspace.
+    pub workspace: Option<String>,
+    /// Skip so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: u32,
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Io(std::io::Error::other(e)))
+}
+
+fn unjson<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Io(std::io::Error::other(e)))
+}
+
+fn id_of(text: &str) -> Result<SessionId, StoreError> {
+    text.parse().map_err(|e: crate::domain::id::IdError| StoreError::Io(std::io::Error::other(e)))
+}
+
+/// Makes or moves a session's row; refuses when the head is not the expected one.
+pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<(), StoreError> {
+    let summary = &append.summary;
+    let open_work = summary.turn_id.is_some() || summary.open_execs > 0 || !summary.approval_ids.is_empty();
+    let rev: u64 = connection
+        .prepare_cached("SELECT coalesce(max(rev), 0) + 1 FROM sessions")?
+        .query_row([], |row| row.get(0))?;
+    let text = json(summary)?;
+    let workspace = summary.spec.workspace.root.to_string_lossy();
+    let result = if append.expected_head == 0 {
+        connection
+            .prepare_cached(
+                "INSERT INTO sessions (session_id, name, principal, workspace, state, head, updated_us, rev, open_work, summary)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                summary.session_id.as_str(),
+                summary.name,
+                summary.spec.principal,
+                workspace,
+                summary.state.word(),
+                summary.head,
+                summary.updated_us,
+                rev,
+                open_work,
+                text
+            ])
+    } else {
+        connection
+            .prepare_cached(
+                "UPDATE sessions SET name = ?2, state = ?3, head = ?4, updated_us = ?5, rev = ?6, open_work = ?7, summary = ?8
+                 WHERE session_id = ?1 AND head = ?9",
+            )?
+            .execute(params![
+                summary.session_id.as_str(),
+                summary.name,
+                summary.state.word(),
+                summary.head,
+                summary.updated_us,
+                rev,
+                open_work,
+                text,
+                append.expected_head
+            ])
+    };
+    match result {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(StoreError::HeadMoved { expected: append.expected_head }),
+        Err(error)
+            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
+                && error.to_string().contains("sessions.name") =>
+        {
+            Err(StoreError::NameTaken(summary.name.clone()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes what an event says about approvals and execs into their tables.
+pub(super) fn note(connection: &Connection, event: &Event) -> Result<(), StoreError> {
+    match &event.body {
+        EventBody::ApprovalRequested { approval } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO approvals (approval_id, session_id, asked_us, open, approval) VALUES (?1, ?2, ?3, 1, ?4)",
+                )?
+                .execute(params![
+                    approval.approval_id.as_str(),
+                    event.session_id.as_str(),
+                    approval.asked_us,
+                    json(approval)?
+                ])?;
+        }
+        EventBody::ApprovalResolved { approval_id, verdict, reason, .. } => {
+            let text: Option<String> = connection
+                .prepare_cached("SELECT approval FROM approvals WHERE approval_id = ?1")?
+                .query_row([approval_id.as_str()], |row| row.get(0))
+                .optional()?;
+            if let Some(text) = text {
+                let mut approval: Approval = unjson(&text)?;
+                approval.answer = Some(Answer {
+                    verdict: *verdict,
+                    by: event.caller.signature(),
+                    at_us: event.time_us,
+                    reason: reason.clone(),
+                });
+                connection
+                    .prepare_cached("UPDATE approvals SET open = 0, approval = ?2 WHERE approval_id = ?1")?
+                    .execute(params![approval_id.as_str(), json(&approval)?])?;
+            }
+        }
+        EventBody::ExecStarted { exec_id, .. } => {
+            connection
+                .prepare_cached("INSERT INTO execs (session_id, exec_id, started_seq) VALUES (?1, ?2, ?3)")?
+                .execute(params![event.session_id.as_str(), exec_id.as_str(), event.seq])?;
+        }
+        EventBody::ExecFinished { exec_id, result } => {
+            connection
+                .prepare_cached(
+                    "UPDATE execs SET finished_seq = ?3, result = ?4 WHERE session_id = ?1 AND exec_id = ?2",
+                )?
+                .execute(params![event.session_id.as_str(), exec_id.as_str(), event.seq, json(result)?])?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(super) fn session(connection: &Connection, id: &SessionId) -> Result<Option<Summary>, StoreError> {
+    let text: Option<String> = connection
+        .prepare_cached("SELECT summary FROM sessions WHERE session_id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?;
+    text.as_deref().map(unjson).transpose()
+}
+
+fn summaries(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Summary>, StoreError> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(unjson(&row.get::<_, String>(0)?)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn sessions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Summary>, StoreError> {
+    // States are words of ours, never text of a caller.
+    let states = if filter.states.is_empty() {
+        "state <> 'archived'".to_owned()
+    } else {
+        let words: Vec<String> = filter.states.iter().map(|s| format!("'{}'", s.word())).collect();
+        format!("state IN ({})", words.join(","))
+    };
+    let sql = format!(
+        "SELECT summary FROM sessions WHERE {states} AND (?1 IS NULL OR workspace = ?1)
+         ORDER BY state <> 'needs_you', updated_us DESC LIMIT ?2 OFFSET ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    summaries(statement.query(params![filter.workspace, filter.limit, filter.offset])?)
+}
+
+pub(super) fn changed(connection: &Connection, rev: u64) -> Result<(Vec<Summary>, u64), StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT summary, rev FROM sessions WHERE rev > ?1 ORDER BY rev LIMIT 1000")?;
+    let mut rows = statement.query([rev])?;
+    let (mut found, mut newest) = (Vec::new(), rev);
+    while let Some(row) = rows.next()? {
+        found.push(unjson(&row.get::<_, String>(0)?)?);
+        newest = row.get(1)?;
+    }
+    Ok((found, newest))
+}
+
+pub(super) fn find(connection: &Connection, text: &str, principal: &str) -> Result<Vec<Summary>, StoreError> {
+    // Exact id first, then exact name, then prefix of an id: a name can't shadow an id.
+    let mut exact = connection.prepare_cached("SELECT summary FROM sessions WHERE session_id = ?1")?;
+    let found = summaries(exact.query([text])?)?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let mut named = connection.prepare_cached(
+        "SELECT summary FROM sessions WHERE name = ?1 AND principal = ?2 AND state <> 'archived'",
+    )?;
+    let found = summaries(named.query([text, principal])?)?;
+    if !found.is_empty() || !text.starts_with("s-") {
+        return Ok(found);
+    }
+    let mut prefixed =
+        connection.prepare_cached("SELECT summary FROM sessions WHERE substr(session_id, 1, ?2) = ?1 LIMIT 4")?;
+    summaries(prefixed.query(params![text, text.len()])?)
+}
+
+pub(super) fn open_work(connection: &Connection) -> Result<Vec<SessionId>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT session_id FROM sessions WHERE open_work = 1")?;
+    let mut rows = statement.query([])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        ids.push(id_of(&row.get::<_, String>(0)?)?);
+    }
+    Ok(ids)
+}
+
+pub(super) fn exec(
+    connection: &Connection,
+    session_id: &SessionId,
+    exec_id: &ExecId,
+) -> Result<Option<ExecRow>, StoreError> {
+    let row = connection
+        .prepare_cached("SELECT started_seq, result FROM execs WHERE session_id = ?1 AND exec_id = ?2")?
+        .query_row(params![session_id.as_str(), exec_id.as_str()], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<String>>(1)?))
+        })
+        .optional()?;
+    let Some((started_seq, result)) = row else { return Ok(None) };
+    Ok(Some(ExecRow { started_seq, result: result.as_deref().map(unjson).transpose()? }))
+}
+
+fn approval(row: &Row<'_>) -> Result<(SessionId, Approval), StoreError> {
+    Ok((id_of(&row.get::<_, String>(0)?)?, unjson(&row.get::<_, String>(1)?)?))
+}
+
+pub(super) fn approvals(
+    connection: &Connection,
+    session_id: Option<&SessionId>,
+    decided: bool,
+    limit: u32,
+) -> Result<Vec<(SessionId, Approval)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT session_id, approval FROM approvals
+         WHERE (?1 IS NULL OR session_id = ?1) AND (open = 1 OR ?2)
+         ORDER BY open DESC, CASE WHEN open THEN asked_us ELSE -asked_us END LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![session_id.map(SessionId::as_str), decided, limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(approval(row)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn find_approvals(connection: &Connection, prefix: &str) -> Result<Vec<(SessionId, Approval)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT session_id, approval FROM approvals WHERE substr(approval_id, 1, ?2) = ?1 ORDER BY approval_id = ?1 DESC LIMIT 3",
+    )?;
+    let mut rows = statement.query(params![prefix, prefix.len()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(approval(row)?);
+    }
+    Ok(found)
+}

@@ -1,0 +1,196 @@
+//! Owns: appending to the log and reading it back.
+//! Guarantees: events, the session's row, approvals, execs, ledger rows and the answer to the request are
+//! one transaction; only events that passed the redactor ([`Sealed`]) can be appended.
+
+use rusqlite::{Connection, params};
+
+use super::requests::{self, RequestRecord};
+use super::{Store, StoreError, codec, index};
+use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
+use crate::domain::id::{Seq, SessionId};
+use crate::domain::session::Summary;
+
+/// Events that went through the redactor and have their seq. Made only by [`Store::seal`].
+#[derive(Debug)]
+pub struct Sealed {
+    events: Vec<Event>,
+    bodies: Vec<String>,
+}
+
+impl Sealed {
+    /// The events as they will be committed.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+/// One append: all of it, or nothing.
+#[derive(Debug)]
+pub struct Append {
+    /// Whose log.
+    pub session_id: SessionId,
+    /// The head the writer believes in; 0 for a session that is being made.
+    pub expected_head: Seq,
+    /// What happened.
+    pub sealed: Sealed,
+    /// The session's row afterwards.
+    pub summary: Summary,
+    /// The answer to remember.
+    pub request: Option<RequestRecord>,
+}
+
+impl Store {
+    /// Passes events through the redactor and numbers them from `head + 1`.
+    pub fn seal(&self, session_id: &SessionId, head: Seq, new: Vec<NewEvent>) -> Result<Sealed, StoreError> {
+        let mut events = Vec::with_capacity(new.len());
+        let mut bodies = Vec::with_capacity(new.len());
+        for (index, event) in new.into_iter().enumerate() {
+            let seq = head.saturating_add(1).saturating_add(index as Seq);
+            let text = codec::encode(&event.body)?;
+            let (text, body) = match self.redactor.redact_json(&text) {
+                None => (text, event.body),
+                Some(redacted) => {
+                    let body = codec::decode_body(SCHEMA, &redacted).map_err(|detail| StoreError::Decode {
+                        session: session_id.to_string(),
+                        seq,
+                        detail,
+                    })?;
+                    (redacted, body)
+                }
+            };
+            bodies.push(text);
+            events.push(Event {
+                session_id: session_id.clone(),
+                seq,
+                time_us: event.time_us,
+                schema: SCHEMA,
+                caller: event.caller,
+                body,
+            });
+        }
+        Ok(Sealed { events, bodies })
+    }
+
+    /// Commits one append. Answers once it is on disk.
+    pub async fn append(&self, append: Append) -> Result<Vec<Event>, StoreError> {
+        self.writer
+            .write(move |connection| {
+                append_in(connection, &append)?;
+                Ok(append.sealed.events)
+            })
+            .await
+    }
+
+    /// Events of a session after `after`, ascending, at most `limit`.
+    pub async fn events_after(
+        &self,
+        session_id: &SessionId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let id = session_id.clone();
+        self.readers.read(move |c| read(c, "seq > ?2 ORDER BY seq", &id, after, limit)).await
+    }
+
+    /// The last events of a session before `before`, ascending, at most `limit`.
+    pub async fn events_before(
+        &self,
+        session_id: &SessionId,
+        before: Seq,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let id = session_id.clone();
+        let mut events =
+            self.readers.read(move |c| read(c, "seq < ?2 ORDER BY seq DESC", &id, before, limit)).await?;
+        events.reverse();
+        Ok(events)
+    }
+}
+
+fn read(
+    connection: &Connection,
+    order: &str,
+    session_id: &SessionId,
+    seq: Seq,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    let sql = format!("SELECT {} FROM events WHERE session_id = ?1 AND {order} LIMIT ?3", codec::COLUMNS);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![session_id.as_str(), seq, limit])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(codec::decode(row)?);
+    }
+    Ok(events)
+}
+
+fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError> {
+    if let Some(request) = &append.request {
+        requests::insert(connection, request)?;
+    }
+    index::put_session(connection, append)?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO events (session_id, seq, time_us, schema, kind, principal, client, trace_id, request_id, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    for (event, body) in append.sealed.events.iter().zip(&append.sealed.bodies) {
+        insert.execute(params![
+            event.session_id.as_str(),
+            event.seq,
+            event.time_us,
+            event.schema,
+            event.body.kind(),
+            event.caller.principal,
+            event.caller.client.word(),
+            event.caller.trace_id,
+            event.caller.request_id,
+            body,
+        ])?;
+        index::note(connection, event)?;
+        if let EventBody::StepFinished { .. } = &event.body {
+            put_usage(connection, event, &append.summary)?;
+        }
+    }
+    Ok(())
+}
+
+/// The ledger row of a model request.
+fn put_usage(connection: &Connection, event: &Event, summary: &Summary) -> Result<(), StoreError> {
+    let EventBody::StepFinished { turn_id, step, usage, finish, .. } = &event.body else { return Ok(()) };
+    let tokens = usage.tokens.as_ref();
+    let source = usage.cost.map(|cost| match cost.source {
+        crate::domain::usage::CostSource::Reported => "reported",
+        crate::domain::usage::CostSource::Catalog => "catalog",
+        crate::domain::usage::CostSource::Demo => "demo",
+    });
+    connection
+        .prepare_cached(
+            "INSERT INTO usage (session_id, seq, time_us, principal, client, turn_id, step, persona, model,
+               input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
+               cost_micro_usd, cost_source, first_token_ms, total_ms, outcome, retries)
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
+        )?
+        .execute(params![
+            event.session_id.as_str(),
+            event.seq,
+            event.time_us,
+            event.caller.principal,
+            event.caller.client.word(),
+            turn_id.as_str(),
+            step,
+            summary.spec.persona,
+            usage.model,
+            tokens.map(|t| t.input),
+            tokens.map(|t| t.cached_input),
+            tokens.map(|t| t.cache_write),
+            tokens.map(|t| t.output),
+            tokens.map(|t| t.reasoning),
+            usage.cost.map(|c| c.micro_usd),
+            source,
+            usage.first_token_ms,
+            usage.total_ms,
+            finish,
+            usage.retries,
+        ])?;
+    Ok(())
+}

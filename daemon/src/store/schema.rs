@@ -1,0 +1,81 @@
+//! Owns: opening the database and bringing its schema forward.
+//! Guarantees: each migration is one transaction; a newer database is refused untouched; a damaged one too.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreError;
+
+/// Forward steps: entry n takes schema n to n+1. Never edited after a release.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/v1.sql")];
+
+/// The schema this build writes.
+pub(super) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// Opens the writing connection.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path).map_err(|e| damage(path, e))?;
+    let version: u32 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| damage(path, e))?;
+    if version > known() {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, known: known() });
+    }
+    if version > 0 {
+        let verdict: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| damage(path, e))?;
+        if verdict != "ok" {
+            return Err(StoreError::Corrupt { path: path.to_owned(), detail: verdict });
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: an intent must be on disk before the tool runs; NORMAL could lose the last commits in a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    if version > 0 && version < known() {
+        back_up(&connection, path, version)?;
+    }
+    migrate(&mut connection, version)?;
+    Ok(connection)
+}
+
+/// Opens a connection that can only read.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(from as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", u32::try_from(index + 1).unwrap_or(u32::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// A copy of the database as it was, beside it, before its schema changes.
+fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".schema-{version}"));
+    let copy = Path::new(&name);
+    if !copy.exists() {
+        connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+fn damage(path: &Path, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+            StoreError::Corrupt { path: path.to_owned(), detail: error.to_string() }
+        }
+        _ => error.into(),
+    }
+}

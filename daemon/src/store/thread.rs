@@ -1,0 +1,163 @@
+//! Owns: the one thread that writes, and group commit.
+//! Guarantees: jobs run in the order they were sent; a job's answer comes after the commit that holds it;
+//! a failed job leaves nothing behind and does not harm its neighbours.
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::StoreError;
+
+/// How many jobs may share one commit. Bounds the delay of the first one in it.
+const GROUP: usize = 64;
+/// How many jobs may wait. Beyond that, senders wait: back-pressure instead of memory.
+const WAITING: usize = 1024;
+
+/// Runs inside the transaction; gives what to do once the commit's fate is known.
+type Job = Box<dyn FnOnce(&Connection) -> Done + Send>;
+/// Told whether the commit went through.
+type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+enum Order {
+    Run(Job),
+    Close(oneshot::Sender<()>),
+}
+
+/// Handle to the writing thread.
+#[derive(Clone)]
+pub(super) struct Writer {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (orders, inbox) = mpsc::channel(WAITING);
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || run(connection, inbox))?;
+        Ok(Self { orders })
+    }
+
+    /// Runs `work` in the next commit and answers after it.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, wait) = oneshot::channel();
+        self.orders.send(Order::Run(job(work, answer))).await.map_err(|_| StoreError::Closed)?;
+        wait.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same, holding up the calling thread.
+    pub(super) fn write_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        // Callers sit on runtime threads as often as not, where blocking on a channel is forbidden: a thread
+        // of its own may. Mount points are made once per jail, so its cost does not count.
+        let (answer, wait) = oneshot::channel();
+        let job = job(work, answer);
+        let orders = &self.orders;
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(move || {
+                orders.blocking_send(Order::Run(job)).map_err(|_| StoreError::Closed)?;
+                wait.blocking_recv().map_err(|_| StoreError::Closed)?
+            });
+            asked.join().unwrap_or(Err(StoreError::Closed))
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        let (closed, wait) = oneshot::channel();
+        if self.orders.send(Order::Close(closed)).await.is_ok() {
+            // An error means that the thread is gone already: closed all the same.
+            let _gone = wait.await;
+        }
+    }
+}
+
+fn job<T, F>(work: F, answer: oneshot::Sender<Result<T, StoreError>>) -> Job
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+{
+    Box::new(move |connection| {
+        let result = in_savepoint(connection, work);
+        Box::new(move |committed| {
+            // A caller that no longer waits has lost interest in the answer, not in the write.
+            let _unheard = answer.send(committed.and(result));
+        })
+    })
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    connection.execute_batch("SAVEPOINT job")?;
+    match work(connection) {
+        Ok(value) => {
+            connection.execute_batch("RELEASE job")?;
+            Ok(value)
+        }
+        Err(error) => {
+            connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            Err(error)
+        }
+    }
+}
+
+fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
+    while let Some(order) = inbox.blocking_recv() {
+        let first = match order {
+            Order::Run(job) => job,
+            Order::Close(closed) => return finish(connection, closed),
+        };
+        let mut close = None;
+        let mut jobs = vec![first];
+        while jobs.len() < GROUP {
+            match inbox.try_recv() {
+                Ok(Order::Run(job)) => jobs.push(job),
+                Ok(Order::Close(closed)) => {
+                    close = Some(closed);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        commit(&connection, jobs);
+        if let Some(closed) = close {
+            return finish(connection, closed);
+        }
+    }
+}
+
+fn commit(connection: &Connection, jobs: Vec<Job>) {
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        let error = StoreError::from(error);
+        tracing::error!(%error, "store: no transaction could be started");
+        // The jobs are dropped unrun; each waiter is told by its closed channel, the first one why.
+        return;
+    }
+    let done: Vec<Done> = jobs.into_iter().map(|job| job(connection)).collect();
+    let outcome = connection.execute_batch("COMMIT");
+    if outcome.is_err() {
+        // After a failed COMMIT the transaction may still be open; the next BEGIN would fail on it.
+        let _already_gone = connection.execute_batch("ROLLBACK");
+    }
+    let full = matches!(&outcome, Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull));
+    let message = outcome.err().map(|e| e.to_string());
+    for answer in done {
+        answer(match &message {
+            None => Ok(()),
+            Some(_) if full => Err(StoreError::Full),
+            Some(text) => Err(StoreError::Io(std::io::Error::other(text.clone()))),
+        });
+    }
+}
+
+fn finish(connection: Connection, closed: oneshot::Sender<()>) {
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "store: closing the database");
+    }
+    let _unheard = closed.send(());
+}

@@ -1,0 +1,80 @@
+//! Owns: a Session's shell in a real jail, for the tests of jail and shell.
+//! Guarantees: everything is below one temporary directory; a missing bwrap fails the test.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agentd::domain::id::{ExecId, SessionId};
+use agentd::domain::workspace::{Layout, ShellKind, Workspace};
+use agentd::jail::{JailHost, JailHostConfig, JailSpec, MemoryJournal, MountJournal, choose_layout};
+use agentd::shell::{RunRequest, RunResult, Shell, ShellSnapshot};
+
+/// One shell and where it works.
+pub struct Rig {
+    pub dir: tempfile::TempDir,
+    pub host: Arc<JailHost>,
+    pub journal: Arc<MemoryJournal>,
+    pub spec: JailSpec,
+    pub shell: Shell,
+}
+
+/// What a run gave, as bytes.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+    pub result: RunResult,
+}
+
+/// agent-jinit lies beside the test's own target directory.
+pub fn jinit() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    let path = exe.ancestors().nth(2).unwrap().join("agent-jinit");
+    assert!(path.exists(), "{} is missing: cargo build -p agent-jinit", path.display());
+    path
+}
+
+pub fn config(dir: &Path) -> JailHostConfig {
+    JailHostConfig { runtime_dir: dir.join("r"), state_dir: dir.join("s"), jinit: jinit() }
+}
+
+impl Rig {
+    pub fn new(kind: ShellKind) -> Self {
+        Self::with(kind, None, |_| {})
+    }
+
+    pub fn with(kind: ShellKind, layout: Option<Layout>, fill: impl Fn(&Path)) -> Self {
+        let dir = tempfile::Builder::new().prefix("jail").tempdir().unwrap();
+        let root = dir.path().join("w");
+        std::fs::create_dir(&root).unwrap();
+        fill(&root);
+        let journal = Arc::new(MemoryJournal::default());
+        let host = JailHost::new(config(dir.path()), journal.clone() as Arc<dyn MountJournal>).unwrap();
+        let (layout, layout_reason) = choose_layout(&root, layout, &|_| false).unwrap();
+        let workspace = Workspace { root, start_dir: "".into(), layout, layout_reason };
+        let spec = JailSpec::new(SessionId::random(), workspace, kind);
+        let shell = Shell::open(host.clone(), spec.clone(), None::<ShellSnapshot>);
+        Self { dir, host, journal, spec, shell }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.spec.workspace.root
+    }
+
+    pub async fn run(&self, script: impl Into<Vec<u8>>) -> Ran {
+        self.request(RunRequest::new(ExecId::random(), script)).await
+    }
+
+    pub async fn request(&self, request: RunRequest) -> Ran {
+        let handle = self.shell.run(request).unwrap();
+        let result = tokio::time::timeout(std::time::Duration::from_secs(60), handle.finished()).await.unwrap();
+        let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        Ran { code: result.exit_code, out: text(&handle.spool.stdout), err: text(&handle.spool.stderr), result }
+    }
+
+    pub async fn end(self) {
+        self.shell.end().await.unwrap();
+    }
+}
