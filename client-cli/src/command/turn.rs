@@ -299,9 +299,8 @@ impl<'a> Turn<'a> {
                     format!("'{id}' needs an answer: {what}"),
                 )
                 .note("the turn waits; nothing was lost")
-                .next(format!(
-                    "agentctl approve {id}   (or: agentctl deny {id} --reason …)"
-                ))
+                .next(format!("agentctl approve {id}"))
+                .next(format!("agentctl deny {id} --reason \"…\""))
                 .next(format!("agentctl attach {}", self.session.session_id)));
             }
         }
@@ -326,7 +325,7 @@ impl<'a> Turn<'a> {
         let Some(item) = self.transcript.get(index) else {
             return Ok(());
         };
-        let lines = match (touched, &item.kind) {
+        let mut lines = match (touched, &item.kind) {
             // These have their own way to the screen.
             (_, Kind::You { .. } | Kind::TurnEnd(_)) | (Touched::Added(_), Kind::Approval(_)) => {
                 return Ok(());
@@ -334,6 +333,17 @@ impl<'a> Turn<'a> {
             (Touched::Added(_), _) => line::added(item),
             (Touched::Changed(_), _) => line::ended(item),
         };
+        // What a command wrote stands in the gutter already.
+        if let Kind::Tool {
+            exec_id,
+            end: Some(_),
+            ..
+        } = &item.kind
+            && self.context.out.err_tty
+            && !exec_id.is_empty()
+        {
+            lines.truncate(1);
+        }
         self.screen.lines(&lines);
         Ok(())
     }
