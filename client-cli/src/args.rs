@@ -166,7 +166,7 @@ pub(crate) enum Verb {
     #[command(before_help = help::SESSIONS, alias = "s")]
     Sessions {
         #[command(subcommand)]
-        verb: SessionsVerb,
+        verb: Option<SessionsVerb>,
     },
     /// Same as: sessions list
     #[command(hide = true)]
@@ -178,7 +178,7 @@ pub(crate) enum Verb {
     #[command(before_help = help::APPROVALS)]
     Approvals {
         #[command(subcommand)]
-        verb: ApprovalsVerb,
+        verb: Option<ApprovalsVerb>,
     },
     /// Let a tool call happen
     #[command(before_help = help::APPROVE)]
@@ -190,25 +190,25 @@ pub(crate) enum Verb {
     #[command(before_help = help::MODELS)]
     Models {
         #[command(subcommand)]
-        verb: ModelsVerb,
+        verb: Option<ModelsVerb>,
     },
     /// API keys of providers
     #[command(before_help = help::AUTH)]
     Auth {
         #[command(subcommand)]
-        verb: AuthVerb,
+        verb: Option<AuthVerb>,
     },
     /// Start, stop and look at the daemon
     #[command(before_help = help::DAEMON)]
     Daemon {
         #[command(subcommand)]
-        verb: DaemonVerb,
+        verb: Option<DaemonVerb>,
     },
     /// Read and change the configuration
     #[command(before_help = help::CONFIG)]
     Config {
         #[command(subcommand)]
-        verb: ConfigVerb,
+        verb: Option<ConfigVerb>,
     },
     /// Check prerequisites and say how to fix what is missing
     #[command(before_help = help::DOCTOR)]

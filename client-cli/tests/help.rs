@@ -108,7 +108,6 @@ fn mistakes_are_said_in_the_house_style() {
         (&["ls", "--jsn"], "Did you mean '--json'?"),
         (&["logs", "-o", "yaml"], "one of: table"),
         (&["approve"], "missing"),
-        (&["sessions"], "one of: list"),
         (&["exec"], "no command"),
         (&["exec", "--timeout", "5x", "--", "ls"], "not a duration"),
         (&["-s"], "needs a value"),

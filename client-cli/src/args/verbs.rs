@@ -247,6 +247,18 @@ pub(crate) struct SessionsList {
     pub(crate) limit: usize,
 }
 
+impl SessionsList {
+    /// As `sessions list` without any flag.
+    pub(crate) fn all_open() -> Self {
+        Self {
+            state: Vec::new(),
+            all: false,
+            here: false,
+            limit: 1000,
+        }
+    }
+}
+
 /// States as flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum State {
@@ -390,7 +402,7 @@ pub(crate) struct DaemonStop {
 pub(crate) enum ConfigVerb {
     /// The value of a key
     Get {
-        /// Key, such as model or jail.kind
+        /// Key, such as model.default or jail.kind
         key: String,
     },
     /// Set a key in the configuration file

@@ -112,7 +112,7 @@ Examples:
 pub(crate) const CONFIG: &str = "\
 Examples:
   agentctl config list --origin
-  agentctl config set model openai/gpt-5
+  agentctl config set model.default openai/gpt-5
   agentctl config validate";
 pub(crate) const DOCTOR: &str = "\
 Examples:
