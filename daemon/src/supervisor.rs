@@ -91,7 +91,13 @@ impl Supervisor {
     /// A supervisor with no live session yet.
     pub fn new(store: Store, settings: Arc<Settings>, defaults: Defaults) -> Self {
         let changed = watch::Sender::new(0);
-        Self(Arc::new(Inner { store, settings, live: Mutex::default(), changed, defaults }))
+        Self(Arc::new(Inner {
+            store,
+            settings,
+            live: Mutex::default(),
+            changed,
+            defaults,
+        }))
     }
 
     /// What all sessions share.
@@ -156,7 +162,17 @@ impl Supervisor {
         let spec = self.spec(caller, &wish, root, name.clone())?;
         // A name that was not asked for steps aside for one that exists: shop, shop-2, shop-3 …
         for attempt in 2..100u32 {
-            match self.make(caller, request.clone(), SessionSpec { name: name.clone(), ..spec.clone() }).await {
+            match self
+                .make(
+                    caller,
+                    request.clone(),
+                    SessionSpec {
+                        name: name.clone(),
+                        ..spec.clone()
+                    },
+                )
+                .await
+            {
                 Ok(handle) => return Ok((handle, true)),
                 Err(Fault::Store(StoreError::NameTaken(_))) => {
                     let holder = self.named(&name, &caller.principal).await?;
@@ -169,7 +185,13 @@ impl Supervisor {
                         _ if named => {
                             let found = self.named(&name, &caller.principal).await?;
                             return Err(found.as_ref().map_or_else(
-                                || Rejection::NameTaken { name: name.clone(), workspace: "another".into() }.into(),
+                                || {
+                                    Rejection::NameTaken {
+                                        name: name.clone(),
+                                        workspace: "another".into(),
+                                    }
+                                    .into()
+                                },
                                 taken,
                             ));
                         }
@@ -182,17 +204,30 @@ impl Supervisor {
                 Err(error) => return Err(error),
             }
         }
-        Err(Rejection::NameTaken { name: spec.name, workspace: "a hundred others".into() }.into())
+        Err(Rejection::NameTaken {
+            name: spec.name,
+            workspace: "a hundred others".into(),
+        }
+        .into())
     }
 
-    fn spec(&self, caller: &Caller, wish: &NewSession, root: PathBuf, name: String) -> Result<SessionSpec, Fault> {
+    fn spec(
+        &self,
+        caller: &Caller,
+        wish: &NewSession,
+        root: PathBuf,
+        name: String,
+    ) -> Result<SessionSpec, Fault> {
         let defaults = &self.0.defaults;
         let jail = wish.jail.unwrap_or(defaults.jail);
         if jail == JailKind::Bwrap {
             jail::ensure_jail_possible().map_err(unavailable)?;
         }
         let start_dir = start_dir(&root, &wish.start_dir)?;
-        let asked = wish.layout.or(defaults.layout).or((wish.origin == Origin::Agent).then_some(Layout::Host));
+        let asked = wish
+            .layout
+            .or(defaults.layout)
+            .or((wish.origin == Origin::Agent).then_some(Layout::Host));
         let (layout, layout_reason) = if jail == JailKind::Outer {
             (Layout::Host, "without a jail, paths are the host's".to_owned())
         } else {
@@ -201,7 +236,9 @@ impl Supervisor {
             jail::choose_layout(&root, asked, &|path| ours.iter().any(|o| o == path)).map_err(refused)?
         };
         let shell = wish.shell.or(defaults.shell).unwrap_or(match wish.origin {
-            Origin::Agent if Path::new("/bin/bash").exists() || Path::new("/usr/bin/bash").exists() => ShellKind::Bash,
+            Origin::Agent if Path::new("/bin/bash").exists() || Path::new("/usr/bin/bash").exists() => {
+                ShellKind::Bash
+            }
             _ => ShellKind::Sh,
         });
         let model = match &wish.model {
@@ -211,7 +248,12 @@ impl Supervisor {
         Ok(SessionSpec {
             name,
             principal: caller.principal.clone(),
-            workspace: Workspace { root, start_dir, layout, layout_reason },
+            workspace: Workspace {
+                root,
+                start_dir,
+                layout,
+                layout_reason,
+            },
             shell,
             jail,
             origin: wish.origin,
@@ -224,7 +266,11 @@ impl Supervisor {
     fn model_ref(&self, name: &str) -> ModelRef {
         let entry = self.0.settings.models().catalog_entry(name);
         let demo = name == "demo" || name.starts_with("demo/");
-        ModelRef { name: name.to_owned(), demo, context_tokens: entry.context_tokens }
+        ModelRef {
+            name: name.to_owned(),
+            demo,
+            context_tokens: entry.context_tokens,
+        }
     }
 
     async fn make(
@@ -236,7 +282,11 @@ impl Supervisor {
         let store = &self.0.store;
         let session_id = SessionId::random();
         let now = now_us();
-        let new = NewEvent { time_us: now, caller: caller.clone(), body: EventBody::SessionCreated(spec) };
+        let new = NewEvent {
+            time_us: now,
+            caller: caller.clone(),
+            body: EventBody::SessionCreated(spec),
+        };
         let sealed = store.seal(&session_id, 0, vec![new])?;
         let Some(session) = sealed.events().first().and_then(Session::begin) else {
             return Err(Rejection::WrongState("the session could not be made".into()).into());
@@ -249,8 +299,13 @@ impl Supervisor {
             reply: crate::domain::command::Reply::Done { seq: 1 },
             time_us: now,
         });
-        let append =
-            Append { session_id: session_id.clone(), expected_head: 0, sealed, summary: session.summary(), request: record };
+        let append = Append {
+            session_id: session_id.clone(),
+            expected_head: 0,
+            sealed,
+            summary: session.summary(),
+            request: record,
+        };
         store.append(append).await?;
         self.ring();
         self.handle(&session_id).await
@@ -285,14 +340,26 @@ impl Supervisor {
             1 => Ok(found.remove(0)),
             0 => Err(self.not_found(text).await?.into()),
             _ => {
-                let matches = found.iter().map(|s| format!("{} ({})", s.name, s.session_id)).collect();
-                Err(Rejection::SessionAmbiguous { wanted: text.into(), matches }.into())
+                let matches = found
+                    .iter()
+                    .map(|s| format!("{} ({})", s.name, s.session_id))
+                    .collect();
+                Err(Rejection::SessionAmbiguous {
+                    wanted: text.into(),
+                    matches,
+                }
+                .into())
             }
         }
     }
 
     async fn not_found(&self, text: &str) -> Result<Rejection, Fault> {
-        let all = self.list(SessionFilter { limit: 1000, ..SessionFilter::default() }).await?;
+        let all = self
+            .list(SessionFilter {
+                limit: 1000,
+                ..SessionFilter::default()
+            })
+            .await?;
         let mut hints = Vec::new();
         let near = all
             .iter()
@@ -364,10 +431,16 @@ impl Supervisor {
         if rows.len() > 1 {
             return Err(Rejection::InvalidArgument(format!("'{text}' matches several approvals")).into());
         }
-        self.with_sessions(rows).await?.pop().ok_or_else(|| Rejection::ApprovalNotFound(text.into()).into())
+        self.with_sessions(rows)
+            .await?
+            .pop()
+            .ok_or_else(|| Rejection::ApprovalNotFound(text.into()).into())
     }
 
-    async fn with_sessions(&self, rows: Vec<(SessionId, Approval)>) -> Result<Vec<(Summary, Approval)>, Fault> {
+    async fn with_sessions(
+        &self,
+        rows: Vec<(SessionId, Approval)>,
+    ) -> Result<Vec<(Summary, Approval)>, Fault> {
         let mut out = Vec::with_capacity(rows.len());
         for (session_id, approval) in rows {
             if let Some(summary) = self.0.store.session(&session_id).await? {
@@ -379,7 +452,11 @@ impl Supervisor {
 
     /// The steps a turn may take, where the poster asked for `asked` (0: said nothing).
     pub fn max_steps(&self, asked: u32) -> u32 {
-        if asked == 0 { self.0.settings.max_steps } else { asked }
+        if asked == 0 {
+            self.0.settings.max_steps
+        } else {
+            asked
+        }
     }
 
     /// The time-out of people's and programs' commands, where configured.
@@ -394,7 +471,12 @@ impl Supervisor {
 
     /// How many sessions are open, at work, and how many approvals wait.
     pub async fn counts(&self) -> Result<(u32, u32, u32), Fault> {
-        let all = self.list(SessionFilter { limit: 100_000, ..SessionFilter::default() }).await?;
+        let all = self
+            .list(SessionFilter {
+                limit: 100_000,
+                ..SessionFilter::default()
+            })
+            .await?;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let working = all.iter().filter(|s| s.state == State::Working).count();
         let approvals = all.iter().map(|s| s.approval_ids.len()).sum();
@@ -436,11 +518,21 @@ impl Supervisor {
 
 /// A session's name when its maker gave none: the directory's.
 fn name_of(root: &Path) -> String {
-    let base = root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let clean: String =
-        base.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ')).take(48).collect();
+    let base = root
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let clean: String = base
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+        .take(48)
+        .collect();
     let clean = clean.trim().trim_start_matches(['-', '.']).to_owned();
-    if clean.is_empty() || check_name(&clean).is_err() { "session".into() } else { clean }
+    if clean.is_empty() || check_name(&clean).is_err() {
+        "session".into()
+    } else {
+        clean
+    }
 }
 
 fn start_dir(root: &Path, asked: &Path) -> Result<PathBuf, Rejection> {
@@ -448,9 +540,14 @@ fn start_dir(root: &Path, asked: &Path) -> Result<PathBuf, Rejection> {
         return Ok(PathBuf::new());
     }
     let refuse = |why: &str| {
-        Err(Rejection::InvalidArgument(format!("start_dir '{}' {why}", asked.display())))
+        Err(Rejection::InvalidArgument(format!(
+            "start_dir '{}' {why}",
+            asked.display()
+        )))
     };
-    let Ok(full) = root.join(asked).canonicalize() else { return refuse("does not exist") };
+    let Ok(full) = root.join(asked).canonicalize() else {
+        return refuse("does not exist");
+    };
     match full.strip_prefix(root) {
         Ok(inside) if full.is_dir() => Ok(inside.to_owned()),
         Ok(_) => refuse("is not a directory"),
@@ -467,9 +564,17 @@ fn taken(found: &Summary) -> Fault {
 }
 
 fn refused(error: JailError) -> Fault {
-    Rejection::WorkspaceRefused { message: error.to_string(), hints: error.hints() }.into()
+    Rejection::WorkspaceRefused {
+        message: error.to_string(),
+        hints: error.hints(),
+    }
+    .into()
 }
 
 fn unavailable(error: JailError) -> Fault {
-    Rejection::JailUnavailable { message: error.to_string(), hints: error.hints() }.into()
+    Rejection::JailUnavailable {
+        message: error.to_string(),
+        hints: error.hints(),
+    }
+    .into()
 }

@@ -24,10 +24,16 @@ fn main() -> ExitCode {
         Some("terminal") => launch::terminal(&rest),
         Some("serve") => options::Options::parse(&rest).and_then(serve::serve),
         Some("--version") => {
-            let line = format!("agent-jinit {} protocol {}\n", env!("CARGO_PKG_VERSION"), agent_jinit::wire::VERSION);
+            let line = format!(
+                "agent-jinit {} protocol {}\n",
+                env!("CARGO_PKG_VERSION"),
+                agent_jinit::wire::VERSION
+            );
             std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes())
         }
-        _ => Err(std::io::Error::other("agent-jinit is started by agentd; it is not meant to be run by hand")),
+        _ => Err(std::io::Error::other(
+            "agent-jinit is started by agentd; it is not meant to be run by hand",
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

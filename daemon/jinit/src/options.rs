@@ -42,10 +42,14 @@ impl Options {
                 outer = true;
                 continue;
             }
-            let value = args.next().ok_or_else(|| io::Error::other(format!("{name} needs a value")))?;
+            let value = args
+                .next()
+                .ok_or_else(|| io::Error::other(format!("{name} needs a value")))?;
             let number = || {
                 let text = value.to_string_lossy();
-                text.parse::<u64>().map(Some).map_err(|_| io::Error::other(format!("{name}: not a number: {text}")))
+                text.parse::<u64>()
+                    .map(Some)
+                    .map_err(|_| io::Error::other(format!("{name}: not a number: {text}")))
             };
             match &*name {
                 "--dir" => dir = Some(PathBuf::from(value)),

@@ -71,7 +71,8 @@ impl Host {
 
     fn refresh_models(&self) -> Result<(), String> {
         let stored = wiring::stored(&self.credentials).map_err(|e| e.to_string())?;
-        self.settings.set_models(self.settings.models().with_credentials(stored));
+        self.settings
+            .set_models(self.settings.models().with_credentials(stored));
         Ok(())
     }
 }
@@ -143,9 +144,12 @@ impl Host {
         let path = self.credentials.path();
         let check = "credentials".to_owned();
         match self.credentials.list() {
-            Ok(names) if names.is_empty() => {
-                Checkup { check, ok: Some(true), message: "no key is stored".into(), fix: String::new() }
-            }
+            Ok(names) if names.is_empty() => Checkup {
+                check,
+                ok: Some(true),
+                message: "no key is stored".into(),
+                fix: String::new(),
+            },
             Ok(names) => Checkup {
                 check,
                 ok: Some(true),
@@ -165,7 +169,12 @@ impl Host {
     async fn prove(&self) -> Vec<Checkup> {
         let dir = self.paths.state_dir.join("doctor");
         let failed = |message: String| {
-            vec![Checkup { check: "jail_proof".into(), ok: Some(false), message, fix: "agentctl daemon logs".into() }]
+            vec![Checkup {
+                check: "jail_proof".into(),
+                ok: Some(false),
+                message,
+                fix: "agentctl daemon logs".into(),
+            }]
         };
         if let Err(error) = std::fs::create_dir_all(&dir) {
             return failed(error.to_string());
@@ -183,10 +192,22 @@ impl Host {
         );
         let home = std::env::var("HOME").unwrap_or_default();
         let tries = [
-            ("jail_files", "cat /etc/shadow ~/.ssh/id_* 2>/dev/null; ls /home /root 2>/dev/null".to_owned()),
-            ("jail_home", format!("ls -A '{}' 2>/dev/null", home.replace('\'', ""))),
-            ("jail_network", "cat /proc/net/route 2>/dev/null | tail -n +2 | grep .".to_owned()),
-            ("jail_processes", "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned()),
+            (
+                "jail_files",
+                "cat /etc/shadow ~/.ssh/id_* 2>/dev/null; ls /home /root 2>/dev/null".to_owned(),
+            ),
+            (
+                "jail_home",
+                format!("ls -A '{}' 2>/dev/null", home.replace('\'', "")),
+            ),
+            (
+                "jail_network",
+                "cat /proc/net/route 2>/dev/null | tail -n +2 | grep .".to_owned(),
+            ),
+            (
+                "jail_processes",
+                "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned(),
+            ),
             ("jail_secrets", "env | grep -i -E 'key|token|secret'".to_owned()),
         ];
         let mut checks = Vec::new();
@@ -197,15 +218,25 @@ impl Host {
             };
             let result = handle.finished().await;
             if result.not_run {
-                checks.extend(failed(result.message.unwrap_or_else(|| "the jail did not start".into())));
+                checks.extend(failed(
+                    result.message.unwrap_or_else(|| "the jail did not start".into()),
+                ));
                 break;
             }
             let held = result.stdout_bytes == 0;
             checks.push(Checkup {
                 check: check.into(),
                 ok: Some(held),
-                message: if held { "nothing of yours can be reached".into() } else { "something could be reached".into() },
-                fix: if held { String::new() } else { "please report this: agentctl daemon logs".into() },
+                message: if held {
+                    "nothing of yours can be reached".into()
+                } else {
+                    "something could be reached".into()
+                },
+                fix: if held {
+                    String::new()
+                } else {
+                    "please report this: agentctl daemon logs".into()
+                },
             });
         }
         if let Err(error) = shell.end().await {
@@ -217,13 +248,19 @@ impl Host {
 
 fn private(check: &str, path: &Path) -> Checkup {
     use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+    let mode = std::fs::metadata(path)
+        .map(|m| m.permissions().mode() & 0o777)
+        .unwrap_or(0);
     let ok = mode & 0o077 == 0;
     Checkup {
         check: check.into(),
         ok: Some(ok),
         message: format!("{} (mode {mode:03o})", path.display()),
-        fix: if ok { String::new() } else { format!("chmod 700 '{}'", path.display()) },
+        fix: if ok {
+            String::new()
+        } else {
+            format!("chmod 700 '{}'", path.display())
+        },
     }
 }
 
@@ -231,11 +268,17 @@ fn private(check: &str, path: &Path) -> Checkup {
 const LOW_SPACE: u64 = 1024 * 1024 * 1024;
 
 fn free_space(path: &Path) -> Checkup {
-    let free = rustix::fs::statvfs(path).map(|s| s.f_bavail.saturating_mul(s.f_frsize)).unwrap_or(0);
+    let free = rustix::fs::statvfs(path)
+        .map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+        .unwrap_or(0);
     Checkup {
         check: "disk".into(),
         ok: if free >= LOW_SPACE { Some(true) } else { None },
         message: format!("{} MiB free for {}", free / (1024 * 1024), path.display()),
-        fix: if free >= LOW_SPACE { String::new() } else { "free some disk space".into() },
+        fix: if free >= LOW_SPACE {
+            String::new()
+        } else {
+            "free some disk space".into()
+        },
     }
 }

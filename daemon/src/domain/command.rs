@@ -136,7 +136,9 @@ impl Command {
             Self::PostMessage { message_id, .. } => Reply::Posted {
                 seq: seq_of(|e| matches!(e, EventBody::MessagePosted { .. })),
                 message_id: message_id.clone(),
-                queued: events.iter().any(|e| matches!(e, EventBody::MessagePosted { queued: true, .. })),
+                queued: events
+                    .iter()
+                    .any(|e| matches!(e, EventBody::MessagePosted { queued: true, .. })),
                 turn_id: events.iter().find_map(|e| match e {
                     EventBody::TurnStarted { turn_id, .. } => Some(turn_id.clone()),
                     _ => None,
@@ -150,7 +152,9 @@ impl Command {
                 seq: seq_of(|e| matches!(e, EventBody::ApprovalResolved { .. })),
                 approval_id: approval_id.clone(),
             },
-            _ => Reply::Done { seq: head.saturating_add(events.len() as Seq) },
+            _ => Reply::Done {
+                seq: head.saturating_add(events.len() as Seq),
+            },
         }
     }
 }

@@ -296,7 +296,11 @@ pub struct TurnOptions {
 
 impl Default for TurnOptions {
     fn default() -> Self {
-        Self { deny_approvals: false, approver_present: false, max_steps: 100 }
+        Self {
+            deny_approvals: false,
+            approver_present: false,
+            max_steps: 100,
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use crate::domain::rejection::Rejection;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailSpec, ensure_jail_possible};
-use crate::shell::{PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot, Stdin};
+use crate::shell::{
+    PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot, Stdin,
+};
 use crate::store::Store;
 use crate::tools::JailPaths;
 
@@ -69,7 +71,11 @@ impl Execs {
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
             cache_dir: None,
-            ..JailSpec::new(session.session_id.clone(), session.spec.workspace.clone(), session.spec.shell)
+            ..JailSpec::new(
+                session.session_id.clone(),
+                session.spec.workspace.clone(),
+                session.spec.shell,
+            )
         };
         let snapshot: Option<ShellSnapshot> = snapshot.and_then(|text| match serde_json::from_str(&text) {
             Ok(snapshot) => Some(snapshot),
@@ -110,8 +116,10 @@ impl Execs {
             });
         }
         if self.jail == JailKind::Bwrap {
-            ensure_jail_possible()
-                .map_err(|e| Rejection::JailUnavailable { message: e.to_string(), hints: e.hints() })?;
+            ensure_jail_possible().map_err(|e| Rejection::JailUnavailable {
+                message: e.to_string(),
+                hints: e.hints(),
+            })?;
         }
         Ok(())
     }
@@ -195,12 +203,20 @@ impl Execs {
         let me = self.clone();
         tokio::spawn(async move {
             let result = handle.finished().await;
-            let Some(exec_result) = me.ended_with(&handle, &result).await else { return };
+            let Some(exec_result) = me.ended_with(&handle, &result).await else {
+                return;
+            };
             let late = match late {
                 None => None,
-                Some((turn, call)) => Some((turn, call, runner::late_text(&me, &handle.exec_id, &exec_result).await)),
+                Some((turn, call)) => Some((
+                    turn,
+                    call,
+                    runner::late_text(&me, &handle.exec_id, &exec_result).await,
+                )),
             };
-            actor.exec_ended(caller, handle.exec_id.clone(), exec_result, late).await;
+            actor
+                .exec_ended(caller, handle.exec_id.clone(), exec_result, late)
+                .await;
             me.forget(&handle).await;
         });
     }
@@ -239,9 +255,12 @@ impl Execs {
     fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
         tokio::spawn(async move {
-            let Some(snapshot) = shell.snapshot() else { return };
+            let Some(snapshot) = shell.settled().await else { return };
             let kept = match serde_json::to_string(&snapshot) {
-                Ok(text) => store.put_snapshot(&id, now_us(), text).await.map_err(|e| e.to_string()),
+                Ok(text) => store
+                    .put_snapshot(&id, now_us(), text)
+                    .await
+                    .map_err(|e| e.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = kept {
@@ -256,7 +275,10 @@ impl Execs {
         // An error means that the shell is gone: closed all the same.
         let _closed = changed.wait_for(|p| p.state == RunState::Closed).await;
         self.live().remove(&handle.exec_id);
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.exec_id);
+        self.inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&handle.exec_id);
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
@@ -288,7 +310,9 @@ impl Execs {
     /// Stops a run.
     pub(super) async fn interrupt(&self, exec_id: &ExecId) -> Result<(), Rejection> {
         let handle = self.handle(exec_id)?;
-        handle.interrupt().map_err(|e| Rejection::JailFailed(e.to_string()))
+        handle
+            .interrupt()
+            .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 
     /// Writes input at `offset`; the offset of the next byte.
@@ -303,10 +327,14 @@ impl Execs {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let next = inputs.entry(exec_id.clone()).or_insert(0);
         if offset > *next {
-            return Err(Rejection::OffsetMismatch(format!("the next input byte is {next}, not {offset}")));
+            return Err(Rejection::OffsetMismatch(format!(
+                "the next input byte is {next}, not {offset}"
+            )));
         }
         let end = offset.saturating_add(data.len() as u64);
-        handle.write_input(offset, data.to_vec(), eof).map_err(|e| Rejection::JailFailed(e.to_string()))?;
+        handle
+            .write_input(offset, data.to_vec(), eof)
+            .map_err(|e| Rejection::JailFailed(e.to_string()))?;
         *next = end.max(*next);
         Ok(*next)
     }
@@ -314,7 +342,9 @@ impl Execs {
     /// Resizes a run's terminal.
     pub(super) async fn resize(&self, exec_id: &ExecId, columns: u16, rows: u16) -> Result<(), Rejection> {
         let handle = self.handle(exec_id)?;
-        handle.resize(PtySize { rows, cols: columns }).map_err(|e| Rejection::JailFailed(e.to_string()))
+        handle
+            .resize(PtySize { rows, cols: columns })
+            .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 
     /// Ends the jail: nothing of it is left when this returns.
@@ -336,7 +366,10 @@ impl Execs {
     }
 
     fn handle(&self, exec_id: &ExecId) -> Result<RunHandle, Rejection> {
-        self.live().get(exec_id).cloned().ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
+        self.live()
+            .get(exec_id)
+            .cloned()
+            .ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
     }
 
     fn reopen(&self, ended: &Shell) -> Shell {
@@ -356,7 +389,11 @@ impl Execs {
 }
 
 fn failed(error: &ShellError) -> ExecResult {
-    ExecResult { exit_code: 125, message: error.to_string(), ..ExecResult::default() }
+    ExecResult {
+        exit_code: 125,
+        message: error.to_string(),
+        ..ExecResult::default()
+    }
 }
 
 /// Thousands of commands without output would leave thousands of empty files.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::Fault;
 use super::execs::{Execs, OutputKind};
 use super::feed::{Feed, PreviewCursor, PreviewDelta, Tick};
 use crate::domain::event::{Event, EventBody};
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::session::Summary;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Events read at a time: bounds a reader's memory.
 const BATCH: u32 = 256;
@@ -113,7 +114,7 @@ impl Follower {
     }
 
     /// The next thing; waits for it. `None` when the session is gone (shutdown).
-    pub async fn next(&mut self) -> Result<Option<FollowItem>, StoreError> {
+    pub async fn next(&mut self) -> Result<Option<FollowItem>, Fault> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
@@ -134,8 +135,11 @@ impl Follower {
         }
     }
 
-    async fn read_events(&mut self, tick: Tick) -> Result<(), StoreError> {
-        let events = self.store.events_after(&self.session_id, self.cursor, BATCH).await?;
+    async fn read_events(&mut self, tick: Tick) -> Result<(), Fault> {
+        let events = self
+            .store
+            .events_after(&self.session_id, self.cursor, BATCH)
+            .await?;
         let any = !events.is_empty();
         for event in events {
             self.cursor = event.seq;
@@ -201,7 +205,9 @@ impl Follower {
         let mut more = false;
         for (index, kind) in [OutputKind::Stdout, OutputKind::Stderr].into_iter().enumerate() {
             for _ in 0..ROUND {
-                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else { break };
+                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else {
+                    break;
+                };
                 let (offset, data) = output.read(kind, from, CHUNK).await;
                 if data.is_empty() {
                     break;
