@@ -190,25 +190,30 @@ impl Host {
             JailSpec::new(SessionId::random(), workspace, ShellKind::Sh),
             None,
         );
-        let home = std::env::var("HOME").unwrap_or_default();
+        // A file of ours beside the workspace: what the jail can't see of it, it can't see of yours.
+        let canary = self.paths.state_dir.join("doctor.canary");
+        if let Err(error) = std::fs::write(&canary, "reached\n") {
+            return failed(error.to_string());
+        }
+        let quoted = canary.display().to_string().replace('\'', "'\\''");
         let tries = [
+            ("jail_files", "cat /etc/shadow ~/.ssh/id_* 2>/dev/null".to_owned()),
             (
-                "jail_files",
-                "cat /etc/shadow ~/.ssh/id_* 2>/dev/null; ls /home /root 2>/dev/null".to_owned(),
-            ),
-            (
-                "jail_home",
-                format!("ls -A '{}' 2>/dev/null", home.replace('\'', "")),
+                "jail_outside",
+                format!("cat '{quoted}' 2>/dev/null; ls /root/.ssh /var/lib 2>/dev/null"),
             ),
             (
                 "jail_network",
-                "cat /proc/net/route 2>/dev/null | tail -n +2 | grep .".to_owned(),
+                "tail -n +2 /proc/net/route 2>/dev/null | grep .".to_owned(),
             ),
             (
                 "jail_processes",
                 "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned(),
             ),
-            ("jail_secrets", "env | grep -i -E 'key|token|secret'".to_owned()),
+            (
+                "jail_secrets",
+                "env | grep -E '(_API_KEY|_TOKEN|_SECRET|SSH_AUTH_SOCK|DISPLAY)='".to_owned(),
+            ),
         ];
         let mut checks = Vec::new();
         for (check, script) in tries {
@@ -242,6 +247,8 @@ impl Host {
         if let Err(error) = shell.end().await {
             checks.extend(failed(error.to_string()));
         }
+        // The next proof writes it anew; a leftover is a word on our own disk.
+        let _leftover = std::fs::remove_file(&canary);
         checks
     }
 }

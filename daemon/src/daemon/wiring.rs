@@ -58,7 +58,7 @@ pub(super) fn stored(credentials: &Credentials) -> Result<model::Credentials, Be
     let mut all = BTreeMap::new();
     for name in credentials.list()? {
         if let Some(key) = credentials.get(&name)? {
-            let api_key = Some(model::Secret::new(key.expose()));
+            let api_key = Some(key);
             all.insert(
                 name,
                 Credential {

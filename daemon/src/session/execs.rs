@@ -255,7 +255,9 @@ impl Execs {
     fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
         tokio::spawn(async move {
-            let Some(snapshot) = shell.settled().await else { return };
+            let Some(snapshot) = shell.settled().await else {
+                return;
+            };
             let kept = match serde_json::to_string(&snapshot) {
                 Ok(text) => store
                     .put_snapshot(&id, now_us(), text)
