@@ -165,7 +165,7 @@ impl Config {
         // Short values such as `api-version=1` are no secrets, and hiding them everywhere would maim the log.
         texts
             .filter(|text| text.len() >= 8)
-            .map(|text| Secret::new(text.to_owned()))
+            .map(Secret::new)
             .collect()
     }
 

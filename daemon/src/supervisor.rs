@@ -241,10 +241,7 @@ impl Supervisor {
             }
             _ => ShellKind::Sh,
         });
-        let model = match &wish.model {
-            None => None,
-            Some(name) => Some(self.model_ref(name)),
-        };
+        let model = wish.model.as_ref().map(|name| self.model_ref(name));
         Ok(SessionSpec {
             name,
             principal: caller.principal.clone(),

@@ -211,9 +211,8 @@ impl Reader {
                 return None;
             }
             // A missed ring costs at most this wait; the bell is the usual way.
-            match tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {
-                Ok(Err(_)) => return None,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {
+                return None;
             }
         }
     }

@@ -72,7 +72,7 @@ fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, No>> + 
 
 fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
     let item = match item {
-        FollowItem::Event(event) => Item::Event(event.into()),
+        FollowItem::Event(event) => Item::Event((*event).into()),
         FollowItem::CaughtUp(head) => Item::CaughtUp(pb::CaughtUp { head }),
         FollowItem::Preview(delta) => Item::Preview(pb::Preview {
             turn_id: delta.turn_id.to_string(),

@@ -88,7 +88,7 @@ impl HostApi for Host {
     }
 
     async fn set_credential(&self, provider: &str, key: String) -> Result<String, String> {
-        let key = Secret::new(key.trim().to_owned());
+        let key = Secret::new(key);
         self.redactor.learn(key.expose());
         self.credentials.set(provider, &key).map_err(|e| e.to_string())?;
         self.refresh_models()?;

@@ -40,7 +40,7 @@ pub struct FollowOptions {
 #[derive(Debug, Clone)]
 pub enum FollowItem {
     /// A fact.
-    Event(Event),
+    Event(Box<Event>),
     /// Everything up to here was sent; live from now on.
     CaughtUp(Seq),
     /// More of the answer being made.
@@ -146,7 +146,7 @@ impl Follower {
             if self.options.output && self.caught_up {
                 self.around(&event).await;
             }
-            self.ready.push_back(FollowItem::Event(event));
+            self.ready.push_back(FollowItem::Event(Box::new(event)));
         }
         if self.cursor < tick.head {
             return Ok(());
@@ -169,11 +169,9 @@ impl Follower {
             EventBody::ExecStarted { exec_id, .. } => {
                 self.running.insert(exec_id.clone(), [0, 0]);
             }
-            EventBody::ExecFinished { exec_id, .. } => {
-                if self.running.contains_key(exec_id) {
-                    while self.read_exec(exec_id.clone()).await {}
-                    self.running.remove(exec_id);
-                }
+            EventBody::ExecFinished { exec_id, .. } if self.running.contains_key(exec_id) => {
+                while self.read_exec(exec_id.clone()).await {}
+                self.running.remove(exec_id);
             }
             _ => {}
         }

@@ -61,6 +61,14 @@ enum Begun {
     Waits,
 }
 
+/// What follows a round trip.
+enum Next {
+    /// Nothing: the turn is over.
+    Over,
+    /// The next step, or a call that is ready.
+    Go(Option<Box<Ready>>),
+}
+
 struct Ready {
     call: ToolCall,
     arguments: serde_json::Value,
@@ -102,8 +110,8 @@ impl TurnJob {
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
             match self.step(&mut view, &tools).await? {
-                Some(next) => ready = next,
-                None => return Ok(()),
+                Next::Go(next) => ready = next,
+                Next::Over => return Ok(()),
             }
         }
     }
@@ -142,12 +150,8 @@ impl TurnJob {
         self.record_begun(view, facts, begun).await
     }
 
-    /// One model round trip. `None`: the turn is over. `Some(next)`: go on, perhaps with a call that is ready.
-    #[expect(
-        clippy::option_option,
-        reason = "over / go on / go on with this call are three things"
-    )]
-    async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Option<Option<Box<Ready>>>, Gone> {
+    /// One model round trip.
+    async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Next, Gone> {
         let number = view.steps.saturating_add(1);
         let request = ModelRequest {
             instructions: prompt::instructions(&view.spec, self.model.dialect()),
@@ -200,7 +204,7 @@ impl TurnJob {
                     step::usage_unknown(&self.model, since),
                 );
                 self.finish(vec![fact], outcome).await?;
-                return Ok(None);
+                return Ok(Next::Over);
             }
             step::StepEnd::Stopped(text) => {
                 let parts = if text.trim().is_empty() {
@@ -215,20 +219,19 @@ impl TurnJob {
                     step::usage_unknown(&self.model, since),
                 );
                 self.finish(vec![fact], self.stopped()).await?;
-                return Ok(None);
+                return Ok(Next::Over);
             }
         };
         self.replied(view, tools, number, reply).await
     }
 
-    #[expect(clippy::option_option, reason = "as in step")]
     async fn replied(
         &self,
         view: &mut TurnView,
         tools: &Registry,
         number: u32,
         reply: StepReply,
-    ) -> Result<Option<Option<Box<Ready>>>, Gone> {
+    ) -> Result<Next, Gone> {
         let usage = step::usage(&self.model, &reply, &self.settings.models());
         let said = Message {
             role: crate::domain::message::Role::Assistant,
@@ -256,7 +259,7 @@ impl TurnJob {
                 _ => TurnOutcome::Done,
             };
             self.finish(vec![fact], outcome).await?;
-            return Ok(None);
+            return Ok(Next::Over);
         };
         let mut facts = vec![fact];
         let open = OpenCall {
@@ -264,7 +267,7 @@ impl TurnJob {
             stage: CallStage::Planned,
         };
         let begun = self.begin(tools, view, &open, &mut facts);
-        Ok(Some(self.record_begun(view, facts, begun).await?))
+        Ok(Next::Go(self.record_begun(view, facts, begun).await?))
     }
 
     /// After a performed call: its facts, and the start of the next call of the same step, in one commit.
