@@ -28,7 +28,7 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
     if has_before {
         std::fs::write(file(names::BEFORE), before(request, jail.inside(), last_status))?;
     }
-    if has_before {
+    if !request.env.is_empty() {
         std::fs::write(file(names::AFTER), after(request))?;
     }
     let (stdin, size) = match request.stdin {
@@ -54,7 +54,7 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
         cap: request.max_output.max(2),
         has_status: last_status != 0 && !has_before,
         has_before,
-        has_after: has_before,
+        has_after: !request.env.is_empty(),
         rows: size.rows,
         cols: size.cols,
     })
@@ -89,7 +89,7 @@ fn before(request: &RunRequest, inside: &Path, last_status: i32) -> Vec<u8> {
         text.push(b'\n');
     }
     if let Some(cwd) = &request.cwd {
-        text.extend_from_slice(b"_agentdp=$PWD _agentdo=${OLDPWD-}\n\\cd -- ");
+        text.extend_from_slice(b"\\cd -- ");
         text.extend_from_slice(&quoted(cwd));
         text.extend_from_slice(b" || \\return 1\n");
     }
@@ -118,10 +118,6 @@ fn after(request: &RunRequest) -> String {
             "case ${{_agentd{n}s-}} in s) {name}=$_agentd{n};; *) \\unset {name};; esac\n\\unset _agentd{n}s _agentd{n}\n"
         );
         text.push_str(&line);
-    }
-    if request.cwd.is_some() {
-        // Back to where the shell stood. Should that be gone, it stays where it is.
-        text.push_str("\\cd -- \"$_agentdp\" && OLDPWD=$_agentdo\n\\unset _agentdp _agentdo\n");
     }
     text
 }
