@@ -163,6 +163,10 @@ fn commit(connection: &Connection, jobs: Vec<Job>) {
 }
 
 fn finish(connection: Connection, closed: oneshot::Sender<()>) {
+    // One whole file at rest: copies and backups need no `-wal` beside it.
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::debug!(%error, "store: the write-ahead log stays");
+    }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "store: closing the database");
     }

@@ -351,3 +351,31 @@ pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(POLL);
     }
 }
+
+/// The same command where there is no bwrap: bwrap itself hides it behind a file in `home`.
+pub fn without_bwrap(home: &TestDaemon, command: &Command) -> Command {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut hidden: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/local/bin".into()]).map(|d| d.join("bwrap")).collect();
+    hidden.retain(|file| file.is_file());
+    hidden = hidden.into_iter().map(|file| file.canonicalize().unwrap()).collect();
+    hidden.sort();
+    hidden.dedup();
+    assert!(!hidden.is_empty(), "bwrap is not installed: sudo apt install bubblewrap");
+    // Not executable, and nothing that a test would miss.
+    let nothing = home.path().join("nothing");
+    std::fs::write(&nothing, "").unwrap();
+    let mut without = Command::new(&hidden[0]);
+    without.args(["--dev-bind", "/", "/"]);
+    for file in &hidden {
+        without.arg("--ro-bind").args([&nothing, file]);
+    }
+    without.arg("--").arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            without.env(name, value);
+        }
+    }
+    without.current_dir(command.get_current_dir().unwrap());
+    without
+}
