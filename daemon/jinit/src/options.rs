@@ -28,12 +28,15 @@ pub(crate) struct Options {
     pub(crate) fsize: Option<u64>,
     pub(crate) nproc: Option<u64>,
     pub(crate) data: Option<u64>,
+    /// The file mode mask of everything that runs here; absent: the one inherited.
+    pub(crate) umask: Option<u64>,
 }
 
 impl Options {
     pub(crate) fn parse(args: &[OsString]) -> io::Result<Self> {
         let (mut dir, mut program, mut dialect, mut cwd, mut myself) = (None, None, None, None, None);
         let (mut nofile, mut fsize, mut nproc, mut data) = (None, None, None, None);
+        let mut umask = None;
         let mut outer = false;
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -62,6 +65,7 @@ impl Options {
                 "--fsize" => fsize = number()?,
                 "--nproc" => nproc = number()?,
                 "--data" => data = number()?,
+                "--umask" => umask = number()?,
                 _ => return Err(io::Error::other(format!("unknown argument {name}"))),
             }
         }
@@ -77,6 +81,7 @@ impl Options {
             fsize,
             nproc,
             data,
+            umask,
         })
     }
 }

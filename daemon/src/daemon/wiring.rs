@@ -13,7 +13,7 @@ use crate::domain::policy::Policy;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
-use crate::paths::{Env, Paths};
+use crate::paths::{self, Env, Paths};
 use crate::session::Settings;
 use crate::store::Store;
 use crate::store::redact::Redactor;
@@ -119,6 +119,7 @@ pub(super) async fn settings(
             nproc: Some(config.limits.nproc),
             data: config.limits.data,
             tmp_bytes: config.limits.tmp.unwrap_or(Limits::default().tmp_bytes),
+            umask: paths::persons_umask(),
         },
         read_only: config.jail.read_only.clone(),
         cache_dir: paths.cache_dir.clone(),

@@ -124,36 +124,36 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             pty: *pty,
             timeout_ms: *timeout_ms,
         }]),
-        Command::FinishExec { exec_id, result } => {
+        Command::FinishExec {
+            exec_id,
+            result,
+            late,
+        } => {
             if !session.execs.contains_key(exec_id) {
                 return Err(Rejection::ExecNotFound(exec_id.to_string()));
             }
-            Ok(vec![EventBody::ExecFinished {
+            let mut events = vec![EventBody::ExecFinished {
                 exec_id: exec_id.clone(),
                 result: result.clone(),
-            }])
+            }];
+            if let Some((turn_id, call_id, result)) = late
+                && session.late_calls.get(call_id) == Some(turn_id)
+            {
+                events.push(EventBody::ToolCallFinished {
+                    turn_id: turn_id.clone(),
+                    call_id: call_id.clone(),
+                    outcome: CallOutcome::Succeeded,
+                    result: result.clone(),
+                    duration_ms: 0,
+                });
+            }
+            Ok(events)
         }
         Command::RecordTurn {
             turn_id,
             facts,
             next_turn_id,
         } => record_turn(session, turn_id, facts, next_turn_id, now_us),
-        Command::FinishLateCall {
-            turn_id,
-            call_id,
-            result,
-        } => {
-            if session.late_calls.get(call_id) != Some(turn_id) {
-                return Err(Rejection::WrongState("no such call is open".into()));
-            }
-            Ok(vec![EventBody::ToolCallFinished {
-                turn_id: turn_id.clone(),
-                call_id: call_id.clone(),
-                outcome: CallOutcome::Succeeded,
-                result: result.clone(),
-                duration_ms: 0,
-            }])
-        }
         Command::Notice { code, message } => Ok(vec![EventBody::NoticeRecorded {
             code: code.clone(),
             message: message.clone(),

@@ -16,8 +16,9 @@ const SHOWN: [&str; 6] = [
     "crypto-policies",
 ];
 
-/// Writes the files into `dir`; returns the host directories to show inside it, relative to /etc.
-pub(super) fn write(dir: &Path, uid: u32, gid: u32) -> io::Result<Vec<PathBuf>> {
+/// Writes the files into `dir`; returns the host directories to show inside it, relative to /etc. Git does not see
+/// `hidden`: mount points in the workspace are full of files that are not the project's.
+pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir)?;
     let (user, home) = (if uid == 0 { "root" } else { "agent" }, super::spec::HOME);
     let text = |name: &str, text: String| std::fs::write(dir.join(name), text);
@@ -33,6 +34,7 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32) -> io::Result<Vec<PathBuf>> 
     )?;
     text("hosts", "127.0.0.1 localhost agent\n::1 localhost\n".to_owned())?;
     text("hostname", "agent\n".to_owned())?;
+    text("gitignore", hidden.iter().map(|name| format!("/{}/\n", name.display())).collect())?;
     for name in COPIED {
         let from = Path::new("/etc").join(name);
         if from.is_file() {

@@ -255,6 +255,7 @@ impl JailHost {
             ("--fsize", spec.limits.fsize),
             ("--nproc", spec.limits.nproc),
             ("--data", spec.limits.data),
+            ("--umask", spec.limits.umask.map(u64::from)),
         ] {
             if let Some(limit) = limit {
                 option(name, limit.to_string().into());
@@ -270,6 +271,7 @@ impl JailHost {
         let root = &spec.workspace.root;
         let root_layout = spec.workspace.layout == Layout::Root;
         let mut own_lib = false;
+        let mut hidden = Vec::new();
         if root_layout {
             let points = plan::mount_points(root, &self.points.ours(root));
             own_lib = !points.iter().any(|p| p == Path::new("lib"));
@@ -278,13 +280,14 @@ impl JailHost {
                 "making mount points in {}",
                 root.display()
             )))?;
+            hidden = points;
         }
         let (uid, gid) = (
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw(),
         );
         let etc_dir = dir.join("etc");
-        let shown = etc::write(&etc_dir, uid, gid).map_err(JailError::io("writing the jail's /etc"))?;
+        let shown = etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
         let inputs = Inputs {
             spec,

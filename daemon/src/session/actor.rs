@@ -139,32 +139,20 @@ impl Actor {
         result: crate::domain::event::ExecResult,
         late: Option<(TurnId, CallId, String)>,
     ) {
-        let wish = |command| Wish {
+        let command = Command::FinishExec {
+            exec_id: exec_id.clone(),
+            result,
+            late,
+        };
+        let wish = Wish {
             command,
-            caller: caller.clone(),
+            caller,
             request: None,
             model: None,
             launch: None,
         };
-        if let Err(error) = self
-            .wish(wish(Command::FinishExec {
-                exec_id: exec_id.clone(),
-                result,
-            }))
-            .await
-        {
+        if let Err(error) = self.wish(wish).await {
             tracing::warn!(%error, exec = %exec_id, "a command's end could not be written");
-        }
-        if let Some((turn_id, call_id, result)) = late
-            && let Err(error) = self
-                .wish(wish(Command::FinishLateCall {
-                    turn_id,
-                    call_id,
-                    result,
-                }))
-                .await
-        {
-            tracing::warn!(%error, exec = %exec_id, "a late result could not be written");
         }
     }
 }
@@ -562,7 +550,7 @@ impl State {
             return Ok(guard.clone());
         }
         let guard = Guard::open(&self.session.spec.workspace.root).map_err(|e| e.to_string())?;
-        let guard = Arc::new(guard);
+        let guard = Arc::new(guard.with_umask(self.settings.limits.umask));
         self.guard = Some(guard.clone());
         Ok(guard)
     }
