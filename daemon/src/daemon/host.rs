@@ -2,7 +2,7 @@
 //! Guarantees: keys go in and never come out; a new key is known to the redactor before it is stored.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::wiring;
 use crate::api::{Facts, Host as HostApi};
@@ -28,6 +28,8 @@ pub(super) struct Host {
     environment_keys: Vec<String>,
     shutdown: Shutdown,
     paths: Paths,
+    /// Asked once: bwrap does not change under a running daemon.
+    bwrap_version: OnceLock<String>,
 }
 
 impl Host {
@@ -62,6 +64,7 @@ impl Host {
             environment_keys,
             shutdown,
             paths: paths.clone(),
+            bwrap_version: OnceLock::new(),
         }
     }
 
@@ -133,7 +136,10 @@ impl HostApi for Host {
 
     fn jail_line(&self) -> String {
         match jail::ensure_jail_possible() {
-            Ok(bwrap) => format!("{} ok", jail::version_line(&bwrap)),
+            Ok(bwrap) => {
+                let version = self.bwrap_version.get_or_init(|| jail::version_line(&bwrap));
+                format!("{version} ok")
+            }
             Err(error) => error.to_string(),
         }
     }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 
@@ -52,6 +54,18 @@ pub(super) struct Execs {
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
     inputs: Mutex<BTreeMap<ExecId, u64>>,
     cwd: Mutex<Option<String>>,
+    kept: Arc<tokio::sync::Mutex<Kept>>,
+}
+
+/// Which state of the shell was kept last, by its hash.
+#[derive(Default)]
+struct Kept(Option<[u8; 32]>);
+
+impl Kept {
+    fn is_new(&mut self, text: &str) -> bool {
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        self.0.replace(hash) != Some(hash)
+    }
 }
 
 impl Execs {
@@ -97,6 +111,7 @@ impl Execs {
             live: Mutex::default(),
             inputs: Mutex::default(),
             cwd: Mutex::new(cwd),
+            kept: Arc::default(),
             settings,
         });
         if execs.settings.jails.live().contains(&session.session_id) {
@@ -254,11 +269,14 @@ impl Execs {
     /// Keeps the shell's state, off the path of the answer.
     fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
+        let kept_before = self.kept.clone();
         tokio::spawn(async move {
             let Some(snapshot) = shell.settled().await else {
                 return;
             };
             let kept = match serde_json::to_string(&snapshot) {
+                // Most commands change nothing of the shell: they cost no write.
+                Ok(text) if !kept_before.lock().await.is_new(&text) => Ok(()),
                 Ok(text) => store
                     .put_snapshot(&id, now_us(), text)
                     .await

@@ -303,13 +303,18 @@ impl SessionHandle {
         }
     }
 
-    /// Waits until a command has its end in the log.
-    pub async fn exec_finished(&self, exec_id: &ExecId) -> Result<ExecResult, Fault> {
+    /// Waits until a command that was started at `started` has its end in the log.
+    pub async fn exec_finished(&self, exec_id: &ExecId, started: Seq) -> Result<ExecResult, Fault> {
         let mut bell = self.feed.listen();
+        // Output rings too: the store is asked only when a fact came since the last look.
+        let mut looked_at = started;
         loop {
-            bell.borrow_and_update();
-            if let Some(result) = self.exec_result(exec_id).await? {
-                return Ok(result);
+            let head = bell.borrow_and_update().head;
+            if head != looked_at || !self.execs.is_running(exec_id) {
+                looked_at = head;
+                if let Some(result) = self.exec_result(exec_id).await? {
+                    return Ok(result);
+                }
             }
             bell.changed().await.map_err(|_| Fault::closing())?;
         }

@@ -289,3 +289,12 @@ pub(super) fn find_approvals(
     }
     Ok(found)
 }
+
+pub(super) fn counts(connection: &Connection) -> Result<(u32, u32, u32), StoreError> {
+    let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
+    Ok((
+        one("SELECT count(*) FROM sessions WHERE state <> 'archived'")?,
+        one("SELECT count(*) FROM sessions WHERE open_work = 1 AND state = 'working'")?,
+        one("SELECT count(*) FROM approvals WHERE open = 1")?,
+    ))
+}
