@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 
-use super::actor::Actor;
 use super::feed::Feed;
+use super::mailbox::Actor;
 use super::{Run, Settings, now_us};
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};

@@ -3,8 +3,10 @@
 
 mod actor;
 mod execs;
+mod facts;
 pub mod feed;
 mod follow;
+mod mailbox;
 mod prompt;
 mod recover;
 mod step;
@@ -35,9 +37,9 @@ pub use crate::model::Environment;
 use crate::model::{Model, ModelRegistry};
 pub use crate::shell::{PtySize as TerminalSize, Stdin};
 use crate::store::{RequestKey, Store, StoreError};
-use actor::{Actor, Wish};
 use execs::Execs;
 use feed::Feed;
+use mailbox::{Actor, Wish};
 
 /// What all sessions of a daemon share.
 pub struct Settings {

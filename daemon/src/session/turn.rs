@@ -9,25 +9,22 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, TurnView};
 use super::execs::{Execs, ToolRunner};
+use super::facts::{SCRIPT_IN_LOG, approval, change_fact};
 use super::feed::Feed;
-use super::{Settings, now_us, prompt, step};
-use crate::domain::approval::Approval;
-use crate::domain::event::{CallOutcome, ChangeKind, EventBody, ExecResult, TurnOutcome, TurnTotals};
-use crate::domain::id::{ApprovalId, CallId, ChangeId, ExecId, TurnId};
+use super::mailbox::{Actor, TurnView};
+use super::{Settings, prompt, step};
+use crate::domain::event::{CallOutcome, EventBody, ExecResult, TurnOutcome, TurnTotals};
+use crate::domain::id::{CallId, ExecId, TurnId};
 use crate::domain::message::{Message, Part, ToolCall};
-use crate::domain::policy::{self, CallFacts, Decision};
+use crate::domain::policy::{self, Decision};
 use crate::domain::session::{CallStage, OpenCall, clip};
 use crate::model::{Finish, Model, ModelRequest, StepReply};
-use crate::tools::{CallPlan, ChangeHook, FileChange, FileStamps, Registry, ToolContext, ToolOutput};
+use crate::tools::{CallPlan, ChangeHook, FileStamps, Registry, ToolContext, ToolOutput};
 use crate::workspace::Guard;
 
 /// What stands in the log where a secret was.
 const REDACTED: &str = "[redacted:";
-/// Longest script text kept in an event; the whole runs.
-const SCRIPT_IN_LOG: usize = 64 * 1024;
-
 /// Why a turn was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -572,42 +569,3 @@ impl TurnJob {
 /// The session's actor, or this turn, is no more.
 #[derive(Debug)]
 pub(super) struct Gone;
-
-fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why: String) -> Approval {
-    let grant = policy::grant_for(facts);
-    Approval {
-        approval_id: ApprovalId::random(),
-        call_id: call.call_id.clone(),
-        tool: call.tool.clone(),
-        summary: plan.summary.clone(),
-        detail: plan
-            .command
-            .clone()
-            .unwrap_or_else(|| clip(&call.arguments, SCRIPT_IN_LOG)),
-        effects: plan.effects.clone(),
-        why,
-        session_rule: grant.as_ref().and_then(|_| policy::rule_text(facts)),
-        session_grant: grant,
-        asked_us: now_us(),
-        answer: None,
-    }
-}
-
-fn change_fact(call: &ToolCall, change: &FileChange) -> EventBody {
-    use crate::tools::ChangeKind as Kind;
-    let (kind, from) = match &change.kind {
-        Kind::Created => (ChangeKind::Created, None),
-        Kind::Modified => (ChangeKind::Modified, None),
-        Kind::Deleted => (ChangeKind::Deleted, None),
-        Kind::Renamed { from } => (ChangeKind::Renamed, Some(from.clone())),
-    };
-    EventBody::ChangeRecorded {
-        change_id: ChangeId::random(),
-        call_id: call.call_id.clone(),
-        path: change.path.clone(),
-        change: kind,
-        added: change.added,
-        removed: change.removed,
-        from,
-    }
-}
