@@ -21,10 +21,16 @@ use support::{TestDaemon, finish, run, until};
 fn without_bwrap_the_cause_and_the_fix_are_named_and_nothing_runs_unjailed() {
     let home = TestDaemon::home();
     let bare = |words: &[&str]| run(support::without_bwrap(&home, &home.agentctl(words)), b"");
-    for verb in [&["exec", "--", "echo x > made"][..], &["run", "--model", "demo", "demo: run echo x > made"]] {
+    for verb in [
+        &["exec", "--", "echo x > made"][..],
+        &["run", "--model", "demo", "demo: run echo x > made"],
+    ] {
         let ran = bare(verb);
         let all = format!("{}{}", ran.out(), ran.err());
-        assert!(all.contains("bwrap") || all.contains("bubblewrap"), "{verb:?}: {ran}");
+        assert!(
+            all.contains("bwrap") || all.contains("bubblewrap"),
+            "{verb:?}: {ran}"
+        );
         assert!(all.contains("apt") && all.contains("install"), "{verb:?}: {ran}");
         assert!(!home.project().join("made").exists());
     }
@@ -44,7 +50,7 @@ fn without_bwrap_the_cause_and_the_fix_are_named_and_nothing_runs_unjailed() {
         assert!(format!("{ran}").contains("none (outer)"), "{verb:?}: {ran}");
     }
     let json = bare(&["sessions", "show", "o", "-o", "json"]).exits(0).json();
-    assert_eq!(json["jail"], "outer", "{json}");
+    assert_eq!(json["jail"], "none (outer)", "{json}");
 }
 
 #[test]
@@ -53,10 +59,15 @@ fn a_second_daemon_says_who_is_first() {
     let mut command = home.command(home.bin().join("agentd"));
     command.arg("--foreground");
     let ran = run(command, b"").exits(6);
-    assert!(ran.err().contains(&home.pid().to_string()) && ran.err().contains("agentd.sock"), "{ran}");
+    assert!(
+        ran.err().contains(&home.pid().to_string()) && ran.err().contains("agentd.sock"),
+        "{ran}"
+    );
     // Another runtime directory is no way around the lock.
     let mut command = home.command(home.bin().join("agentd"));
-    command.args(["--foreground", "--socket"]).arg(home.path().join("other.sock"));
+    command
+        .args(["--foreground", "--socket"])
+        .arg(home.path().join("other.sock"));
     run(command, b"").exits(6);
     home.ctl(["--no-autostart", "daemon", "status"]).exits(0);
 }
@@ -86,12 +97,22 @@ fn a_stale_socket_is_replaced() {
 
 #[test]
 fn a_database_that_can_not_be_read_is_named_and_left_alone() {
-    for (what, words) in [("corrupt", ["not a database", "malformed"]), ("newer", ["newer", "newer"])] {
+    for (what, words) in [
+        ("corrupt", ["not a database", "malformed"]),
+        ("newer", ["newer", "newer"]),
+    ] {
         let mut home = TestDaemon::start();
         home.ctl(["exec", "--name", "n", "--", "true"]).exits(0);
         home.ctl(["daemon", "stop"]).exits(0);
         home.forget_daemon();
-        assert!(!home.state().join("agentd.db-wal").metadata().is_ok_and(|m| m.len() > 0), "at rest it is one file");
+        assert!(
+            !home
+                .state()
+                .join("agentd.db-wal")
+                .metadata()
+                .is_ok_and(|m| m.len() > 0),
+            "at rest it is one file"
+        );
         let database = home.state().join("agentd.db");
         let mut bytes = std::fs::read(&database).unwrap();
         if what == "corrupt" {
@@ -104,7 +125,10 @@ fn a_database_that_can_not_be_read_is_named_and_left_alone() {
         let ran = home.ctl(["sessions", "list"]).exits(7);
         let err = ran.err();
         assert!(words.iter().any(|w| err.contains(w)), "{what}: {ran}");
-        assert!(err.contains("agentd.db") && err.contains("next:"), "{what}: {ran}");
+        assert!(
+            err.contains("agentd.db") && err.contains("next:"),
+            "{what}: {ran}"
+        );
         assert!(err.lines().count() <= 12, "{what}: {ran}");
         assert!(std::fs::read(&database).unwrap() == bytes, "{what}: left alone");
     }
@@ -115,11 +139,15 @@ fn a_workspace_that_went_away_is_said_and_comes_back() {
     let home = TestDaemon::start();
     let (here, away) = (home.project().join("p"), home.path().join("away"));
     std::fs::create_dir(&here).unwrap();
-    home.ctl(["exec", "--name", "n", "-C", here.to_str().unwrap(), "--", "true"]).exits(0);
+    home.ctl(["exec", "--name", "n", "-C", here.to_str().unwrap(), "--", "true"])
+        .exits(0);
     std::fs::rename(&here, &away).unwrap();
     let ran = home.ctl(["exec", "-s", "n", "--", "true"]);
     assert_ne!(ran.code, 0, "{ran}");
-    assert!(ran.err().contains("workspace") && ran.err().contains("next:"), "{ran}");
+    assert!(
+        ran.err().contains("workspace") && ran.err().contains("next:"),
+        "{ran}"
+    );
     std::fs::rename(&away, &here).unwrap();
     home.ctl(["exec", "-s", "n", "--", "true"]).exits(0);
 }
@@ -158,7 +186,9 @@ fn a_key_of_the_calling_client_is_enough_and_is_nowhere_but_in_memory() {
             let n = stream.read(&mut block).unwrap();
             request.extend_from_slice(&block[..n]);
         }
-        let body = format!("{{\"error\":{{\"message\":\"Incorrect API key provided: {KEY}\",\"code\":\"invalid_api_key\"}}}}");
+        let body = format!(
+            "{{\"error\":{{\"message\":\"Incorrect API key provided: {KEY}\",\"code\":\"invalid_api_key\"}}}}"
+        );
         write!(
             stream,
             "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -176,7 +206,15 @@ fn a_key_of_the_calling_client_is_enough_and_is_nowhere_but_in_memory() {
     assert!(!format!("{ran}").contains(KEY), "{ran}");
     // With the jail alive: its environment and arguments.
     home.ctl(["exec", "-s", "n", "--", "sleep 1000 & true"]).exits(0);
-    let ran = home.ctl(["exec", "-s", "n", "--", "env; cat /proc/*/environ /proc/*/cmdline; true"]).exits(0);
+    let ran = home
+        .ctl([
+            "exec",
+            "-s",
+            "n",
+            "--",
+            "env; cat /proc/*/environ /proc/*/cmdline; true",
+        ])
+        .exits(0);
     assert!(!format!("{ran}").contains(KEY));
     for pid in home.processes() {
         for file in ["cmdline", "environ"] {
@@ -184,8 +222,11 @@ fn a_key_of_the_calling_client_is_enough_and_is_nowhere_but_in_memory() {
             assert!(!String::from_utf8_lossy(&bytes).contains(KEY), "{pid} {file}");
         }
     }
-    for verb in [&["logs", "n", "--events", "-o", "jsonl"][..], &["sessions", "show", "n", "-o", "json"], &["daemon", "logs"]]
-    {
+    for verb in [
+        &["logs", "n", "--events", "-o", "jsonl"][..],
+        &["sessions", "show", "n", "-o", "json"],
+        &["daemon", "logs"],
+    ] {
         let ran = home.ctl(verb);
         assert!(!format!("{ran}").contains(KEY), "{verb:?}");
     }
@@ -198,7 +239,10 @@ fn a_key_of_the_calling_client_is_enough_and_is_nowhere_but_in_memory() {
 fn a_reader_that_goes_away_ends_the_client_in_silence_and_not_the_session() {
     let home = TestDaemon::start();
     let mut command = home.agentctl(["exec", "--name", "n", "--", "touch begun; yes"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     until("it runs", || home.project().join("begun").exists().then_some(()));
     drop(child.stdout.take());

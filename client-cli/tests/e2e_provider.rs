@@ -28,12 +28,14 @@ struct Aimock {
 
 impl Aimock {
     fn start(home: &TestDaemon, fixtures: &Value) -> Self {
-        let missing = "AGENTD_TEST_AIMOCK and AGENTD_TEST_NODE are unset: make setup; set -a; . target/test-env";
+        let missing =
+            "AGENTD_TEST_AIMOCK and AGENTD_TEST_NODE are unset: make setup; set -a; . target/test-env";
         // Without the environment of `make test`: where setup.sh puts things.
         let place = |name: &str, usual: &str| {
             std::env::var(name).map_or_else(|_| home.bin().parent().unwrap().join(usual), Into::into)
         };
-        let program = place("AGENTD_TEST_AIMOCK", "aimock").join("node_modules/@copilotkit/aimock/dist/cli.js");
+        let program =
+            place("AGENTD_TEST_AIMOCK", "aimock").join("node_modules/@copilotkit/aimock/dist/cli.js");
         assert!(program.is_file(), "{missing}");
         let node = std::env::var("AGENTD_TEST_NODE").unwrap_or_else(|_| "node".into());
         let file = home.path().join("fixtures.json");
@@ -56,20 +58,32 @@ impl Aimock {
             .expect("aimock says where it listens");
         // It must never block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, base: format!("{}/v1", address.trim_end_matches('/')) }
+        Self {
+            child,
+            base: format!("{}/v1", address.trim_end_matches('/')),
+        }
     }
 
     fn journal(&self) -> Vec<Value> {
         let address = self.base.trim_start_matches("http://").trim_end_matches("/v1");
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET /__aimock/journal HTTP/1.0\r\nhost: {address}\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET /__aimock/journal HTTP/1.0\r\nhost: {address}\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let body = answer.split_once("\r\n\r\n").unwrap().1;
         let start = body.find(['[', '{']).unwrap();
         let end = body.rfind([']', '}']).unwrap();
-        let value: Value = serde_json::from_str(&body[start..=end]).unwrap_or_else(|e| panic!("{e}: {answer}"));
-        value.as_array().or_else(|| value["entries"].as_array()).unwrap().clone()
+        let value: Value =
+            serde_json::from_str(&body[start..=end]).unwrap_or_else(|e| panic!("{e}: {answer}"));
+        value
+            .as_array()
+            .or_else(|| value["entries"].as_array())
+            .unwrap()
+            .clone()
     }
 }
 
@@ -83,7 +97,9 @@ impl Drop for Aimock {
 /// `run` with the key and the address in the client's environment only.
 fn ask(home: &TestDaemon, base: &str, words: &[&str]) -> Ran {
     let mut command = home.agentctl(words);
-    command.env("OPENAI_BASE_URL", base).env("OPENAI_API_KEY", "sk-test-of-the-client");
+    command
+        .env("OPENAI_BASE_URL", base)
+        .env("OPENAI_API_KEY", "sk-test-of-the-client");
     run(command, b"")
 }
 
@@ -100,21 +116,55 @@ fn tool_turn(api: &str, path: &str) {
     home.spawn();
     std::fs::write(home.project().join("data"), "a\nb\nc\n").unwrap();
     let server = Aimock::start(&home, &fixtures);
-    let ran = ask(&home, &server.base, &["run", "--model", "openai/gpt-test", "--name", "n", "count the lines"]).exits(0);
+    let ran = ask(
+        &home,
+        &server.base,
+        &[
+            "run",
+            "--model",
+            "openai/gpt-test",
+            "--name",
+            "n",
+            "count the lines",
+        ],
+    )
+    .exits(0);
     assert_eq!(ran.out(), "There are three lines.\n", "{ran}");
-    assert_eq!(std::fs::read_to_string(home.project().join("proof")).unwrap(), "ran\n", "the tool ran, once");
+    assert_eq!(
+        std::fs::read_to_string(home.project().join("proof")).unwrap(),
+        "ran\n",
+        "the tool ran, once"
+    );
     let journal = server.journal();
-    let asked: Vec<&Value> = journal.iter().filter(|e| e["path"].as_str().is_some_and(|p| p.contains(path))).collect();
+    let asked: Vec<&Value> = journal
+        .iter()
+        .filter(|e| e["path"].as_str().is_some_and(|p| p.contains(path)))
+        .collect();
     assert_eq!(asked.len(), 2, "{journal:#?}");
     let second = asked[1].to_string();
     // The tool's answer went back with the call it answers.
-    assert!(second.contains("exit code 0") && second.contains("I look."), "{second}");
+    assert!(
+        second.contains("exit code 0") && second.contains("I look."),
+        "{second}"
+    );
     assert!(asked[0].to_string().contains("gpt-test"));
     // Usage is in the log, and the tokens are not zero.
     let show = home.ctl(["sessions", "show", "n", "-o", "json"]).exits(0).json();
     assert!(show["total_tokens"].as_u64().is_some(), "{show}");
     // jsonl of a second run ends as it should.
-    let ran = ask(&home, &server.base, &["run", "--model", "openai/gpt-test", "--new", "-o", "jsonl", "count the lines"]);
+    let ran = ask(
+        &home,
+        &server.base,
+        &[
+            "run",
+            "--model",
+            "openai/gpt-test",
+            "--new",
+            "-o",
+            "jsonl",
+            "count the lines",
+        ],
+    );
     let lines = ran.exits(0).lines();
     assert_eq!(lines.last().unwrap()["outcome"], "done");
 }
@@ -130,7 +180,9 @@ fn an_independent_server_drives_the_tools_over_responses() {
 }
 
 /// A server that treats every request alike; counts them.
-fn broken(answer: impl Fn(&mut TcpStream, u32) -> std::io::Result<()> + Send + Sync + 'static) -> (String, Arc<AtomicU32>) {
+fn broken(
+    answer: impl Fn(&mut TcpStream, u32) -> std::io::Result<()> + Send + Sync + 'static,
+) -> (String, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     let count = Arc::new(AtomicU32::new(0));
@@ -188,22 +240,42 @@ fn error(message: &str) -> String {
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 
 fn delta(text: &str) -> String {
-    format!("data: {}\n\n", json!({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]}))
+    format!(
+        "data: {}\n\n",
+        json!({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]})
+    )
 }
 
 /// Runs against a broken server: fails with its message, after so many requests; the session is usable after.
 fn fails(base: &str, count: &AtomicU32, code: i32, requests: std::ops::RangeInclusive<u32>, message: &str) {
     let home = TestDaemon::start();
-    let ran = ask(&home, base, &["run", "--model", "openai/gpt-test", "--name", "n", "hello"]).exits(code);
-    assert!(requests.contains(&count.load(Ordering::SeqCst)), "{} requests: {ran}", count.load(Ordering::SeqCst));
-    assert!(ran.err().contains("error: ") && ran.err().contains("next:"), "{ran}");
+    let ran = ask(
+        &home,
+        base,
+        &["run", "--model", "openai/gpt-test", "--name", "n", "hello"],
+    )
+    .exits(code);
+    assert!(
+        requests.contains(&count.load(Ordering::SeqCst)),
+        "{} requests: {ran}",
+        count.load(Ordering::SeqCst)
+    );
+    assert!(
+        ran.err().contains("error: ") && ran.err().contains("next:"),
+        "{ran}"
+    );
     assert!(ran.err().contains(message), "no {message:?}: {ran}");
     // Each retry is told when it happens, and is in the log.
     let asked = count.load(Ordering::SeqCst);
-    assert_eq!(ran.err().contains("again") || ran.err().contains("retry"), asked > 1, "{ran}");
+    assert_eq!(
+        ran.err().contains("trying again") || ran.err().contains("retry"),
+        asked > 1,
+        "{ran}"
+    );
     let show = home.ctl(["sessions", "show", "n", "-o", "json"]).exits(0).json();
     assert_eq!(show["state"], "failed", "{show}");
-    home.ctl(["run", "-s", "n", "--model", "demo", "demo: say usable"]).exits(0);
+    home.ctl(["run", "-s", "n", "--model", "demo", "demo: say usable"])
+        .exits(0);
 }
 
 #[test]
@@ -214,7 +286,14 @@ fn a_rejected_key_fails_at_once_with_the_providers_words() {
 
 #[test]
 fn too_many_requests_are_retried_as_told_and_then_given_up() {
-    let (base, count) = broken(|s, _| reply(s, "429 Too Many Requests", "retry-after: 0\r\n", &error("slow down, please")));
+    let (base, count) = broken(|s, _| {
+        reply(
+            s,
+            "429 Too Many Requests",
+            "retry-after: 0\r\n",
+            &error("slow down, please"),
+        )
+    });
     fails(&base, &count, 11, 2..=8, "slow down, please");
 }
 
@@ -222,7 +301,12 @@ fn too_many_requests_are_retried_as_told_and_then_given_up() {
 fn a_server_that_recovers_gives_the_answer() {
     let (base, count) = broken(|s, n| {
         if n == 1 {
-            return reply(s, "429 Too Many Requests", "retry-after: 0\r\n", &error("slow down, please"));
+            return reply(
+                s,
+                "429 Too Many Requests",
+                "retry-after: 0\r\n",
+                &error("slow down, please"),
+            );
         }
         s.write_all(STREAM.as_bytes())?;
         s.write_all(delta("all is well").as_bytes())?;
@@ -232,13 +316,23 @@ fn a_server_that_recovers_gives_the_answer() {
     let home = TestDaemon::start();
     let ran = ask(&home, &base, &["run", "--model", "openai/gpt-test", "hello"]).exits(0);
     assert_eq!(ran.out(), "all is well\n", "{ran}");
-    assert!(ran.err().contains("slow down, please"), "the retry is visible: {ran}");
+    assert!(
+        ran.err().contains("slow down, please"),
+        "the retry is visible: {ran}"
+    );
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
 #[test]
 fn a_server_error_is_retried_and_then_told() {
-    let (base, count) = broken(|s, _| reply(s, "500 Internal Server Error", "", &error("the cluster is on fire")));
+    let (base, count) = broken(|s, _| {
+        reply(
+            s,
+            "500 Internal Server Error",
+            "",
+            &error("the cluster is on fire"),
+        )
+    });
     fails(&base, &count, 11, 2..=8, "the cluster is on fire");
 }
 
@@ -287,6 +381,14 @@ fn nobody_there_is_said_with_the_address() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let home = TestDaemon::start();
-    let ran = ask(&home, &format!("http://{address}/v1"), &["run", "--model", "openai/gpt-test", "hello"]).exits(11);
-    assert!(ran.err().contains(&address) && ran.err().contains("next:"), "{ran}");
+    let ran = ask(
+        &home,
+        &format!("http://{address}/v1"),
+        &["run", "--model", "openai/gpt-test", "hello"],
+    )
+    .exits(11);
+    assert!(
+        ran.err().contains(&address) && ran.err().contains("next:"),
+        "{ran}"
+    );
 }

@@ -24,7 +24,12 @@ fn the_first_call_in_a_fresh_home_is_quick_and_says_what_works_and_how_to_add_a_
     // Off a terminal: short help on standard error.
     assert_eq!((ran.code, ran.out().as_str()), (2, ""), "{ran}");
     assert!(ran.took < Duration::from_secs(1), "{:?}", ran.took);
-    for word in ["agentctl shell", "run --model demo", "auth set openai", "OPENAI_API_KEY"] {
+    for word in [
+        "agentctl shell",
+        "run --model demo",
+        "auth set openai",
+        "OPENAI_API_KEY",
+    ] {
         assert!(ran.err().contains(word), "no {word:?} in {ran}");
     }
 }
@@ -37,8 +42,15 @@ fn a_run_without_a_key_ends_within_two_seconds_with_two_fixes_that_work() {
         assert!(ran.took < Duration::from_secs(2), "{:?}", ran.took);
         assert!(ran.stdout.is_empty(), "{ran}");
         let err = ran.err();
-        assert!(err.contains("'openai'") && err.contains("[auth_missing]"), "{ran}");
-        let is_fix = |l: &&str| ["agentctl auth set", "export ", "--model"].iter().any(|w| l.contains(w));
+        assert!(
+            err.contains("'openai'") && err.contains("[auth_missing]"),
+            "{ran}"
+        );
+        let is_fix = |l: &&str| {
+            ["agentctl auth set", "export ", "--model"]
+                .iter()
+                .any(|w| l.contains(w))
+        };
         assert!(err.lines().filter(is_fix).count() >= 2, "{ran}");
         assert!(!err.contains("panicked") && !err.contains(".rs:"), "{ran}");
     }
@@ -76,7 +88,9 @@ fn an_unknown_session_is_exit_3_everywhere_and_creates_nothing() {
         assert!(matches!(ran.out().trim(), "" | "[]"), "{verb:?}: {ran}");
         assert_eq!(ran.error_json()["error"]["exit"], 3, "{verb:?}: {ran}");
     }
-    let list = home.ctl(["sessions", "list", "--all", "-o", "plain", "--no-header"]).exits(0);
+    let list = home
+        .ctl(["sessions", "list", "--all", "-o", "plain", "--no-header"])
+        .exits(0);
     assert!(list.stdout.is_empty(), "{list}");
 }
 
@@ -94,7 +108,10 @@ fn typos_are_usage_errors_with_the_right_suggestion() {
     ];
     for (words, suggestion) in typos {
         let ran = home.ctl(*words).exits(2);
-        assert!(ran.err().contains("Did you mean") && ran.err().contains(suggestion), "{words:?}: {ran}");
+        assert!(
+            ran.err().contains("Did you mean") && ran.err().contains(suggestion),
+            "{words:?}: {ran}"
+        );
         assert!(ran.stdout.is_empty(), "{ran}");
     }
     // None of that needs a daemon.
@@ -105,12 +122,32 @@ fn typos_are_usage_errors_with_the_right_suggestion() {
 fn help_fits_a_screen_and_shows_an_example_and_needs_no_daemon() {
     let home = TestDaemon::home();
     let verbs = [
-        "run", "exec", "shell", "attach", "send", "interrupt", "wait", "logs", "sessions", "approvals", "approve",
-        "deny", "models", "config", "daemon", "doctor", "version", "auth",
+        "run",
+        "exec",
+        "shell",
+        "attach",
+        "send",
+        "interrupt",
+        "wait",
+        "logs",
+        "sessions",
+        "approvals",
+        "approve",
+        "deny",
+        "models",
+        "config",
+        "daemon",
+        "doctor",
+        "version",
+        "auth",
     ];
     for verb in verbs {
         let ran = home.ctl([verb, "-h"]).exits(0);
-        assert!(ran.out().lines().count() <= 24, "{verb}: {} lines\n{ran}", ran.out().lines().count());
+        assert!(
+            ran.out().lines().count() <= 24,
+            "{verb}: {} lines\n{ran}",
+            ran.out().lines().count()
+        );
         assert!(ran.out().contains(&format!("agentctl {verb}")), "{verb}: {ran}");
         home.ctl([verb, "--help"]).exits(0);
     }
@@ -124,7 +161,8 @@ fn help_fits_a_screen_and_shows_an_example_and_needs_no_daemon() {
 fn every_list_and_show_verb_parses_as_json_and_plain_is_tab_separated() {
     let home = TestDaemon::start();
     let long = "会議".repeat(15);
-    home.ctl(["run", "--model", "demo", "--name", &long, "demo: say hi"]).exits(0);
+    home.ctl(["run", "--model", "demo", "--name", &long, "demo: say hi"])
+        .exits(0);
     home.ctl(["exec", "--name", "tools", "--", "echo out"]).exits(0);
     let verbs: &[&[&str]] = &[
         &["sessions", "list"],
@@ -153,9 +191,15 @@ fn every_list_and_show_verb_parses_as_json_and_plain_is_tab_separated() {
         words.pop();
         words.push("plain");
         let ran = home.ctl(&words).exits(0);
-        assert!(!ran.stdout.contains(&ESC) && !ran.stderr.contains(&ESC), "{verb:?}: {ran}");
+        assert!(
+            !ran.stdout.contains(&ESC) && !ran.stderr.contains(&ESC),
+            "{verb:?}: {ran}"
+        );
     }
-    let plain = home.ctl(["sessions", "list", "-o", "plain", "--no-header"]).exits(0).out();
+    let plain = home
+        .ctl(["sessions", "list", "-o", "plain", "--no-header"])
+        .exits(0)
+        .out();
     let columns: Vec<usize> = plain.lines().map(|line| line.split('\t').count()).collect();
     assert_eq!(columns.len(), 2, "{plain}");
     assert!(columns.iter().all(|c| *c > 3 && *c == columns[0]), "{plain}");
@@ -174,10 +218,15 @@ fn pipes_get_no_escapes_unless_asked_for() {
     let home = TestDaemon::start();
     let script = "demo: run printf '\\033[31mred\\033[0m\\033]0;title\\007'";
     let ran = home.ctl(["run", "--model", "demo", script]).exits(0);
-    assert!(!ran.stdout.contains(&ESC) && !ran.stderr.contains(&ESC), "{ran:?}");
+    assert!(
+        !ran.stdout.contains(&ESC) && !ran.stderr.contains(&ESC),
+        "{ran:?}"
+    );
     let ran = home.ctl(["logs"]).exits(0);
     assert!(!ran.stdout.contains(&ESC), "{ran:?}");
-    let coloured = home.ctl(["sessions", "list", "--color", "always", "-o", "table"]).exits(0);
+    let coloured = home
+        .ctl(["sessions", "list", "--color", "always", "-o", "table"])
+        .exits(0);
     assert!(coloured.stdout.contains(&ESC), "{coloured}");
     // The command's own bytes are not ours to change.
     let ran = home.ctl(["exec", "--", "printf '\\033[31mred'"]).exits(0);
@@ -235,7 +284,10 @@ fn the_next_steps_of_errors_work_when_pasted() {
         let err = ran.err();
         assert!(err.starts_with("error: "), "{ran}");
         assert!(err.lines().count() <= 6, "{ran}");
-        let next = err.lines().find_map(|l| l.trim().strip_prefix("next: ")).unwrap_or_else(|| panic!("{ran}"));
+        let next = err
+            .lines()
+            .find_map(|l| l.trim().strip_prefix("next: "))
+            .unwrap_or_else(|| panic!("{ran}"));
         let command = next.split("   ").next().unwrap().trim();
         let command = command.split("  (").next().unwrap();
         assert!(command.starts_with("agentctl "), "{ran}");
@@ -259,7 +311,12 @@ fn doctor_finds_what_was_planted_and_says_how_to_mend_it() {
     let keys = home.path().join("credentials.toml");
     std::fs::write(&keys, "").unwrap();
     std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let doctor = |form: &str| run(support::without_bwrap(&home, &home.agentctl(["doctor", "-o", form])), b"");
+    let doctor = |form: &str| {
+        run(
+            support::without_bwrap(&home, &home.agentctl(["doctor", "-o", form])),
+            b"",
+        )
+    };
     let ran = doctor("plain");
     assert_ne!(ran.code, 0, "{ran}");
     let all = format!("{}{}", ran.out(), ran.err());

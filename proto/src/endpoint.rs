@@ -43,14 +43,12 @@ impl Endpoint {
             Some(_) => None,
             None => path_variable("XDG_RUNTIME_DIR").filter(|dir| dir.starts_with("/")),
         };
-        let state_dir = own_state
-            .or_else(default_state_dir)
-            .ok_or_else(|| {
-                ClientError::other(
-                    "no_home",
-                    "neither HOME nor AGENTD_STATE_DIR names a directory for the state",
-                )
-            })?;
+        let state_dir = own_state.or_else(default_state_dir).ok_or_else(|| {
+            ClientError::other(
+                "no_home",
+                "neither HOME nor AGENTD_STATE_DIR names a directory for the state",
+            )
+        })?;
         Ok(Self {
             explicit,
             state_dir,

@@ -34,7 +34,13 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::R
     )?;
     text("hosts", "127.0.0.1 localhost agent\n::1 localhost\n".to_owned())?;
     text("hostname", "agent\n".to_owned())?;
-    text("gitignore", hidden.iter().map(|name| format!("/{}/\n", name.display())).collect())?;
+    text(
+        "gitignore",
+        hidden
+            .iter()
+            .map(|name| format!("/{}/\n", name.display()))
+            .collect(),
+    )?;
     for name in COPIED {
         let from = Path::new("/etc").join(name);
         if from.is_file() {

@@ -287,7 +287,8 @@ impl JailHost {
             rustix::process::getgid().as_raw(),
         );
         let etc_dir = dir.join("etc");
-        let shown = etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
+        let shown =
+            etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
         let inputs = Inputs {
             spec,

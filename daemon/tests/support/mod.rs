@@ -74,7 +74,13 @@ impl Ran {
 
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "exit {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.out(), self.err())
+        write!(
+            f,
+            "exit {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code,
+            self.out(),
+            self.err()
+        )
     }
 }
 
@@ -85,7 +91,10 @@ impl TestDaemon {
         let exe = std::env::current_exe().unwrap();
         let bin = exe.ancestors().nth(2).unwrap().to_owned();
         for program in ["agentd", "agentctl", "agent-jinit"] {
-            assert!(bin.join(program).is_file(), "{program} is not built: cargo build --workspace");
+            assert!(
+                bin.join(program).is_file(),
+                "{program} is not built: cargo build --workspace"
+            );
         }
         // Short, since a socket's path may have 107 bytes.
         let dir = tempfile::Builder::new().prefix("agd").tempdir_in("/tmp").unwrap();
@@ -93,7 +102,12 @@ impl TestDaemon {
             std::fs::create_dir(dir.path().join(sub)).unwrap();
         }
         std::fs::write(dir.path().join("config.toml"), "").unwrap();
-        Self { dir, bin, env: Vec::new(), daemon: None }
+        Self {
+            dir,
+            bin,
+            env: Vec::new(),
+            daemon: None,
+        }
     }
 
     /// A home with a daemon that answers.
@@ -113,7 +127,10 @@ impl TestDaemon {
     pub fn spawn(&mut self) {
         assert!(self.daemon.is_none());
         let mut command = self.command(self.bin.join("agentd"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.stderr_file());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(self.stderr_file());
         let mut child = command.current_dir("/").process_group(0).spawn().unwrap();
         let until = Instant::now() + LIMIT;
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
@@ -127,7 +144,11 @@ impl TestDaemon {
     }
 
     fn stderr_file(&self) -> std::fs::File {
-        std::fs::OpenOptions::new().create(true).append(true).open(self.path().join("stderr")).unwrap()
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path().join("stderr"))
+            .unwrap()
     }
 
     /// SIGKILL, as a crash: jails live on.
@@ -176,10 +197,14 @@ impl TestDaemon {
 
     /// Everything the daemon logged.
     pub fn log(&self) -> String {
-        [self.state().join("agentd.log"), self.state().join("agentd.start.log"), self.path().join("stderr")]
-            .iter()
-            .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned())
-            .collect()
+        [
+            self.state().join("agentd.log"),
+            self.state().join("agentd.start.log"),
+            self.path().join("stderr"),
+        ]
+        .iter()
+        .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned())
+        .collect()
     }
 
     pub fn config(&self, text: &str) {
@@ -221,7 +246,16 @@ impl TestDaemon {
         for args in [
             &["init", "-q"][..],
             &["add", "-A"],
-            &["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x", "--allow-empty"],
+            &[
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@t",
+                "commit",
+                "-qm",
+                "x",
+                "--allow-empty",
+            ],
         ] {
             let mut git = self.command("git");
             git.args(args);
@@ -244,7 +278,9 @@ impl TestDaemon {
         let needle = self.path().as_os_str().as_encoded_bytes().to_vec();
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+                continue;
+            };
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             if line.windows(needle.len()).any(|window| window == needle) {
                 found.push(pid);
@@ -261,7 +297,9 @@ impl Drop for TestDaemon {
         }
         // Ends the jails as well. Whatever it says, the rest follows.
         let mut stop = self.agentctl(["daemon", "stop", "--no-autostart"]);
-        stop.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        stop.stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         if self.state().join("agentd.lock").exists()
             && let Ok(mut stop) = stop.spawn()
         {
@@ -289,7 +327,10 @@ impl Drop for TestDaemon {
 pub fn run(mut command: Command, input: &[u8]) -> Ran {
     let begun = Instant::now();
     let what = format!("{command:?}");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{what}: {e}"));
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
@@ -313,8 +354,18 @@ pub fn finish(mut child: Child, what: &str, begun: Instant) -> Ran {
             all
         })
     };
-    let out = collect(child.stdout.take().map(|s| Box::new(s) as Box<dyn std::io::Read + Send>));
-    let err = collect(child.stderr.take().map(|s| Box::new(s) as Box<dyn std::io::Read + Send>));
+    let out = collect(
+        child
+            .stdout
+            .take()
+            .map(|s| Box::new(s) as Box<dyn std::io::Read + Send>),
+    );
+    let err = collect(
+        child
+            .stderr
+            .take()
+            .map(|s| Box::new(s) as Box<dyn std::io::Read + Send>),
+    );
     let mut hung = false;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -327,8 +378,15 @@ pub fn finish(mut child: Child, what: &str, begun: Instant) -> Ran {
         std::thread::sleep(POLL);
     };
     use std::os::unix::process::ExitStatusExt as _;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    let ran = Ran { code, stdout: out.join().unwrap(), stderr: err.join().unwrap(), took: begun.elapsed() };
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let ran = Ran {
+        code,
+        stdout: out.join().unwrap(),
+        stderr: err.join().unwrap(),
+        took: begun.elapsed(),
+    };
     assert!(!hung, "hung: {what}\n{ran}");
     ran
 }
@@ -355,13 +413,21 @@ pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 /// The same command where there is no bwrap: bwrap itself hides it behind a file in `home`.
 pub fn without_bwrap(home: &TestDaemon, command: &Command) -> Command {
     let path = std::env::var_os("PATH").unwrap();
-    let mut hidden: Vec<PathBuf> =
-        std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/local/bin".into()]).map(|d| d.join("bwrap")).collect();
+    let mut hidden: Vec<PathBuf> = std::env::split_paths(&path)
+        .chain(["/usr/bin".into(), "/usr/local/bin".into()])
+        .map(|d| d.join("bwrap"))
+        .collect();
     hidden.retain(|file| file.is_file());
-    hidden = hidden.into_iter().map(|file| file.canonicalize().unwrap()).collect();
+    hidden = hidden
+        .into_iter()
+        .map(|file| file.canonicalize().unwrap())
+        .collect();
     hidden.sort();
     hidden.dedup();
-    assert!(!hidden.is_empty(), "bwrap is not installed: sudo apt install bubblewrap");
+    assert!(
+        !hidden.is_empty(),
+        "bwrap is not installed: sudo apt install bubblewrap"
+    );
     // Not executable, and nothing that a test would miss.
     let nothing = home.path().join("nothing");
     std::fs::write(&nothing, "").unwrap();
@@ -370,7 +436,11 @@ pub fn without_bwrap(home: &TestDaemon, command: &Command) -> Command {
     for file in &hidden {
         without.arg("--ro-bind").args([&nothing, file]);
     }
-    without.arg("--").arg(command.get_program()).args(command.get_args()).env_clear();
+    without
+        .arg("--")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             without.env(name, value);
