@@ -127,9 +127,9 @@ impl Supervisor {
         match loaded {
             Ok(handle) => Ok(handle.clone()),
             Err(fault) => {
-                let mut live = self.0.live.lock().await;
-                if live.get(session_id).is_some_and(|cell| !cell.initialized()) {
-                    live.remove(session_id);
+                // Only what does not exist is forgotten: another caller may be loading this very cell.
+                if matches!(fault, Fault::Rejected(Rejection::SessionNotFound { .. })) {
+                    self.0.live.lock().await.remove(session_id);
                 }
                 Err(fault)
             }
@@ -296,7 +296,7 @@ impl Supervisor {
             .values()
             .filter_map(|cell| cell.get().cloned())
             .collect();
-        futures::future::join_all(handles.iter().map(SessionHandle::shut_down)).await;
+        futures::future::join_all(handles.iter().map(|handle| handle.shut_down(keep_jails))).await;
         if !keep_jails {
             futures::future::join_all(handles.iter().map(SessionHandle::end_jail)).await;
             for id in self.0.settings.jails.live() {

@@ -20,12 +20,13 @@ pub(super) async fn follower(
     wish: pb::WatchSubscription,
 ) -> Result<Follower, Fault> {
     let handle = supervisor.find(&wish.session_id, who).await?;
-    Ok(handle.follow(FollowOptions {
+    let follower = handle.follow(FollowOptions {
         after_seq: wish.after_seq,
         previews: wish.previews,
         output: wish.output,
         output_tail: wish.output_tail_bytes,
-    }))
+    })?;
+    Ok(follower)
 }
 
 /// One session's stream.

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,21 @@ const MAILBOX: usize = 64;
 /// Answers remembered in memory; older ones are in the store.
 const ANSWERED: usize = 256;
 
+/// What the store can't take is tried again after this long, then after twice as long, up to `LAST_WAIT`.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(30);
+
+async fn pause(wait: Duration) -> Duration {
+    tokio::time::sleep(wait).await;
+    wait.saturating_mul(2).min(LAST_WAIT)
+}
+
+/// How a record went; what was not written comes back.
+enum Recorded {
+    Done(Option<Box<TurnView>>),
+    Failed(Fault, Vec<EventBody>),
+}
+
 /// Handle to a session's actor. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Actor {
@@ -49,6 +65,7 @@ pub(super) struct TurnView {
     pub(super) grants: Vec<Grant>,
 }
 
+#[derive(Clone)]
 /// A command with everything that goes along with it but is not part of the log.
 pub(super) struct Wish {
     pub(super) command: Command,
@@ -62,17 +79,13 @@ pub(super) struct Wish {
 
 enum Ask {
     Wish(Box<Wish>, oneshot::Sender<Result<Reply, Fault>>),
-    Record(
-        TurnId,
-        Vec<EventBody>,
-        oneshot::Sender<Result<Option<TurnView>, Fault>>,
-    ),
+    Record(TurnId, Vec<EventBody>, oneshot::Sender<Recorded>),
     View(TurnId, oneshot::Sender<Option<TurnView>>),
-    Interrupt(Caller, oneshot::Sender<Result<Seq, Fault>>),
+    Interrupt(Caller, Option<RequestKey>, oneshot::Sender<Result<Seq, Fault>>),
     /// A turn's task is over, however.
     JobEnded(TurnId),
     /// Stop the open turn for a shutdown; answered when no turn is open.
-    Shutdown(oneshot::Sender<()>),
+    Shutdown(Stop, oneshot::Sender<()>),
 }
 
 impl Actor {
@@ -85,23 +98,29 @@ impl Actor {
         wait.await.map_err(|_| Fault::closing())?
     }
 
-    /// Commits facts of a turn. `None` when the turn is no longer open afterwards.
+    /// Commits facts of a turn. `None` when the turn is no longer open afterwards. What the store can't take
+    /// now is tried again until it can: a fact that happened is never dropped, and nothing is run twice for it.
     pub(super) async fn record(
         &self,
         turn_id: &TurnId,
-        facts: Vec<EventBody>,
+        mut facts: Vec<EventBody>,
     ) -> Result<Option<TurnView>, Gone> {
-        let (answer, wait) = oneshot::channel();
-        self.asks
-            .send(Ask::Record(turn_id.clone(), facts, answer))
-            .await
-            .map_err(|_| Gone)?;
-        match wait.await.map_err(|_| Gone)? {
-            Ok(view) => Ok(view),
-            Err(error) => {
-                tracing::error!(%error, turn = %turn_id, "turn: its facts could not be written");
-                Err(Gone)
+        let mut wait = FIRST_WAIT;
+        loop {
+            let (answer, heard) = oneshot::channel();
+            self.asks
+                .send(Ask::Record(turn_id.clone(), facts, answer))
+                .await
+                .map_err(|_| Gone)?;
+            match heard.await.map_err(|_| Gone)? {
+                Recorded::Done(view) => return Ok(view.map(|view| *view)),
+                Recorded::Failed(Fault::Rejected(_), _) => return Err(Gone),
+                Recorded::Failed(error, unwritten) => {
+                    tracing::error!(%error, turn = %turn_id, "turn: its facts could not be written yet");
+                    facts = unwritten;
+                }
             }
+            wait = pause(wait).await;
         }
     }
 
@@ -114,18 +133,19 @@ impl Actor {
         wait.await.map_err(|_| Gone)
     }
 
-    pub(super) async fn interrupt(&self, caller: Caller) -> Result<Seq, Fault> {
+    pub(super) async fn interrupt(&self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
         let (answer, wait) = oneshot::channel();
         self.asks
-            .send(Ask::Interrupt(caller, answer))
+            .send(Ask::Interrupt(caller, key, answer))
             .await
             .map_err(|_| Fault::closing())?;
         wait.await.map_err(|_| Fault::closing())?
     }
 
-    pub(super) async fn shutdown(&self) {
+    pub(super) async fn shutdown(&self, keep_jails: bool) {
+        let why = if keep_jails { Stop::Shutdown } else { Stop::End };
         let (answer, wait) = oneshot::channel();
-        if self.asks.send(Ask::Shutdown(answer)).await.is_ok() {
+        if self.asks.send(Ask::Shutdown(why, answer)).await.is_ok() {
             // An error means that the actor is gone: down already.
             let _down = wait.await;
         }
@@ -151,8 +171,18 @@ impl Actor {
             model: None,
             launch: None,
         };
-        if let Err(error) = self.wish(wish).await {
-            tracing::warn!(%error, exec = %exec_id, "a command's end could not be written");
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.wish(wish.clone()).await {
+                Ok(_) => return,
+                Err(Fault::Rejected(no)) => {
+                    return tracing::debug!(%no, exec = %exec_id, "the end of a command was known");
+                }
+                Err(error) => {
+                    tracing::error!(%error, exec = %exec_id, "the end of a command could not be written yet");
+                    wait = pause(wait).await;
+                }
+            }
         }
     }
 }
@@ -164,7 +194,6 @@ struct State {
     settings: Arc<Settings>,
     feed: Arc<Feed>,
     execs: Arc<Execs>,
-    guard: Option<Arc<Guard>>,
     files: Arc<FileStamps>,
     me: mpsc::WeakSender<Ask>,
     job: Option<Job>,
@@ -200,7 +229,6 @@ pub(super) fn start(
         settings,
         feed,
         execs,
-        guard: None,
         files: Arc::default(),
         me: actor.asks.downgrade(),
         job: None,
@@ -228,13 +256,13 @@ impl State {
                 Ask::View(turn_id, answer) => {
                     let _unheard = answer.send(self.view(&turn_id));
                 }
-                Ask::Interrupt(caller, answer) => {
-                    let _unheard = answer.send(self.interrupt(caller).await);
+                Ask::Interrupt(caller, key, answer) => {
+                    let _unheard = answer.send(self.interrupt(caller, key).await);
                 }
                 Ask::JobEnded(turn_id) => self.job_ended(turn_id).await,
-                Ask::Shutdown(answer) => {
+                Ask::Shutdown(why, answer) => {
                     self.stopping = true;
-                    if self.stop_job(Stop::Shutdown) {
+                    if self.stop_job(why) {
                         self.waiting_for_rest.push(answer);
                     } else {
                         let _unheard = answer.send(());
@@ -245,17 +273,8 @@ impl State {
     }
 
     async fn wish(&mut self, wish: Wish) -> Result<Reply, Fault> {
-        if let Some(key) = &wish.request
-            && let Some((before, reply)) = self
-                .answered
-                .iter()
-                .find(|(before, _)| before.request_id == key.request_id)
-        {
-            return if before == key {
-                Ok(reply.clone())
-            } else {
-                Err(Rejection::RequestIdReused(key.request_id.clone()).into())
-            };
+        if let Some(reply) = self.answered_before(wish.request.as_ref())? {
+            return Ok(reply);
         }
         if self.stopping
             && matches!(
@@ -290,10 +309,7 @@ impl State {
             Err(error) => return Err(error),
         }
         if let Some(key) = wish.request {
-            self.answered.push_back((key, reply.clone()));
-            if self.answered.len() > ANSWERED {
-                self.answered.pop_front();
-            }
+            self.remember(key, reply.clone());
         }
         if let Some(model) = wish.model {
             self.model = Some(model);
@@ -319,24 +335,28 @@ impl State {
         Err(rejection.into())
     }
 
-    async fn record(&mut self, turn_id: TurnId, facts: Vec<EventBody>) -> Result<Option<TurnView>, Fault> {
+    async fn record(&mut self, turn_id: TurnId, facts: Vec<EventBody>) -> Recorded {
         let Some(turn) = &self.session.turn else {
-            return Ok(None);
+            return Recorded::Done(None);
         };
         let caller = Caller::daemon(turn.trace_id.clone());
         let now = now_us();
+        let next_turn_id = TurnId::random();
         let command = Command::RecordTurn {
             turn_id: turn_id.clone(),
             facts,
-            next_turn_id: TurnId::random(),
+            next_turn_id,
         };
-        let bodies = match decide(&self.session, &command, now) {
-            Ok(bodies) => bodies,
-            Err(Rejection::NoOpenTurn(_)) => return Ok(None),
-            Err(rejection) => return Err(rejection.into()),
+        let committed = match decide(&self.session, &command, now) {
+            Ok(bodies) => self.commit(bodies, &caller, None, now).await,
+            Err(Rejection::NoOpenTurn(_)) => return Recorded::Done(None),
+            Err(rejection) => Err(rejection.into()),
         };
-        self.commit(bodies, &caller, None, now).await?;
-        Ok(self.view(&turn_id))
+        match (committed, command) {
+            (Ok(()), _) => Recorded::Done(self.view(&turn_id).map(Box::new)),
+            (Err(fault), Command::RecordTurn { facts, .. }) => Recorded::Failed(fault, facts),
+            (Err(fault), _) => Recorded::Failed(fault, Vec::new()),
+        }
     }
 
     /// Commit, apply, announce.
@@ -373,6 +393,7 @@ impl State {
             sealed,
             summary: summary.clone(),
             request,
+            asker: self.session.turn.as_ref().map(|turn| turn.asker.clone()),
         };
         self.store.append(append).await?;
         self.history.extend(draft.take_said());
@@ -399,7 +420,14 @@ impl State {
         })
     }
 
-    async fn interrupt(&mut self, caller: Caller) -> Result<Seq, Fault> {
+    async fn interrupt(&mut self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
+        // A repeated call must not stop a later turn.
+        if let Some(before) = self.answered_before(key.as_ref())? {
+            return Ok(match before {
+                Reply::Done { seq } => seq,
+                _ => self.session.head,
+            });
+        }
         let Some(turn) = &self.session.turn else {
             return Err(Rejection::NoOpenTurn(self.session.name.clone()).into());
         };
@@ -415,11 +443,39 @@ impl State {
             )
             .await?;
         }
-        Ok(self.session.head)
+        let seq = self.session.head;
+        if let Some(key) = key {
+            self.remember(key, Reply::Done { seq });
+        }
+        Ok(seq)
+    }
+
+    /// What was answered to this very request before.
+    fn answered_before(&self, key: Option<&RequestKey>) -> Result<Option<Reply>, Fault> {
+        let Some(key) = key else { return Ok(None) };
+        match self
+            .answered
+            .iter()
+            .find(|(before, _)| before.request_id == key.request_id)
+        {
+            None => Ok(None),
+            Some((before, reply)) if before == key => Ok(Some(reply.clone())),
+            Some(_) => Err(Rejection::RequestIdReused(key.request_id.clone()).into()),
+        }
+    }
+
+    fn remember(&mut self, key: RequestKey, reply: Reply) {
+        self.answered.push_back((key, reply));
+        if self.answered.len() > ANSWERED {
+            self.answered.pop_front();
+        }
     }
 
     fn stop_job(&mut self, why: Stop) -> bool {
-        let Some(job) = &self.job else { return false };
+        let open = self.session.turn.as_ref().map(|turn| &turn.turn_id);
+        let Some(job) = self.job.as_ref().filter(|job| Some(&job.turn_id) == open) else {
+            return false;
+        };
         // The first reason counts.
         let _first = job.why.set(why);
         job.stop.cancel();
@@ -433,11 +489,12 @@ impl State {
         caller: &Caller,
     ) -> Result<(), Fault> {
         let now = now_us();
-        let facts = vec![EventBody::TurnFinished {
+        let mut facts = self.loose_ends();
+        facts.push(EventBody::TurnFinished {
             turn_id: turn_id.clone(),
             outcome,
             totals: TurnTotals::default(),
-        }];
+        });
         let command = Command::RecordTurn {
             turn_id,
             facts,
@@ -447,28 +504,50 @@ impl State {
         self.commit(bodies, caller, None, now).await
     }
 
+    /// Calls that a dead task had begun, with the ends of their commands where no jail has them any more.
+    fn loose_ends(&self) -> Vec<EventBody> {
+        let execs = self.execs.clone();
+        crate::domain::decide::loose_ends(&self.session, &move |exec_id| execs.is_running(exec_id))
+    }
+
     async fn job_ended(&mut self, turn_id: TurnId) {
-        if self.job.as_ref().is_some_and(|job| job.turn_id == turn_id) {
-            self.job = None;
-        }
         let still_open = self.session.turn.as_ref().filter(|turn| turn.turn_id == turn_id);
-        if let Some(turn) = still_open.map(|t| t.trace_id.clone()) {
-            // The task went away without an end: a bug or a full disk. Say so, in the log and to the person.
+        // At a shutdown a turn that waits for an answer is left open on purpose.
+        if let Some(trace) = still_open
+            .filter(|_| !self.stopping)
+            .map(|turn| turn.trace_id.clone())
+        {
+            // The task went away without an end: a bug. Say so, in the log and to the person.
             tracing::error!(turn = %turn_id, "turn: its task ended without an outcome");
             let outcome = TurnOutcome::Failed {
                 reason: "internal".into(),
                 message: "the turn's task ended unexpectedly".into(),
                 hints: vec!["agentctl daemon logs".into()],
             };
-            let caller = Caller::daemon(turn);
-            if let Err(error) = self.close_turn(turn_id, outcome, &caller).await {
-                tracing::error!(%error, "turn: its end could not be written");
+            let caller = Caller::daemon(trace);
+            if let Err(error) = self.close_turn(turn_id.clone(), outcome, &caller).await {
+                tracing::error!(%error, "turn: its end could not be written yet");
+                // The dead task stays in its place meanwhile, so that no second one is started on this turn.
+                self.ask_later(Ask::JobEnded(turn_id));
+                return;
             }
+        }
+        if self.job.as_ref().is_some_and(|job| job.turn_id == turn_id) {
+            self.job = None;
         }
         for answer in self.waiting_for_rest.drain(..) {
             let _unheard = answer.send(());
         }
         self.ensure_job().await;
+    }
+
+    fn ask_later(&self, ask: Ask) {
+        let Some(actor) = self.actor() else { return };
+        tokio::spawn(async move {
+            pause(FIRST_WAIT).await;
+            // The actor gone means that nobody is left to ask.
+            let _gone = actor.asks.send(ask).await;
+        });
     }
 
     /// An open turn that can go on has a task.
@@ -534,6 +613,7 @@ impl State {
             hook: Arc::new(NoHook),
             stop,
             why,
+            asked: std::sync::Mutex::default(),
         };
         let task = tokio::spawn(job.run());
         tokio::spawn(async move {
@@ -545,14 +625,11 @@ impl State {
         });
     }
 
-    fn guard(&mut self) -> Result<Arc<Guard>, String> {
-        if let Some(guard) = &self.guard {
-            return Ok(guard.clone());
-        }
-        let guard = Guard::open(&self.session.spec.workspace.root).map_err(|e| e.to_string())?;
-        let guard = Arc::new(guard.with_umask(self.settings.limits.umask));
-        self.guard = Some(guard.clone());
-        Ok(guard)
+    /// Opened for each turn: the workspace may have been replaced by another directory of that name.
+    fn guard(&self) -> Result<Arc<Guard>, String> {
+        Guard::open(&self.session.spec.workspace.root)
+            .map(Arc::new)
+            .map_err(|e| e.to_string())
     }
 
     fn actor(&self) -> Option<Actor> {

@@ -262,8 +262,8 @@ impl SessionHandle {
     }
 
     /// Stops the open turn.
-    pub async fn interrupt(&self, caller: Caller) -> Result<Seq, Fault> {
-        self.actor.interrupt(caller).await
+    pub async fn interrupt(&self, caller: Caller, request: Option<RequestKey>) -> Result<Seq, Fault> {
+        self.actor.interrupt(caller, request).await
     }
 
     /// Starts a command: answers once its start is committed.
@@ -362,26 +362,35 @@ impl SessionHandle {
         Ok(self.execs.resize(exec_id, columns, rows).await?)
     }
 
-    /// A cursor over the log, with previews and output where wanted.
-    pub fn follow(&self, options: FollowOptions) -> Follower {
-        Follower::new(
+    /// A cursor over the log, with previews and output where wanted. Refused beyond the head: facts would be
+    /// skipped until the log had caught up with it.
+    pub fn follow(&self, options: FollowOptions) -> Result<Follower, Rejection> {
+        let head = self.feed.head();
+        if options.after_seq > head {
+            return Err(Rejection::InvalidArgument(format!(
+                "after_seq {} is beyond the head {head}",
+                options.after_seq
+            )));
+        }
+        Ok(Follower::new(
             self.session_id.clone(),
             self.store.clone(),
             self.feed.clone(),
             self.execs.clone(),
             self.published.clone(),
             options,
-        )
+        ))
     }
 
     /// Brings the open turn to a stop for a shutdown.
-    pub async fn shut_down(&self) {
-        self.actor.shutdown().await;
+    pub async fn shut_down(&self, keep_jails: bool) {
+        self.actor.shutdown(keep_jails).await;
     }
 
-    /// Ends the jail, its processes and its mount points.
+    /// Ends the jail, its processes and its mount points, and sees the ends of its commands into the log.
     pub async fn end_jail(&self) {
         self.execs.end_jail().await;
+        self.execs.settle().await;
     }
 
     /// True while a jail lives.

@@ -2,7 +2,9 @@
 //! Guarantees: a state machine over the log: it can be taken up from any committed state; an intent is
 //! committed before the tool runs; a tool turn costs two commits; nothing is ever run twice.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use super::feed::Feed;
 use super::{Settings, now_us, prompt, step};
 use crate::domain::approval::Approval;
 use crate::domain::event::{CallOutcome, ChangeKind, EventBody, ExecResult, TurnOutcome, TurnTotals};
-use crate::domain::id::{ApprovalId, ChangeId, ExecId, TurnId};
+use crate::domain::id::{ApprovalId, CallId, ChangeId, ExecId, TurnId};
 use crate::domain::message::{Message, Part, ToolCall};
 use crate::domain::policy::{self, CallFacts, Decision};
 use crate::domain::session::{CallStage, OpenCall, clip};
@@ -21,6 +23,8 @@ use crate::model::{Finish, Model, ModelRequest, StepReply};
 use crate::tools::{CallPlan, ChangeHook, FileChange, FileStamps, Registry, ToolContext, ToolOutput};
 use crate::workspace::Guard;
 
+/// What stands in the log where a secret was.
+const REDACTED: &str = "[redacted:";
 /// Longest script text kept in an event; the whole runs.
 const SCRIPT_IN_LOG: usize = 64 * 1024;
 
@@ -31,6 +35,8 @@ pub(super) enum Stop {
     Person,
     /// The daemon goes down: the running command stays with its jail.
     Shutdown,
+    /// The daemon goes down and takes its jails along: the running command is stopped as well.
+    End,
 }
 
 /// Everything a turn needs; owned by its task.
@@ -47,6 +53,9 @@ pub(super) struct TurnJob {
     pub(super) stop: CancellationToken,
     /// Set before `stop` is cancelled.
     pub(super) why: Arc<std::sync::OnceLock<Stop>>,
+    /// The calls of the present step as the model wrote them. The log's copy went through the redactor, and
+    /// what runs must be what was asked for, secrets included.
+    pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
 }
 
 /// What a call came to before anything ran.
@@ -99,6 +108,12 @@ impl TurnJob {
                 continue;
             }
             if self.stop.is_cancelled() {
+                let waits =
+                    matches!(view.calls.front(), Some(open) if matches!(open.stage, CallStage::Waiting(_)));
+                if waits && self.why.get() != Some(&Stop::Person) {
+                    // A question outlives the daemon: the turn stays open, the answer moves it on.
+                    return Ok(());
+                }
                 return self.finish(Vec::new(), self.stopped()).await;
             }
             if let Some(open) = view.calls.front().cloned() {
@@ -167,6 +182,7 @@ impl TurnJob {
             approver_present: view.options.approver_present,
         };
         let since = Instant::now();
+        let retries = AtomicU32::new(0);
         let end = step::run(
             &self.model,
             request,
@@ -174,6 +190,7 @@ impl TurnJob {
             (&self.turn_id, number),
             &self.stop,
             |retry| {
+                retries.fetch_add(1, Ordering::Relaxed);
                 let fact = EventBody::StepRetried {
                     turn_id: self.turn_id.clone(),
                     step: number,
@@ -201,7 +218,7 @@ impl TurnJob {
                     number,
                     Vec::new(),
                     "failed",
-                    step::usage_unknown(&self.model, since),
+                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed)),
                 );
                 self.finish(vec![fact], outcome).await?;
                 return Ok(Next::Over);
@@ -216,7 +233,7 @@ impl TurnJob {
                     number,
                     parts,
                     "interrupted",
-                    step::usage_unknown(&self.model, since),
+                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed)),
                 );
                 self.finish(vec![fact], self.stopped()).await?;
                 return Ok(Next::Over);
@@ -232,6 +249,14 @@ impl TurnJob {
         number: u32,
         reply: StepReply,
     ) -> Result<Next, Gone> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = reply
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::ToolCall(call) => Some((call.call_id.clone(), call.clone())),
+                _ => None,
+            })
+            .collect();
         let usage = step::usage(&self.model, &reply, &self.settings.models());
         let said = Message {
             role: crate::domain::message::Role::Assistant,
@@ -310,7 +335,25 @@ impl TurnJob {
 
     /// Looks at a call and says what is to happen; nothing has happened yet.
     fn begin(&self, tools: &Registry, view: &TurnView, open: &OpenCall, facts: &mut Vec<EventBody>) -> Begun {
-        let call = &open.call;
+        let kept = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&open.call.call_id)
+            .cloned();
+        let call = kept.as_ref().unwrap_or(&open.call);
+        if let CallStage::Started(_) = &open.stage {
+            // Whatever became of it: it is not run again.
+            let text = "[outcome unknown: it was not run again. Look at the state of things first.]";
+            facts.push(self.settled(call, CallOutcome::Unknown, text.to_owned()));
+            return Begun::Settled;
+        }
+        if kept.is_none() && call.arguments.contains(REDACTED) {
+            let text =
+                "Its text held a secret, which was not kept over a restart of agentd. Make the call again.";
+            facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
+            return Begun::Settled;
+        }
         if let CallStage::Denied(reason) = &open.stage {
             let text = if reason.is_empty() {
                 "denied by the person. Find another way, or ask what they want.".to_owned()
@@ -503,7 +546,7 @@ impl TurnJob {
 
     fn stopped(&self) -> TurnOutcome {
         let reason = match self.why.get() {
-            Some(Stop::Shutdown) => "agentd was stopped",
+            Some(Stop::Shutdown | Stop::End) => "agentd was stopped",
             _ => "by a person",
         };
         TurnOutcome::Interrupted {

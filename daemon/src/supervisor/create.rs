@@ -108,6 +108,9 @@ impl Supervisor {
                     }
                 }
                 Err(Fault::Store(StoreError::Duplicate(before))) => {
+                    if !request.as_ref().is_some_and(|key| before.matches(key)) {
+                        return Err(Rejection::RequestIdReused(before.request_id).into());
+                    }
                     return Ok((self.handle(&before.session_id).await?, true));
                 }
                 Err(error) => return Err(error),
@@ -211,6 +214,7 @@ impl Supervisor {
             sealed,
             summary: session.summary(),
             request: record,
+            asker: None,
         };
         store.append(append).await?;
         self.ring();
