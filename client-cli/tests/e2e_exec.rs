@@ -291,3 +291,32 @@ fn files_made_inside_have_the_callers_mode_and_nothing_is_littered() {
     assert_eq!(names(home.socket().parent().unwrap()), [""; 0]);
     until("no process is left", || home.processes().is_empty().then_some(()));
 }
+
+#[test]
+fn an_idle_jail_ends_and_its_state_does_not() {
+    let mut home = TestDaemon::home();
+    home.config("[shell]\nidle_timeout = '300ms'\n");
+    home.spawn();
+    home.ctl(["exec", "--", "mkdir d; cd d; export V=kept"]).exits(0);
+    let jails = || home.ctl(["daemon", "status", "-o", "json"]).exits(0).out();
+    let daemon = i32::try_from(home.pid()).unwrap();
+    until("the jail ends", || {
+        home.processes().iter().all(|pid| *pid == daemon).then_some(())
+    });
+    assert!(!home.project().join("usr").exists(), "{}", jails());
+    assert_eq!(
+        home.ctl(["exec", "--", "echo $V $PWD"]).exits(0).out(),
+        "kept /d\n"
+    );
+    // What runs, in front or behind, is not idle.
+    let file = home.project().join("d/ticks");
+    home.ctl([
+        "exec",
+        "--",
+        "for i in 1 2 3 4 5 6; do sleep 0.1; echo $i; done >ticks & sleep 0.5",
+    ])
+    .exits(0);
+    until("the job ends by itself", || {
+        (std::fs::read_to_string(&file).ok()?.lines().count() == 6).then_some(())
+    });
+}

@@ -50,7 +50,7 @@ fn without_bwrap_the_cause_and_the_fix_are_named_and_nothing_runs_unjailed() {
         assert!(format!("{ran}").contains("none (outer)"), "{verb:?}: {ran}");
     }
     let json = bare(&["sessions", "show", "o", "-o", "json"]).exits(0).json();
-    assert_eq!(json["jail"], "outer", "{json}");
+    assert_eq!(json["jail"], "none (outer)", "{json}");
 }
 
 #[test]

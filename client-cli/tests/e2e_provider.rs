@@ -268,7 +268,7 @@ fn fails(base: &str, count: &AtomicU32, code: i32, requests: std::ops::RangeIncl
     // Each retry is told when it happens, and is in the log.
     let asked = count.load(Ordering::SeqCst);
     assert_eq!(
-        ran.err().contains("again") || ran.err().contains("retry"),
+        ran.err().contains("trying again") || ran.err().contains("retry"),
         asked > 1,
         "{ran}"
     );

@@ -37,6 +37,7 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<u8, Failure
         .transpose()
         .map_err(Failure::usage)?;
     let session = context.target(args.target.as_deref()).await?;
+    context.warn_outer(&session);
     let view = match context.out.format {
         Format::Json | Format::Jsonl => View::Json,
         _ if args.shell => View::Shell,

@@ -76,6 +76,8 @@ pub struct JailSpec {
     pub read_only: Vec<PathBuf>,
     /// Host directory for the package managers' caches, writable.
     pub cache_dir: Option<PathBuf>,
+    /// A Jail in which nothing runs ends after this long; the shell's state is kept. `None`: never.
+    pub idle_timeout: Option<std::time::Duration>,
 }
 
 impl JailSpec {
@@ -92,6 +94,7 @@ impl JailSpec {
             git_identity: None,
             read_only: Vec::new(),
             cache_dir: None,
+            idle_timeout: None,
         }
     }
 

@@ -93,6 +93,7 @@ impl Execs {
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
             cache_dir: None,
+            idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
                 session.session_id.clone(),
                 session.spec.workspace.clone(),

@@ -94,9 +94,17 @@ impl Actor {
 
     pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Ask>) {
         loop {
+            // Anything that happens starts the clock anew.
+            let idle_for = self.spec.idle_timeout.filter(|_| self.is_idle());
             let frame = async {
                 match &mut self.jail {
                     Some(jail) => jail.frames.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let idle = async move {
+                match idle_for {
+                    Some(time) => tokio::time::sleep(time).await,
                     None => std::future::pending().await,
                 }
             };
@@ -121,9 +129,24 @@ impl Actor {
                     Some(frame) => self.hear(frame).await,
                     None => self.jail_gone().await,
                 },
+                () = idle => {
+                    tracing::debug!(session = %self.spec.session, "shell: its jail was idle; the state is kept");
+                    if let Err(error) = self.end().await {
+                        tracing::warn!(%error, session = %self.spec.session, "shell: an idle jail could not be ended");
+                    }
+                }
             }
             self.advance().await;
         }
+    }
+
+    /// A jail without anything to do: no command, no background job, no state to be taken.
+    fn is_idle(&self) -> bool {
+        self.jail.is_some()
+            && self.jobs.is_empty()
+            && self.queue.is_empty()
+            && self.current.is_none()
+            && !self.snapshotting
     }
 
     async fn answer(&mut self, ask: Ask) {
