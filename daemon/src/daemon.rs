@@ -80,10 +80,19 @@ pub struct Running {
 
 impl Daemon {
     /// Takes the lock, opens the store, wires the parts, and brings back what was open.
-    pub async fn begin(paths: Paths, config: Config, env: &Env, shutdown: Shutdown) -> Result<Self, BeginError> {
+    pub async fn begin(
+        paths: Paths,
+        config: Config,
+        env: &Env,
+        shutdown: Shutdown,
+    ) -> Result<Self, BeginError> {
         paths.prepare()?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let holder = Holder { pid: std::process::id(), socket: paths.socket.clone(), version };
+        let holder = Holder {
+            pid: std::process::id(),
+            socket: paths.socket.clone(),
+            version,
+        };
         let lock = InstanceLock::acquire(&paths.lock_file, &holder)?;
         let credentials = crate::credentials::Credentials::open(&paths.credentials_file)?;
         let redactor = redactor_of(&config, &credentials, env);
@@ -107,7 +116,14 @@ impl Daemon {
             env,
             shutdown.clone(),
         ));
-        Ok(Self { supervisor, store, host, shutdown, lock, paths })
+        Ok(Self {
+            supervisor,
+            store,
+            host,
+            shutdown,
+            lock,
+            paths,
+        })
     }
 
     /// Binds the socket (or takes systemd's) and serves.
@@ -165,7 +181,10 @@ impl Running {
                 crate::shutdown::Reason::Fault
             }
         };
-        if tokio::time::timeout(REST, self.supervisor.shut_down(reason.keeps_jails())).await.is_err() {
+        if tokio::time::timeout(REST, self.supervisor.shut_down(reason.keeps_jails()))
+            .await
+            .is_err()
+        {
             tracing::warn!("some turns did not come to rest in time; the next start closes them");
         }
         // Watches never end by themselves: those that did not notice are cut.

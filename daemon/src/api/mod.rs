@@ -35,9 +35,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<SessionServiceServer<sessions::Sessions>>().await;
+    health
+        .set_serving::<SessionServiceServer<sessions::Sessions>>()
+        .await;
     health.set_serving::<ShellServiceServer<shell::Shells>>().await;
-    health.set_serving::<ApprovalServiceServer<approvals::Approvals>>().await;
+    health
+        .set_serving::<ApprovalServiceServer<approvals::Approvals>>()
+        .await;
     health.set_serving::<DaemonServiceServer<DaemonApi>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -60,7 +64,10 @@ pub async fn serve(
         .add_service(InterceptedService::new(sessions, peer::check))
         .add_service(InterceptedService::new(shells, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
-        .add_service(InterceptedService::new(DaemonServiceServer::new(daemon), peer::check))
+        .add_service(InterceptedService::new(
+            DaemonServiceServer::new(daemon),
+            peer::check,
+        ))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
         .await?;
     Ok(())
