@@ -181,7 +181,7 @@ impl App {
             Cmd::Suspend => {
                 crate::terminal::restore();
                 // Stops here until the shell lets it go on.
-                drop(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP));
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
                 self.terminal.enter()?;
                 self.dirty = true;
             }

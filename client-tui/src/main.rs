@@ -5,6 +5,8 @@ mod app;
 mod args;
 mod background;
 mod editor;
+#[cfg(test)]
+mod fixture;
 mod keys;
 mod layout;
 mod link;

@@ -18,8 +18,6 @@ pub(crate) enum Msg {
     Tick,
     /// What was written in the person's editor; `None` when it failed.
     Edited(Option<String>),
-    /// Something the terminal side wants to tell.
-    Told(String),
     Link(FromLink),
 }
 
@@ -65,8 +63,6 @@ pub(crate) enum Cmd {
 pub(crate) enum ToLink {
     /// Follow this session.
     Open(String),
-    /// Follow only the list.
-    Close,
     /// The page before this seq.
     Older { session_id: String, before: u64 },
     Create { name: String },

@@ -59,6 +59,7 @@ pub(crate) fn line(text: impl Into<String>, style: Style) -> Line<'static> {
 }
 
 /// Cells of a line.
+#[cfg(test)]
 pub(crate) fn line_width(line: &Line<'_>) -> usize {
     line.spans.iter().map(|span| width(&span.content)).sum()
 }
@@ -109,6 +110,8 @@ pub(crate) fn wrap(
         let mut row = row.as_slice();
         loop {
             let front = if lines.is_empty() { first } else { rest };
+            // Where the lead alone fills the line, the text is worth more.
+            let front = if lead(front) + 2 > cells { &[] } else { front };
             let room = cells.saturating_sub(lead(front)).max(1);
             let (head, tail) = break_row(row, room);
             let mut out: Vec<Span<'static>> = front.to_vec();

@@ -91,6 +91,7 @@ actions! {
 
 impl Action {
     /// Actions that only the palette offers by default.
+    #[cfg(test)]
     pub(crate) fn palette_only(self) -> bool {
         matches!(self, Self::Theme | Self::Suspend | Self::Mouse)
     }

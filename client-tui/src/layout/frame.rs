@@ -82,7 +82,8 @@ pub(crate) fn frame(model: &Model) -> Frame {
             let side = if width >= 160 { (width - MEASURE - 3).max(width / 3) } else { width * 3 / 8 };
             frame.side = Rect::new(width - side, left.y, side, left.height);
             frame.divider = Rect::new(width - side - 1, left.y, 1, left.height);
-            left.width = width - side - 1;
+            // A blank before the divider keeps text off it.
+            left.width = (width - side - 1).saturating_sub(1);
         } else if model.focus == Focus::Side {
             frame.side = left;
             left.height = 0;

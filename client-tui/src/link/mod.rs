@@ -256,10 +256,6 @@ impl Link {
                 self.followed = Some((id, 0));
                 return true;
             }
-            ToLink::Close => {
-                self.followed = None;
-                return true;
-            }
             ToLink::Retry => return true,
             ToLink::OpenShell { session_id, existing, size } => {
                 shell::open(self.client.clone(), self.news.clone(), self.opener.clone(), session_id, existing, size);

@@ -100,7 +100,12 @@ fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
         return;
     }
     if model.popup.is_some() && !is_whole_command(model) {
-        return complete(model, cmds);
+        complete(model, cmds);
+        // A finished command is run at once; a file name or a command that wants more is not.
+        let whole = model.popup.is_none() && model.draft().is_some_and(|draft| is_slash(draft.text()));
+        if !whole {
+            return;
+        }
     }
     model.popup = None;
     model.walking = None;

@@ -41,7 +41,6 @@ pub(crate) fn update(model: &mut Model, msg: Msg, now: Instant) -> Vec<Cmd> {
         Msg::Click(column, row) => click(model, column, row, &mut cmds),
         Msg::Focus(focused) => model.focused = focused,
         Msg::Edited(text) => composer::edited(model, text),
-        Msg::Told(words) => model.toast(words),
         Msg::Link(news) => news::news(model, news, &mut cmds),
     }
     settle(model, &mut cmds);

@@ -230,7 +230,7 @@ fn detail(model: &Model, row: &pb::Session, width: usize) -> Vec<Line<'static>> 
 fn empty(model: &Model) -> Vec<Line<'static>> {
     let theme = &model.theme;
     let width = usize::from(model.size.0);
-    let usable = model.models.iter().find(|one| one.status == "ready" && one.name != "demo");
+    let usable = model.models.iter().find(|one| one.status == "ready" && !one.name.starts_with("demo"));
     let found: Vec<String> = model.models.iter().filter(|one| one.status == "found").map(|one| escape::line(&one.name)).collect();
     let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
     let mut lines = vec![Line::default()];

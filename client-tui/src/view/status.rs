@@ -90,8 +90,11 @@ fn figures(model: &Model, width: usize) -> Vec<Span<'static>> {
         (Screen::Session, Some(session)) => session_figures(model, session, &mut parts),
         _ => {
             if let Some(status) = &model.status {
-                let default = if status.default_model.is_empty() { "no model" } else { &status.default_model };
-                parts.push((2, format!("model {}", escape::line(default))));
+                let default = match status.default_model.as_str() {
+                    "" => "no model set up".to_owned(),
+                    name => format!("model {}", escape::line(name)),
+                };
+                parts.push((2, default));
                 parts.push((1, format::count(model.rows.all().len() as u64, "session")));
                 parts.push((3, format!("daemon {} pid {}", status.version, status.pid)));
                 parts.push((4, format!("jail {}", escape::line(&status.jail))));
