@@ -23,6 +23,8 @@ const FRAME: Duration = Duration::from_millis(33);
 const FRAME_UNFOCUSED: Duration = Duration::from_millis(100);
 /// Messages taken in before the next look at the clock.
 const BATCH: usize = 512;
+/// Rows of the footer in inline mode.
+pub(crate) const FOOTER: u16 = 8;
 /// Lines of one turn of the wheel.
 const WHEEL: i64 = 3;
 
@@ -142,7 +144,11 @@ impl App {
         cmds
     }
 
-    fn update(&mut self, msg: Msg) -> Vec<Cmd> {
+    fn update(&mut self, mut msg: Msg) -> Vec<Cmd> {
+        if let (Msg::Resize(_, height), true) = (&mut msg, self.model.inline) {
+            *height = FOOTER.min(*height);
+            self.terminal.forget();
+        }
         self.model.wall = jiff::Timestamp::now().as_second();
         self.dirty = true;
         update::update(&mut self.model, msg, Instant::now())
@@ -159,6 +165,13 @@ impl App {
             return Ok(());
         }
         let (width, height) = self.model.size;
+        if self.model.inline
+            && let Some((seq, lines)) = crate::layout::settled(&self.model, width)
+        {
+            // The scrollback belongs to the terminal: the model only remembers how far it reaches.
+            self.model.printed = seq;
+            self.terminal.print(lines, width)?;
+        }
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         let cursor = view::draw(&self.model, &mut buffer);
         if self.terminal.show(buffer, cursor)? {
@@ -196,6 +209,7 @@ impl App {
         let written = editor::write(&text).await;
         self.terminal.enter()?;
         if let Ok((width, height)) = crossterm::terminal::size() {
+            let height = if self.model.inline { height.min(FOOTER) } else { height };
             self.model.size = (width, height);
         }
         self.dirty = true;

@@ -9,7 +9,7 @@ use agentd_proto::pb::ErrorReason;
 use agentd_proto::{Client, ClientError, Options, escape, pb, surroundings};
 use tokio::sync::mpsc;
 
-use crate::app::{App, End};
+use crate::app::{App, End, FOOTER};
 use crate::args::Args;
 use crate::keys::{self, Keymap};
 use crate::link::{Link, Place};
@@ -89,6 +89,9 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
             None
         }
     };
+    if args.inline && first.is_none() {
+        return Err(Failure::new(2, "--inline shows one session: name it").next("agent-tui --inline SESSION"));
+    }
     let size = crossterm::terminal::size().unwrap_or((80, 24));
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let look = match &args.theme {
@@ -114,7 +117,12 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
         update::begin(&mut model, session, &mut cmds);
     }
     terminal::restore_on_panic();
-    let screen = Terminal::open(model.mouse).map_err(|error| Failure::new(1, format!("the terminal: {error}")))?;
+    let footer = if model.inline { model.size.1.min(FOOTER) } else { 0 };
+    if model.inline {
+        model.size.1 = footer;
+        model.side = false;
+    }
+    let screen = Terminal::open(model.mouse, footer).map_err(|error| Failure::new(1, format!("the terminal: {error}")))?;
     let end = App::new(model, screen, wishes, told).run(cmds).await;
     terminal::restore();
     match end {

@@ -171,9 +171,8 @@ fn break_row<'r, 'a>(row: &'r [Cell<'a>], room: usize) -> (&'r [Cell<'a>], &'r [
             return split(row, at);
         }
         used += cell.width;
-        if cell.symbol == " " || cell.symbol == "-" || cell.symbol == "/" {
-            opportunity = Some(at + 1);
-        } else if cell.width == 2 && row.get(at + 1).is_none_or(|next| !is_closing(next.symbol)) {
+        let wide = cell.width == 2 && row.get(at + 1).is_none_or(|next| !is_closing(next.symbol));
+        if wide || matches!(cell.symbol, " " | "-" | "/") {
             opportunity = Some(at + 1);
         }
     }

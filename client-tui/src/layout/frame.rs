@@ -44,7 +44,7 @@ pub(crate) fn frame(model: &Model) -> Frame {
     let (width, height) = model.size;
     let whole = Rect::new(0, 0, width, height);
     let mut frame = Frame {
-        tiny: width < TINY.0 || height < TINY.1,
+        tiny: !model.inline && (width < TINY.0 || height < TINY.1),
         ..Frame::default()
     };
     let mut left = whole;
@@ -188,9 +188,13 @@ pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
         body.extend(text::wrap(&[Span::styled(words, style)], cells, &lead, &lead));
     };
     let effects = approval.effects.iter().map(|one| escape::line(one).replace('_', " ")).collect::<Vec<_>>().join(", ");
-    add(&mut body, tool_line(&approval.tool, &approval.summary), theme.strong);
     let detail = approval.detail.trim_end();
-    if !detail.is_empty() && detail != approval.summary.trim_end() {
+    let summary = approval.summary.trim_end();
+    // The first line of a long command is not said twice.
+    let whole = detail.len() > summary.len() && detail.starts_with(summary);
+    let head = if whole { escape::line(&approval.tool) } else { tool_line(&approval.tool, summary) };
+    add(&mut body, head, theme.strong);
+    if !detail.is_empty() && detail != summary {
         // Tabs and blanks at an end can hide something: they are shown as they are, the rest as escapes.
         add(&mut body, escape::block(detail), theme.text);
     }

@@ -143,6 +143,27 @@ fn preview_lines(model: &Model, open: &OpenSession, preview: &Preview, width: us
     Rc::new(lines)
 }
 
+/// Inline mode: the lines of the items that came to their end and are not in the scrollback yet, and the
+/// last of these items. What follows an unfinished item waits for it.
+pub(crate) fn settled(model: &Model, width: u16) -> Option<(u64, Vec<Line<'static>>)> {
+    let open = model.open.as_ref()?;
+    let mut lines = Vec::new();
+    let mut last = None;
+    let from = open.transcript.items().partition_point(|item| item.seq <= model.printed);
+    for (item, index) in open.transcript.items().iter().skip(from).zip(from..) {
+        let waits = match &item.kind {
+            Kind::Approval(approval) => approval.decision() == pb::ApprovalDecision::Unspecified,
+            _ => is_running(item),
+        };
+        if waits {
+            break;
+        }
+        lines.extend(block(model, open, index, width).iter().cloned());
+        last = Some(item.seq);
+    }
+    last.map(|seq| (seq, lines))
+}
+
 /// The state's glyph and word.
 pub(crate) fn state(state: pb::SessionState, theme: &Theme) -> String {
     use agentd_proto::format;

@@ -106,7 +106,7 @@ async fn perform(client: &Client, news: &News, place: Place, wish: ToLink) -> Re
             Ok(None)
         }
         ToLink::Exec { session_id, script } => {
-            let command = pb::ExecCommand { script: script.into_bytes().into(), ..Default::default() };
+            let command = pb::ExecCommand { script: script.into_bytes(), ..Default::default() };
             let request = pb::StartExecRequest { request_id, session_id, command: Some(command) };
             client.start_exec(request).await.map_err(|error| ("command", error))?;
             Ok(None)

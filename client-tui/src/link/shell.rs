@@ -53,8 +53,18 @@ async fn serve(
     existing: Option<String>,
     size: (u16, u16),
 ) -> Result<(), ClientError> {
+    let mut written = 0;
     let exec_id = match existing {
-        Some(exec_id) => exec_id,
+        Some(exec_id) => {
+            // What was written before, by whomever, is not to be written again.
+            let request = pb::WriteInputRequest {
+                session_id: session_id.to_owned(),
+                exec_id: exec_id.clone(),
+                ..Default::default()
+            };
+            written = client.write_input(request).await?.next_offset;
+            exec_id
+        }
         None => {
             let request = pb::OpenShellRequest {
                 request_id: id::request_id(),
@@ -69,7 +79,7 @@ async fn serve(
     drop(opener.send((exec_id.clone(), input)).await);
     let told = FromLink::ShellOpened { session_id: session_id.to_owned(), exec_id: exec_id.clone() };
     drop(news.send(Msg::Link(told)).await);
-    let writer = tokio::spawn(write_all(client.clone(), session_id.to_owned(), exec_id.clone(), size, keys));
+    let writer = tokio::spawn(write_all(client.clone(), session_id.to_owned(), exec_id.clone(), size, written, keys));
     let words = read_all(client, news, session_id, &exec_id).await;
     writer.abort();
     drop(news.send(Msg::Link(FromLink::ShellEnded { exec_id, words: words? })).await);
@@ -98,7 +108,14 @@ async fn read_all(client: &Client, news: &News, session_id: &str, exec_id: &str)
 }
 
 /// Writes keys at their offsets, so that one tried twice is taken once.
-async fn write_all(client: Client, session_id: String, exec_id: String, size: (u16, u16), mut keys: mpsc::Receiver<Input>) {
+async fn write_all(
+    client: Client,
+    session_id: String,
+    exec_id: String,
+    size: (u16, u16),
+    mut offset: u64,
+    mut keys: mpsc::Receiver<Input>,
+) {
     let resize = |size| {
         let request = pb::ResizePtyRequest {
             session_id: session_id.clone(),
@@ -109,7 +126,6 @@ async fn write_all(client: Client, session_id: String, exec_id: String, size: (u
     };
     // A shell that another client left may have another size.
     let _ = resize(size).await;
-    let mut offset = 0;
     while let Some(input) = keys.recv().await {
         let mut data = match input {
             Input::Keys(data) => data,

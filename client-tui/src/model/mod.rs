@@ -131,6 +131,8 @@ pub(crate) struct Model {
     pub(crate) read_only: bool,
     /// Only the footer is drawn; finished items go to the terminal's own scrollback.
     pub(crate) inline: bool,
+    /// Inline: the last item that is in the scrollback.
+    pub(crate) printed: u64,
     pub(crate) prefix: Option<Key>,
     pub(crate) keymap: Keymap,
     pub(crate) theme: Theme,
@@ -179,6 +181,7 @@ impl Model {
             mouse: true,
             read_only: false,
             inline: false,
+            printed: 0,
             prefix: None,
             keymap,
             theme,

@@ -187,10 +187,8 @@ impl OpenSession {
                     self.last_exec = Some((started.exec_id.clone(), started.script.clone()));
                 }
             }
-            Some(Body::ExecFinished(finished)) => {
-                if self.pty.as_ref() == Some(&finished.exec_id) {
-                    self.pty = None;
-                }
+            Some(Body::ExecFinished(finished)) if self.pty.as_ref() == Some(&finished.exec_id) => {
+                self.pty = None;
             }
             _ => {}
         }

@@ -33,6 +33,7 @@ pub(crate) fn begin(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let id = question.approval_id.clone();
     if model.gate.open(model.now) == Some(id.as_str()) {
         model.deciding = true;
+        model.toast = None;
     } else {
         too_soon(model);
     }

@@ -45,7 +45,11 @@ fn transcript(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer
         let words = " nothing said yet · type a message, or !command for the jailed shell";
         return put(buffer, area, 0, &text::line(text::cut(words, usize::from(area.width)), theme.dim));
     }
-    let rows = layout::visible(model, open, area.width, area.height);
+    let mut rows = layout::visible(model, open, area.width, area.height);
+    if model.inline {
+        // What is in the scrollback is not shown twice.
+        rows.retain(|(id, _, _)| *id > model.printed);
+    }
     // A short transcript stands at the bottom, where the composer is.
     let empty = area.height.saturating_sub(u16::try_from(rows.len()).unwrap_or(area.height));
     for ((id, lines, line), row) in rows.iter().zip(empty..) {

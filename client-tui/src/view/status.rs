@@ -139,7 +139,8 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
     }
     let usage = model.open.as_ref().and_then(|open| open.usage.as_ref());
     if let Some(tokens) = usage.and_then(|usage| usage.tokens) {
-        let cached = if tokens.input > 0 { format!(" cache {}%", tokens.cached_input * 100 / tokens.input) } else { String::new() };
+        let share = (tokens.cached_input * 100).checked_div(tokens.input);
+        let cached = share.map(|percent| format!(" cache {percent}%")).unwrap_or_default();
         let (input, output) = (format::tokens(tokens.input), format::tokens(tokens.output));
         parts.push((7, format!("in {input} out {output}{cached}")));
     }
