@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Leave the mouse to the terminal.
     #[arg(long)]
     pub(crate) no_mouse: bool,
+    /// Print the key table as Markdown, and end.
+    #[arg(long)]
+    pub(crate) print_keys: bool,
     /// Key table to use instead of keys.toml in the configuration directory.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,

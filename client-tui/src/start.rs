@@ -64,6 +64,12 @@ impl From<ClientError> for Failure {
 
 /// Runs the screen to its end.
 pub(crate) fn run(args: Args) -> Result<u8, Failure> {
+    if args.print_keys {
+        let table = keymap(&args)?.markdown();
+        // A closed pipe is no failure.
+        drop(std::io::stdout().write_all(table.as_bytes()));
+        return Ok(0);
+    }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(Failure::new(2, "agent-tui needs a terminal").next("agentctl logs -f SESSION").next("agent-tui --plain"));
     }

@@ -144,6 +144,23 @@ impl Keymap {
         shown.join(", ")
     }
 
+    /// The whole table, for documents.
+    pub(crate) fn markdown(&self) -> String {
+        let mut out = "| Where | Keys | What | Name in keys.toml |\n|---|---|---|---|\n".to_owned();
+        let mut done: Vec<(Context, Action)> = Vec::new();
+        for one in &self.bindings {
+            if done.contains(&(one.context, one.action)) {
+                continue;
+            }
+            done.push((one.context, one.action));
+            let same = |other: &&Binding| other.context == one.context && other.action == one.action;
+            let keys: Vec<String> = self.bindings.iter().filter(same).map(|other| format!("`{}`", other.shown())).collect();
+            let (place, words) = (one.context.title(), one.action.words());
+            out.push_str(&format!("| {place} | {} | {words} | `{}` |\n", keys.join(", "), one.action.name()));
+        }
+        out
+    }
+
     /// Two bindings that clash, if any do.
     pub(crate) fn conflict(&self) -> Option<(&Binding, &Binding)> {
         for (at, one) in self.bindings.iter().enumerate() {
@@ -203,6 +220,14 @@ mod tests {
                 assert!(!["Ctrl-B", "Ctrl-A", "Ctrl-S", "Ctrl-Q", "Ctrl-Z"].contains(&text.as_str()), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_document_has_the_same_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/TUI.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let table = Keymap::default().markdown();
+        assert!(document.contains(&table), "docs/TUI.md: put in what `agent-tui --print-keys` prints");
     }
 
     #[test]

@@ -89,7 +89,7 @@ const TABLE: &[(C, &str, A)] = &[
     (C::Approval, "N", A::DenyBecause),
     (C::Approval, "esc", A::Leave),
     (C::Approval, "ctrl-c", A::Leave),
-    (C::Approval, "ctrl-y", A::Leave),
+    (C::Approval, "ctrl-y", A::Decide),
     (C::Approval, "up", A::Up),
     (C::Approval, "down", A::Down),
     (C::Approval, "pgup", A::PageUp),

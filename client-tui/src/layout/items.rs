@@ -53,7 +53,9 @@ pub(crate) fn lines(
                     (format!("{} · {took}", exec_word(result)), if good { look.theme.ok } else { look.theme.bad })
                 }
             };
-            lines.push(head(&escape::line(&format!("{who} {}", script.trim())), state, look));
+            let raw = open.pty.as_ref() == Some(exec_id) || script.trim().is_empty();
+            let what = if raw { "raw shell" } else { script.trim() };
+            lines.push(head(&escape::line(&format!("{who} {what}")), state, look));
             if let Some(output) = open.outputs.get(exec_id).filter(|output| output.count() > 0) {
                 body(&mut lines, output, result.is_none(), look);
             } else if let Some(result) = result {

@@ -153,6 +153,8 @@ pub(crate) fn settled(model: &Model, width: u16) -> Option<(u64, Vec<Line<'stati
     for (item, index) in open.transcript.items().iter().skip(from).zip(from..) {
         let waits = match &item.kind {
             Kind::Approval(approval) => approval.decision() == pb::ApprovalDecision::Unspecified,
+            // A raw shell may stay open for days: what is said meanwhile does not wait for it.
+            Kind::Exec { exec_id, .. } if open.pty.as_ref() == Some(exec_id) => false,
             _ => is_running(item),
         };
         if waits {
