@@ -1,6 +1,6 @@
 //! Owns: what every verb needs: the connection, the output, and which session is meant.
 
-use agentd_proto::{Client, ClientError, Options, escape, format, id, pb};
+use agentd_proto::{Client, ClientError, Options, escape, format, id, pb, surroundings};
 
 use crate::args::{Global, Jail, Layout};
 use crate::command_line::nearest;
@@ -241,10 +241,7 @@ impl Context {
 
     /// The variables by which the daemon may reach a provider on this client's behalf.
     pub(crate) fn environment(&self) -> pb::ClientEnvironment {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, value)| !value.is_empty() && is_for_providers(name))
-            .collect();
+        let variables = surroundings::provider_variables();
         pb::ClientEnvironment { variables }
     }
 
@@ -262,16 +259,6 @@ pub(crate) fn empty_answer() -> Failure {
         .next("agentctl daemon restart")
 }
 
-fn is_for_providers(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    name.ends_with("_API_KEY")
-        || matches!(name, "OPENAI_BASE_URL" | "SSL_CERT_FILE")
-        || matches!(
-            upper.as_str(),
-            "HTTP_PROXY" | "HTTPS_PROXY" | "ALL_PROXY" | "NO_PROXY"
-        )
-}
-
 fn layout(layout: Option<Layout>) -> pb::Layout {
     match layout {
         None => pb::Layout::Unspecified,
@@ -285,26 +272,5 @@ fn jail(jail: Option<Jail>) -> pb::JailKind {
         None => pb::JailKind::Unspecified,
         Some(Jail::Bwrap) => pb::JailKind::Bwrap,
         Some(Jail::Outer) => pb::JailKind::Outer,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_reaches_providers_is_sent() {
-        for name in [
-            "OPENAI_API_KEY",
-            "MISTRAL_API_KEY",
-            "https_proxy",
-            "NO_PROXY",
-            "SSL_CERT_FILE",
-        ] {
-            assert!(is_for_providers(name), "{name}");
-        }
-        for name in ["PATH", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "ssl_cert_file"] {
-            assert!(!is_for_providers(name), "{name}");
-        }
     }
 }

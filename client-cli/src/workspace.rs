@@ -1,6 +1,8 @@
 //! Owns: which directory a verb works on, and the names of a directory's own sessions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use agentd_proto::surroundings::git_root;
 
 use crate::exit::Failure;
 
@@ -34,15 +36,6 @@ pub(crate) fn locate(dir: Option<&Path>) -> Result<Workspace, Failure> {
         root: text(&root)?,
         start_dir: text(start)?,
     })
-}
-
-/// The enclosing git root. A home directory kept in git is not a workspace: it does not count.
-fn git_root(from: &Path) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    from.ancestors()
-        .find(|dir| dir.join(".git").exists())
-        .filter(|dir| dir.parent().is_some() && Some(*dir) != home.as_deref())
-        .map(Path::to_owned)
 }
 
 fn text(path: &Path) -> Result<String, Failure> {

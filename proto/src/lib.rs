@@ -12,6 +12,7 @@ pub mod id;
 pub mod output;
 pub mod pb;
 pub mod resume;
+pub mod surroundings;
 pub mod transcript;
 pub mod watch;
 

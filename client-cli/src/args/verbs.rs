@@ -142,6 +142,9 @@ pub(crate) struct AttachArgs {
     /// Only look
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Labelled lines without redraws, also on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
     /// How many items of the past to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) tail: usize,

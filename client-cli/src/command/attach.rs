@@ -1,4 +1,5 @@
-//! Owns: `agentctl attach`: the linear view of a session: labelled lines, no redraw; typed lines are sent.
+//! Owns: `agentctl attach`: agent-tui on a terminal, else (and with `--plain`) the linear view of a session:
+//! labelled lines, no redraw; typed lines are sent.
 //! Guarantees: leaving never changes the session; an approval takes a command with its number, and none
 //! that was typed before the question could be read.
 
@@ -27,6 +28,15 @@ const HELP: &str =
 /// Runs the verb.
 pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<u8, Failure> {
     let session = context.target(args.target.as_deref()).await?;
+    if !args.plain
+        && let Some(program) = super::screen::program(context)
+    {
+        let mut rest = vec![session.session_id.clone().into()];
+        if args.read_only {
+            rest.push("--read-only".into());
+        }
+        super::screen::become_it(context, &program, rest);
+    }
     context.warn_outer(&session);
     let writes = !args.read_only && stdin::is_terminal() && !context.global.no_input;
     let mut view = View {

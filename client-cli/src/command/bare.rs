@@ -15,6 +15,9 @@ pub(crate) async fn run(context: &Context) -> Result<u8, Failure> {
         context.out.important(help::WITH_MODEL);
         return Ok(exit::USAGE);
     }
+    if let Some(program) = super::screen::program(context) {
+        super::screen::become_it(context, &program, Vec::new());
+    }
     let started = context.client.connect().await?;
     let status = context.client.get_status(pb::GetStatusRequest {}).await?;
     let word = if started.is_some() { "started" } else { "running" };

@@ -17,6 +17,7 @@ mod models;
 mod prompt;
 mod run;
 mod send;
+mod screen;
 mod sessions;
 mod shell;
 mod turn;

@@ -1,0 +1,234 @@
+//! Owns: the loop: what happens → update → what is wanted → a frame.
+//! Guarantees: at most 30 frames a second (10 while the terminal is not looked at); a frame only after a
+//! change; nothing runs while nothing happens.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{Event, EventStream, MouseEventKind};
+use futures::StreamExt as _;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::model::Model;
+use crate::msg::{Cmd, Msg, ToLink};
+use crate::terminal::Terminal;
+use crate::{editor, update, view};
+
+/// Between two frames.
+const FRAME: Duration = Duration::from_millis(33);
+/// The same while nobody looks.
+const FRAME_UNFOCUSED: Duration = Duration::from_millis(100);
+/// Messages taken in before the next look at the clock.
+const BATCH: usize = 512;
+/// Rows of the footer in inline mode.
+pub(crate) const FOOTER: u16 = 8;
+/// Lines of one turn of the wheel.
+const WHEEL: i64 = 3;
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The person left.
+    Left,
+    Hangup,
+    Terminated,
+}
+
+/// The running program.
+pub(crate) struct App {
+    model: Model,
+    terminal: Terminal,
+    wishes: mpsc::Sender<ToLink>,
+    news: mpsc::Receiver<Msg>,
+    dirty: bool,
+    drawn: Option<Instant>,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// What the loop woke up for.
+enum Woken {
+    Message(Msg),
+    Frame,
+    Ended(End),
+    /// Nothing that matters here.
+    Nothing,
+}
+
+impl App {
+    pub(crate) fn new(
+        model: Model,
+        terminal: Terminal,
+        wishes: mpsc::Sender<ToLink>,
+        news: mpsc::Receiver<Msg>,
+    ) -> Self {
+        Self { model, terminal, wishes, news, dirty: true, drawn: None }
+    }
+
+    /// Runs until the person leaves or the terminal does.
+    pub(crate) async fn run(mut self, first: Vec<Cmd>) -> io::Result<End> {
+        let mut signals = Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
+        let mut events = EventStream::new();
+        let mut pending = first;
+        loop {
+            for cmd in std::mem::take(&mut pending) {
+                match cmd {
+                    Cmd::Quit => return Ok(End::Left),
+                    Cmd::Editor(text) => {
+                        // Its keys are its own: nothing else may read them.
+                        drop(events);
+                        let written = self.edit(text).await?;
+                        events = EventStream::new();
+                        pending.extend(self.update(Msg::Edited(written)));
+                    }
+                    other => self.perform(other).await?,
+                }
+            }
+            if !pending.is_empty() {
+                continue;
+            }
+            self.draw_when_due()?;
+            match self.wait(&mut events, &mut signals).await {
+                Woken::Message(msg) => pending = self.batch(msg),
+                Woken::Frame => {}
+                Woken::Ended(end) => return Ok(end),
+                Woken::Nothing => {}
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self, events: &mut EventStream, signals: &mut Signals) -> Woken {
+        let frame = self.frame_at();
+        let clock = self.model.wakes_at();
+        let at = frame.or(clock);
+        let time = async {
+            match at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = signals.terminate.recv() => Woken::Ended(End::Terminated),
+            _ = signals.interrupt.recv() => Woken::Ended(End::Terminated),
+            _ = signals.hangup.recv() => Woken::Ended(End::Hangup),
+            event = events.next() => match event {
+                Some(Ok(event)) => message(event).map_or(Woken::Nothing, Woken::Message),
+                // The terminal is gone.
+                Some(Err(_)) | None => Woken::Ended(End::Hangup),
+            },
+            news = self.news.recv() => news.map_or(Woken::Ended(End::Left), Woken::Message),
+            () = time => if frame.is_some() { Woken::Frame } else { Woken::Message(Msg::Tick) },
+        }
+    }
+
+    /// Takes in a message and those that are already there.
+    fn batch(&mut self, first: Msg) -> Vec<Cmd> {
+        let mut cmds = self.update(first);
+        for _ in 0..BATCH {
+            let Ok(msg) = self.news.try_recv() else { break };
+            cmds.extend(self.update(msg));
+        }
+        cmds
+    }
+
+    fn update(&mut self, mut msg: Msg) -> Vec<Cmd> {
+        if let (Msg::Resize(_, height), true) = (&mut msg, self.model.inline) {
+            *height = FOOTER.min(*height);
+            self.terminal.forget();
+        }
+        self.model.wall = jiff::Timestamp::now().as_second();
+        self.dirty = true;
+        update::update(&mut self.model, msg, Instant::now())
+    }
+
+    /// When the next frame is due, if one is.
+    fn frame_at(&self) -> Option<Instant> {
+        let pause = if self.model.focused { FRAME } else { FRAME_UNFOCUSED };
+        self.dirty.then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + pause))
+    }
+
+    fn draw_when_due(&mut self) -> io::Result<()> {
+        if self.frame_at().is_none_or(|at| at > Instant::now()) {
+            return Ok(());
+        }
+        let (width, height) = self.model.size;
+        if self.model.inline
+            && let Some((seq, lines)) = crate::layout::settled(&self.model, width)
+        {
+            // The scrollback belongs to the terminal: the model only remembers how far it reaches.
+            self.model.printed = seq;
+            self.terminal.print(lines, width)?;
+        }
+        let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+        let cursor = view::draw(&self.model, &mut buffer);
+        if self.terminal.show(buffer, cursor)? {
+            self.drawn = Some(Instant::now());
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    async fn perform(&mut self, cmd: Cmd) -> io::Result<()> {
+        match cmd {
+            // The link is gone only when the program ends.
+            Cmd::Link(wish) => drop(self.wishes.send(wish).await),
+            Cmd::Copy(text) => self.terminal.copy(&text)?,
+            Cmd::Redraw => {
+                self.terminal.forget();
+                self.dirty = true;
+            }
+            Cmd::Mouse(on) => self.terminal.mouse(on)?,
+            Cmd::Suspend => {
+                crate::terminal::restore();
+                // Stops here until the shell lets it go on.
+                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
+                self.terminal.enter()?;
+                self.dirty = true;
+            }
+            Cmd::Quit | Cmd::Editor(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Lets the person write in their own editor.
+    async fn edit(&mut self, text: String) -> io::Result<Option<String>> {
+        crate::terminal::restore();
+        let written = editor::write(&text).await;
+        self.terminal.enter()?;
+        if let Ok((width, height)) = crossterm::terminal::size() {
+            let height = if self.model.inline { height.min(FOOTER) } else { height };
+            self.model.size = (width, height);
+        }
+        self.dirty = true;
+        Ok(written)
+    }
+}
+
+fn message(event: Event) -> Option<Msg> {
+    Some(match event {
+        Event::Key(key) => Msg::Key(key),
+        Event::Paste(text) => Msg::Paste(text),
+        Event::Resize(width, height) => Msg::Resize(width, height),
+        Event::FocusGained => Msg::Focus(true),
+        Event::FocusLost => Msg::Focus(false),
+        Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::ScrollUp => Msg::Wheel(-WHEEL),
+            MouseEventKind::ScrollDown => Msg::Wheel(WHEEL),
+            MouseEventKind::Down(crossterm::event::MouseButton::Left) => Msg::Click(mouse.column, mouse.row),
+            _ => return None,
+        },
+    })
+}

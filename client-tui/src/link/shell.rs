@@ -1,0 +1,171 @@
+//! Owns: a raw shell's bytes both ways.
+//! Guarantees: keys arrive in order and once each; leaving the shell alone does not end it.
+
+use agentd_proto::pb::read_output_response::Item;
+use agentd_proto::resume::Update;
+use agentd_proto::{Client, ClientError, id, pb};
+use tokio::sync::mpsc;
+
+use super::News;
+use crate::msg::{FromLink, Msg};
+
+/// Keys that may wait for a slow line.
+const WAITING: usize = 256;
+/// Most bytes of one write.
+const MOST: usize = 64 * 1024;
+
+/// Something for the shell.
+#[derive(Debug)]
+pub(super) enum Input {
+    Keys(Vec<u8>),
+    Size((u16, u16)),
+}
+
+/// Opens a shell, or comes back to one that is open, and serves it in the background.
+pub(super) fn open(
+    client: Client,
+    news: News,
+    opener: mpsc::Sender<(String, mpsc::Sender<Input>)>,
+    session_id: String,
+    existing: Option<String>,
+    size: (u16, u16),
+) {
+    tokio::spawn(async move {
+        let result = serve(&client, &news, &opener, &session_id, existing, size).await;
+        if let Err(error) = result {
+            let told = FromLink::Failed { what: "raw shell", error };
+            drop(news.send(Msg::Link(told)).await);
+            let ended = FromLink::ShellEnded { exec_id: String::new(), words: "it could not be opened".to_owned() };
+            drop(news.send(Msg::Link(ended)).await);
+        }
+    });
+}
+
+fn pty((columns, rows): (u16, u16)) -> pb::PtySize {
+    pb::PtySize { columns: columns.into(), rows: rows.into() }
+}
+
+async fn serve(
+    client: &Client,
+    news: &News,
+    opener: &mpsc::Sender<(String, mpsc::Sender<Input>)>,
+    session_id: &str,
+    existing: Option<String>,
+    size: (u16, u16),
+) -> Result<(), ClientError> {
+    let mut written = 0;
+    let exec_id = match existing {
+        Some(exec_id) => {
+            // What was written before, by whomever, is not to be written again.
+            let request = pb::WriteInputRequest {
+                session_id: session_id.to_owned(),
+                exec_id: exec_id.clone(),
+                ..Default::default()
+            };
+            written = client.write_input(request).await?.next_offset;
+            exec_id
+        }
+        None => {
+            let request = pb::OpenShellRequest {
+                request_id: id::request_id(),
+                session_id: session_id.to_owned(),
+                size: Some(pty(size)),
+                term: "xterm-256color".to_owned(),
+            };
+            client.open_shell(request).await?.exec_id
+        }
+    };
+    let (input, keys) = mpsc::channel(WAITING);
+    drop(opener.send((exec_id.clone(), input)).await);
+    let told = FromLink::ShellOpened { session_id: session_id.to_owned(), exec_id: exec_id.clone() };
+    drop(news.send(Msg::Link(told)).await);
+    let writer = tokio::spawn(write_all(client.clone(), session_id.to_owned(), exec_id.clone(), size, written, keys));
+    let words = read_all(client, news, session_id, &exec_id).await;
+    writer.abort();
+    drop(news.send(Msg::Link(FromLink::ShellEnded { exec_id, words: words? })).await);
+    Ok(())
+}
+
+async fn read_all(client: &Client, news: &News, session_id: &str, exec_id: &str) -> Result<String, ClientError> {
+    let request = pb::ReadOutputRequest {
+        session_id: session_id.to_owned(),
+        exec_id: exec_id.to_owned(),
+        follow: true,
+        ..Default::default()
+    };
+    let mut output = client.read_output(request).await?;
+    while let Some(update) = output.next().await {
+        match update? {
+            Update::Item(Item::Chunk(chunk)) => {
+                let told = FromLink::ShellOutput { exec_id: exec_id.to_owned(), data: chunk.data.to_vec() };
+                drop(news.send(Msg::Link(told)).await);
+            }
+            Update::Item(Item::Result(result)) => return Ok(crate::layout::exec_word(&result)),
+            Update::Reconnecting { .. } | Update::Back { .. } => {}
+        }
+    }
+    Ok("its output ended".to_owned())
+}
+
+/// Writes keys at their offsets, so that one tried twice is taken once.
+async fn write_all(
+    client: Client,
+    session_id: String,
+    exec_id: String,
+    size: (u16, u16),
+    mut offset: u64,
+    mut keys: mpsc::Receiver<Input>,
+) {
+    let resize = |size| {
+        let request = pb::ResizePtyRequest {
+            session_id: session_id.clone(),
+            exec_id: exec_id.clone(),
+            size: Some(pty(size)),
+        };
+        client.resize_pty(request)
+    };
+    // A shell that another client left may have another size.
+    let _ = resize(size).await;
+    while let Some(input) = keys.recv().await {
+        let mut data = match input {
+            Input::Keys(data) => data,
+            Input::Size(size) => {
+                let _ = resize(size).await;
+                continue;
+            }
+        };
+        while data.len() < MOST {
+            match keys.try_recv() {
+                Ok(Input::Keys(more)) => data.extend(more),
+                Ok(Input::Size(size)) => {
+                    let _ = resize(size).await;
+                }
+                Err(_) => break,
+            }
+        }
+        let request = |offset| pb::WriteInputRequest {
+            session_id: session_id.clone(),
+            exec_id: exec_id.clone(),
+            offset,
+            data: data.clone().into(),
+            eof: false,
+        };
+        match client.write_input(request(offset)).await {
+            Ok(answer) => offset = answer.next_offset,
+            Err(error) if error.is(pb::ErrorReason::OffsetMismatch) => {
+                // Another client wrote to this shell before: its end is told in the answer.
+                let Some(next) = next_offset(&error.message) else { return };
+                match client.write_input(request(next)).await {
+                    Ok(answer) => offset = answer.next_offset,
+                    Err(_) => return,
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// The first number of the refusal's sentence.
+fn next_offset(message: &str) -> Option<u64> {
+    message.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty())?.parse().ok()
+}

@@ -1,0 +1,124 @@
+//! Owns: what lies over a view: help, palette, notices, a one-line question, and the composer's popup.
+
+use super::editor::Editor;
+use crate::keys::{Action, Keymap};
+
+/// Lies over the view and takes the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Overlay {
+    Help { search: Editor, scroll: usize },
+    Notices { scroll: usize },
+    Palette { search: Editor, selected: usize },
+    /// A one-line question.
+    Prompt { ask: Ask, text: Editor },
+    /// Search in the history of messages.
+    History { search: Editor, selected: usize, here: bool },
+}
+
+/// What a one-line question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Filter,
+    NewName,
+    Rename { session_id: String },
+    /// Why an approval is denied.
+    DenyBecause { approval_id: String },
+}
+
+impl Ask {
+    /// The words in front of the text.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Filter => "filter".to_owned(),
+            Self::NewName => "name of the new session (empty: made from the directory)".to_owned(),
+            Self::Rename { session_id } => format!("new name of {session_id}"),
+            Self::DenyBecause { approval_id } => format!("deny {approval_id}, because"),
+        }
+    }
+}
+
+/// Suggestions under the text being written. Takes no keys but Tab, and Enter or arrows while it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Popup {
+    /// Bytes before the cursor that a suggestion replaces.
+    pub(crate) replaces: usize,
+    pub(crate) items: Vec<Suggestion>,
+    pub(crate) selected: usize,
+}
+
+/// One suggestion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Suggestion {
+    pub(crate) insert: String,
+    pub(crate) shown: String,
+    pub(crate) note: String,
+}
+
+/// A row of the palette.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) what: Choice,
+    pub(crate) words: String,
+    pub(crate) keys: String,
+}
+
+/// What a row of the palette does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Action(Action),
+    Session(String),
+    Model(String),
+    Theme(&'static str),
+}
+
+/// The rows of the palette that fit what is searched: recent actions first, then all, then places to go.
+pub(crate) fn palette(
+    keymap: &Keymap,
+    recent: &[Action],
+    sessions: &[(String, String)],
+    models: &[String],
+    search: &str,
+) -> Vec<Entry> {
+    let mut actions: Vec<Action> = recent.to_vec();
+    for action in Action::ALL {
+        if action.in_palette() && !actions.contains(action) {
+            actions.push(*action);
+        }
+    }
+    let actions = actions.into_iter().map(|action| Entry {
+        what: Choice::Action(action),
+        words: action.words().to_owned(),
+        keys: keymap.all(action),
+    });
+    let sessions = sessions.iter().map(|(id, name)| Entry {
+        what: Choice::Session(id.clone()),
+        words: format!("go to {name}"),
+        keys: id.clone(),
+    });
+    let models = models.iter().map(|name| Entry {
+        what: Choice::Model(name.clone()),
+        words: format!("model {name}"),
+        keys: "next turn".to_owned(),
+    });
+    let themes = crate::theme::NAMES.iter().map(|name| Entry {
+        what: Choice::Theme(name),
+        words: format!("theme {name}"),
+        keys: String::new(),
+    });
+    actions
+        .chain(sessions)
+        .chain(models)
+        .chain(themes)
+        .filter(|entry| fits(&entry.words, search) || fits(&entry.keys, search))
+        .collect()
+}
+
+/// True when all letters of `search` come in `text`, in that order.
+pub(crate) fn fits(text: &str, search: &str) -> bool {
+    let mut letters = text.chars().flat_map(char::to_lowercase);
+    search
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .flat_map(char::to_lowercase)
+        .all(|wanted| letters.any(|letter| letter == wanted))
+}

@@ -1,0 +1,179 @@
+//! Owns: what news from the daemon does to the model.
+//! Guarantees: facts are taken in order, once each; drafts and unsent messages outlive a lost line.
+
+use agentd_proto::pb::event::Body;
+use agentd_proto::{ClientError, escape, format};
+
+use super::{composer, decide, open};
+use crate::model::session::OpenSession;
+use crate::model::{Level, Link, Model, Screen};
+use crate::msg::{Cmd, FromLink, ToLink};
+
+/// Takes in news.
+pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
+    match news {
+        FromLink::Up { started, status, models } => {
+            model.link = Link::Up;
+            if let Some(pid) = started {
+                model.toast(format!("agentd started (pid {pid})   jail: {}", escape::line(&status.jail)));
+            }
+            model.status = Some(*status);
+            model.models = models;
+            resend(model, cmds);
+        }
+        FromLink::Reconnecting { attempt, wait } => {
+            model.link = Link::Reconnecting { attempt, until: model.now + wait };
+        }
+        FromLink::Back { events } => {
+            model.link = Link::Up;
+            let events = format::count(events, "event");
+            model.notice(Level::Info, format!("connected again · caught up {events}"));
+            resend(model, cmds);
+            cmds.push(Cmd::Link(ToLink::Approvals));
+        }
+        FromLink::Down(error) => {
+            model.link = Link::Down(words(&error));
+            model.notice(Level::Problem, words(&error));
+        }
+        FromLink::Session(session) => {
+            let known = model.rows.get(&session.session_id).map(|row| row.approval_ids.clone());
+            if known.unwrap_or_default() != session.approval_ids {
+                cmds.push(Cmd::Link(ToLink::Approvals));
+            }
+            if model.rows.selected.is_none() && model.rows.is_empty() {
+                model.rows.selected = Some(session.session_id.clone());
+            }
+            model.rows.set(*session);
+        }
+        FromLink::Page { session_id, events, older } => page(model, &session_id, events, older),
+        FromLink::Event(event) => fact(model, *event, cmds),
+        FromLink::Preview { session_id, preview } => {
+            if let Some(open) = opened(model, &session_id) {
+                open.glimpse(&preview);
+            }
+        }
+        FromLink::Output { session_id, chunk } => {
+            if let Some(open) = opened(model, &session_id) {
+                open.output(&chunk);
+            }
+        }
+        FromLink::Approvals(approvals) => model.approvals = approvals,
+        FromLink::Files { workspace, files } => {
+            model.files = Some((workspace, files));
+            // The answer to what was typed: it is offered now.
+            composer::suggest(model, &mut Vec::new());
+        }
+        FromLink::Created(session) => {
+            let id = session.session_id.clone();
+            model.rows.set(*session);
+            open(model, &id, cmds);
+        }
+        FromLink::Posted { key, result } => posted(model, key, result),
+        FromLink::Failed { what, error } => {
+            model.notice(Level::Problem, format!("{what}: {}", words(&error)));
+        }
+        FromLink::ShellOpened { session_id, exec_id } => {
+            if let Some(shell) = model.shell.as_mut().filter(|shell| shell.session_id == session_id) {
+                shell.exec_id = exec_id;
+            }
+        }
+        FromLink::ShellOutput { exec_id, data } => shell_output(model, &exec_id, &data, cmds),
+        FromLink::ShellEnded { exec_id, words } => {
+            if let Some(shell) = model.shell.as_mut().filter(|shell| shell.exec_id == exec_id) {
+                shell.ended = true;
+                model.shell_focus = false;
+                model.toast(format!("the raw shell ended: {words}"));
+            }
+        }
+    }
+}
+
+/// An error as one sentence with its code and next step.
+pub(crate) fn words(error: &ClientError) -> String {
+    let mut words = format!("{}  [{}]", escape::line(&error.message), escape::line(&error.code));
+    if let Some(hint) = error.hints.first() {
+        words.push_str(&format!(" · next: {}", escape::line(hint)));
+    }
+    words
+}
+
+fn opened<'a>(model: &'a mut Model, session_id: &str) -> Option<&'a mut OpenSession> {
+    model.open.as_mut().filter(|open| open.id == session_id)
+}
+
+fn page(model: &mut Model, session_id: &str, events: Vec<agentd_proto::pb::Event>, older: bool) {
+    let Some(open) = opened(model, session_id) else { return };
+    if older {
+        return open.older(events);
+    }
+    for event in events {
+        // The first page is asked for before the watch: it begins at its own seq.
+        let _ = open.event(event);
+    }
+    open.loaded = true;
+}
+
+fn fact(model: &mut Model, event: agentd_proto::pb::Event, cmds: &mut Vec<Cmd>) {
+    if let Some(Body::ApprovalResolved(resolved)) = &event.body {
+        decide::resolved(model, &event, resolved);
+    }
+    if let Some(Body::NoticeRecorded(notice)) = &event.body {
+        model.notice(Level::Info, escape::line(&notice.message));
+    }
+    let (session_id, seq) = (event.session_id.clone(), event.seq);
+    let Some(open) = opened(model, &session_id) else { return };
+    open.loaded = true;
+    if open.event(event).is_err() {
+        let last = open.last_seq();
+        // Never guess over a hole: what is shown begins anew from the log.
+        model.open = Some(OpenSession::new(&session_id));
+        model.notice(Level::Problem, format!("event {seq} came after {last}: reading the session anew"));
+        cmds.push(Cmd::Link(ToLink::Open(session_id)));
+    }
+}
+
+/// Sends what had to wait for the line, oldest first.
+fn resend(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    for index in 0..model.outbox.len() {
+        let Some(one) = model.outbox.get_mut(index).filter(|one| one.waiting) else { continue };
+        one.waiting = false;
+        let (key, session_id, text) = (one.key, one.session_id.clone(), one.text.clone());
+        let model = composer::next_model(model, &session_id);
+        cmds.push(Cmd::Link(ToLink::Post { key, session_id, text, model }));
+    }
+}
+
+fn posted(model: &mut Model, key: u64, result: Result<(), ClientError>) {
+    let Some(at) = model.outbox.iter().position(|one| one.key == key) else { return };
+    match result {
+        Ok(()) => {
+            model.outbox.remove(at);
+        }
+        Err(error) if error.is_transient() => {
+            if let Some(one) = model.outbox.get_mut(at) {
+                one.waiting = true;
+            }
+        }
+        Err(error) => {
+            let refused = model.outbox.remove(at);
+            model.notice(Level::Problem, words(&error));
+            if model.screen == Screen::Session
+                && model.open.as_ref().is_some_and(|open| open.id == refused.session_id)
+            {
+                composer::restore(model, &refused.text);
+            } else {
+                model.drafts.insert(refused.session_id, crate::model::editor::Editor::with(refused.text));
+            }
+        }
+    }
+}
+
+fn shell_output(model: &mut Model, exec_id: &str, data: &[u8], cmds: &mut Vec<Cmd>) {
+    let Some(shell) = model.shell.as_mut().filter(|shell| shell.exec_id == exec_id) else { return };
+    let answer = shell.feed(data);
+    if !answer.is_empty() {
+        let session_id = shell.session_id.clone();
+        let exec_id = exec_id.to_owned();
+        cmds.push(Cmd::Link(ToLink::ShellInput { session_id, exec_id, data: answer }));
+    }
+}

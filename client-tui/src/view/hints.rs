@@ -1,0 +1,91 @@
+//! Owns: the row of key hints: which actions are worth a hint now; the keys come from the table.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::put;
+use crate::keys::{Action, Context};
+use crate::model::{Focus, Model, Screen};
+use crate::text;
+
+/// Draws the row.
+pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
+    if area.height == 0 {
+        return;
+    }
+    let theme = &model.theme;
+    let mut spans = vec![Span::raw(" ")];
+    for (context, action, words) in hints(model) {
+        let Some(key) = model.keymap.shown(context, action) else { continue };
+        spans.push(Span::styled(key, theme.key));
+        spans.push(Span::styled(format!(" {words}   "), theme.dim));
+    }
+    put(buffer, area, 0, &Line::from(text::clip(spans, usize::from(area.width))));
+}
+
+/// At most six, the most useful first.
+pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
+    use Action as A;
+    use Context as C;
+    if model.shell_focus {
+        return vec![(C::Shell, A::Shell, "back to the session (the shell goes on)")];
+    }
+    if model.overlay.is_some() {
+        return vec![
+            (C::Overlay, A::Accept, "take"),
+            (C::Overlay, A::Cancel, "close"),
+            (C::Overlay, A::Up, "up"),
+            (C::Overlay, A::Down, "down"),
+        ];
+    }
+    if model.deciding {
+        let mut hints = vec![(C::Approval, A::ApproveOnce, "once")];
+        if model.question().is_some_and(|one| !one.session_rule.is_empty()) {
+            hints.push((C::Approval, A::ApproveSession, "session"));
+        }
+        hints.extend([
+            (C::Approval, A::Deny, "deny"),
+            (C::Approval, A::DenyBecause, "deny+say why"),
+            (C::Approval, A::Leave, "leave undecided"),
+        ]);
+        return hints;
+    }
+    let asked = model.question().is_some();
+    let decide = |context| asked.then_some((context, A::Decide, "decide"));
+    let list = match model.screen {
+        Screen::Dashboard => vec![
+            Some((C::List, A::Open, "open")),
+            Some((C::List, A::New, "new")),
+            Some((C::List, A::Rename, "rename")),
+            Some((C::List, A::Interrupt, "stop")),
+            Some((C::List, A::Palette, "commands")),
+            Some((C::List, A::Help, "help")),
+        ],
+        Screen::Inbox => vec![
+            decide(C::Inbox),
+            Some((C::Inbox, A::Open, "open the session")),
+            Some((C::Inbox, A::Back, "back")),
+            Some((C::Inbox, A::Help, "help")),
+        ],
+        Screen::Session if model.focus == Focus::Composer => vec![
+            model.is_working().then_some((C::Session, A::Stop, "stop")),
+            decide(C::Session),
+            Some((C::Session, A::Shell, "shell")),
+            Some((C::Session, A::NextPane, "panes")),
+            Some((C::Everywhere, A::Sessions, "sessions")),
+            Some((C::Everywhere, A::Palette, "commands")),
+            model.draft().is_none_or(crate::model::editor::Editor::is_empty).then_some((C::ComposerEmpty, A::Help, "help")),
+        ],
+        Screen::Session => vec![
+            Some((C::Transcript, A::Expand, "open/fold")),
+            Some((C::Transcript, A::CopyItem, "copy")),
+            Some((C::Transcript, A::Bottom, "follow")),
+            decide(C::Session),
+            Some((C::Transcript, A::Back, "sessions")),
+            Some((C::Session, A::NextPane, "panes")),
+            Some((C::Transcript, A::Help, "help")),
+        ],
+    };
+    list.into_iter().flatten().take(6).collect()
+}

@@ -1,0 +1,129 @@
+//! Owns: drawing the model. Decides nothing: what is where comes from `layout`, how it looks from `theme`.
+//! Guarantees: any model at any size draws without failing.
+
+mod dashboard;
+mod hints;
+mod overlay;
+mod session;
+mod shell;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget as _;
+
+use crate::layout::{self, Frame};
+use crate::model::{Model, Screen};
+use crate::text;
+
+pub(crate) use dashboard::row_at as dashboard_row;
+pub(crate) use overlay::help_lines;
+
+/// Draws everything; gives where the terminal's cursor belongs.
+pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
+    let frame = layout::frame(model);
+    let mut cursor = None;
+    if frame.title.height > 0 {
+        title(model, &frame, buffer);
+    }
+    if frame.rule.height > 0 {
+        rule(model, frame.rule, buffer);
+    }
+    if model.shell_focus {
+        cursor = shell::draw(model, frame.body, buffer);
+    } else {
+        match model.screen {
+            Screen::Dashboard => dashboard::draw(model, frame.body, buffer),
+            Screen::Inbox => dashboard::inbox(model, frame.body, buffer),
+            Screen::Session => cursor = session::draw(model, &frame, buffer),
+        }
+        question(model, frame.question, buffer);
+    }
+    status::draw(model, frame.status, buffer);
+    hints::draw(model, frame.hints, buffer);
+    if let Some(place) = overlay::draw(model, buffer) {
+        cursor = place;
+    }
+    cursor.filter(|place| buffer.area.contains(*place))
+}
+
+/// One line at a place; nothing outside of the area is touched.
+fn put(buffer: &mut Buffer, area: Rect, row: u16, line: &Line<'_>) {
+    if row < area.height {
+        let place = Rect { y: area.y + row, height: 1, ..area }.intersection(buffer.area);
+        line.render(place, buffer);
+    }
+}
+
+fn put_all<'a>(buffer: &mut Buffer, area: Rect, lines: impl IntoIterator<Item = &'a Line<'a>>) {
+    for (row, line) in (0..area.height).zip(lines) {
+        put(buffer, area, row, line);
+    }
+}
+
+fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let glyph = if model.theme.ascii { "-" } else { "─" };
+    put(buffer, area, 0, &text::line(glyph.repeat(usize::from(area.width)), model.theme.rule));
+}
+
+fn title(model: &Model, frame: &Frame, buffer: &mut Buffer) {
+    let theme = &model.theme;
+    let width = usize::from(frame.title.width);
+    let needs = model.rows.count(agentd_proto::pb::SessionState::NeedsYou);
+    let inbox = if needs > 0 { format!("!{needs} needs you ") } else { String::new() };
+    let left = match (model.screen, model.session()) {
+        (Screen::Session, Some(session)) => status::session_title(model, session),
+        _ => vec![
+            Span::styled(" agentd", theme.strong),
+            Span::styled(format!(" · {}", model.user), theme.dim),
+        ],
+    };
+    let mut right = Vec::new();
+    if model.screen != Screen::Session {
+        let here = |screen| if model.screen == screen { theme.strong } else { theme.dim };
+        right.push(Span::styled("Sessions", here(Screen::Dashboard)));
+        right.push(Span::styled("  ", theme.dim));
+        right.push(Span::styled(format!("Approvals({})  ", model.approvals.len()), here(Screen::Inbox)));
+    }
+    right.push(Span::styled(inbox, theme.needs));
+    put(buffer, frame.title, 0, &text::between(left, right, width));
+}
+
+/// The question: a rule with its name, what is asked, and the keys below, which are drawn first.
+fn question(model: &Model, area: Rect, buffer: &mut Buffer) {
+    if area.height == 0 {
+        return;
+    }
+    let Some(question) = layout::question(model, area.width) else { return };
+    let theme = &model.theme;
+    let width = usize::from(area.width);
+    let actions = u16::try_from(question.actions.len()).unwrap_or(u16::MAX).min(area.height);
+    let bottom = Rect { y: area.y + area.height - actions, height: actions, ..area };
+    put_all(buffer, bottom, &question.actions);
+    let above = area.height - actions;
+    if above == 0 {
+        return;
+    }
+    let glyph = if theme.ascii { "-" } else { "─" };
+    let room = usize::from(above - 1);
+    let hidden = question.body.len().saturating_sub(room);
+    let from = model.question_scroll.min(hidden);
+    let more = if hidden > 0 { format!(" {}–{} of {} lines · Ctrl-Y ↑↓ ", from + 1, from + room, question.body.len()) } else { String::new() };
+    let label = text::cut(&format!("{glyph}{}", question.title), width);
+    let fill = width.saturating_sub(text::width(&label) + text::width(&more));
+    let line = Line::from(text::clip(
+        vec![
+            Span::styled(label, theme.needs),
+            Span::styled(glyph.repeat(fill), theme.rule),
+            Span::styled(more, theme.needs),
+        ],
+        width,
+    ));
+    put(buffer, area, 0, &line);
+    let body = Rect { y: area.y + 1, height: above - 1, ..area };
+    put_all(buffer, body, question.body.iter().skip(from));
+}

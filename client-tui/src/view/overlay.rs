@@ -1,0 +1,228 @@
+//! Owns: drawing what lies over a view: help, palette, notices, search, one-line questions.
+
+use agentd_proto::escape;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget as _};
+
+use super::{put, put_all};
+use crate::keys::{Action, Context};
+use crate::model::editor::Editor;
+use crate::model::overlay::{Overlay, fits};
+use crate::model::{Level, Model};
+use crate::text;
+use crate::update::{entries, found};
+
+/// Draws the overlay; gives where the cursor belongs, or that it is hidden.
+pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position>> {
+    let overlay = model.overlay.as_ref()?;
+    let (width, height) = model.size;
+    if width < 4 || height < 2 {
+        return Some(None);
+    }
+    let cursor = match overlay {
+        Overlay::Prompt { ask, text } => {
+            let area = clear(Rect::new(0, height.saturating_sub(2), width, 1), buffer);
+            entry(model, area, &format!(" {}: ", ask.label()), text, buffer)
+        }
+        Overlay::Help { search, scroll } => {
+            let area = panel(model, "help", buffer);
+            let lines = help_lines(model);
+            scrolled(model, area, &lines, *scroll, buffer);
+            entry(model, Rect { height: 1, ..area }, " search: ", search, buffer)
+        }
+        Overlay::Palette { search, selected } => {
+            let area = panel(model, "commands", buffer);
+            let rows = entries(model, search.text());
+            let lines = rows.iter().enumerate().map(|(index, row)| {
+                let keys = vec![Span::styled(format!("{} ", row.keys), model.theme.key)];
+                choice(model, index == *selected, vec![Span::raw(row.words.clone())], keys, area.width)
+            });
+            list(model, area, lines.collect(), *selected, buffer);
+            entry(model, Rect { height: 1, ..area }, " › ", search, buffer)
+        }
+        Overlay::History { search, selected, here } => {
+            let other = model.keymap.shown(Context::Overlay, Action::NextState).unwrap_or_default();
+            let title = if *here { format!("messages of this session · {other} all") } else { format!("all messages · {other} this session") };
+            let area = panel(model, &title, buffer);
+            let rows = found(model, search.text(), *here);
+            let lines = rows.iter().enumerate().map(|(index, text)| {
+                let text = escape::line(text);
+                choice(model, index == *selected, vec![Span::raw(text)], Vec::new(), area.width)
+            });
+            list(model, area, lines.collect(), *selected, buffer);
+            entry(model, Rect { height: 1, ..area }, " search: ", search, buffer)
+        }
+        Overlay::Notices { scroll } => {
+            let area = panel(model, "notices", buffer);
+            let mut lines = Vec::new();
+            for notice in model.notices.iter().rev() {
+                let time = clock(model, notice.time);
+                let look = if notice.level == Level::Problem { model.theme.bad } else { model.theme.text };
+                let lead = [Span::styled(format!(" {time}  "), model.theme.dim)];
+                let spans = [Span::styled(notice.text.clone(), look)];
+                lines.extend(text::wrap(&spans, usize::from(area.width), &lead, &[Span::raw("        ")]));
+            }
+            if lines.is_empty() {
+                lines.push(text::line(" nothing to tell", model.theme.dim));
+            }
+            scrolled(model, area, &lines, *scroll, buffer);
+            None
+        }
+    };
+    Some(cursor)
+}
+
+fn clock(model: &Model, seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map(|time| time.to_zoned(model.zone.clone()).strftime("%H:%M").to_string())
+        .unwrap_or_default()
+}
+
+fn clear(area: Rect, buffer: &mut Buffer) -> Rect {
+    let area = area.intersection(buffer.area);
+    Clear.render(area, buffer);
+    area
+}
+
+/// An empty panel with a title; gives the inside.
+fn panel(model: &Model, title: &str, buffer: &mut Buffer) -> Rect {
+    let (width, height) = model.size;
+    let wide = width.min(100);
+    let area = Rect::new((width - wide) / 2, u16::from(height > 4), wide, height.saturating_sub(if height > 4 { 2 } else { 0 }));
+    let area = clear(area, buffer);
+    let rule = if model.theme.ascii { "-" } else { "─" };
+    let cells = usize::from(area.width);
+    let label = text::cut(&format!("{rule} {title} "), cells);
+    let fill = cells.saturating_sub(text::width(&label));
+    let line = Line::from(vec![
+        Span::styled(label, model.theme.strong),
+        Span::styled(rule.repeat(fill), model.theme.rule),
+    ]);
+    put(buffer, area, 0, &line);
+    let last = area.height.saturating_sub(1);
+    put(buffer, area, last, &text::line(rule.repeat(cells), model.theme.rule));
+    Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area }
+}
+
+/// A line of text being typed.
+fn entry(model: &Model, area: Rect, label: &str, text: &Editor, buffer: &mut Buffer) -> Option<Position> {
+    let width = usize::from(area.width);
+    let (before, after) = text.shown();
+    let label = text::cut(label, width / 2);
+    let room = width.saturating_sub(text::width(&label) + 1);
+    // The end of a long text is where it is being written.
+    let mut shown = before.as_str();
+    while text::width(shown) > room {
+        let mut chars = shown.chars();
+        chars.next();
+        shown = chars.as_str();
+    }
+    let column = text::width(&label) + text::width(shown);
+    let spans = vec![
+        Span::styled(label, model.theme.accent),
+        Span::styled(format!("{shown}{after}"), model.theme.text),
+    ];
+    clear(area, buffer);
+    put(buffer, area, 0, &Line::from(text::clip(spans, width)));
+    (area.height > 0).then(|| Position::new(area.x + u16::try_from(column).unwrap_or(0), area.y))
+}
+
+fn choice(
+    model: &Model,
+    selected: bool,
+    left: Vec<Span<'static>>,
+    right: Vec<Span<'static>>,
+    width: u16,
+) -> Line<'static> {
+    let mark = match (selected, model.theme.ascii) {
+        (true, false) => " ▸ ",
+        (true, true) => " > ",
+        _ => "   ",
+    };
+    let mut spans = vec![Span::styled(mark, model.theme.accent)];
+    let look = if selected { model.theme.strong } else { model.theme.text };
+    spans.extend(left.into_iter().map(|span| span.style(look)));
+    text::between(spans, right, usize::from(width))
+}
+
+/// A list under the entry line, the selected row always in sight.
+fn list(model: &Model, area: Rect, lines: Vec<Line<'static>>, selected: usize, buffer: &mut Buffer) {
+    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    if lines.is_empty() {
+        return put(buffer, area, 0, &text::line("   nothing fits", model.theme.dim));
+    }
+    let skip = selected.saturating_sub(usize::from(area.height).saturating_sub(1));
+    put_all(buffer, area, lines.iter().skip(skip));
+}
+
+/// Lines under the entry line, with a mark where more follow.
+fn scrolled(model: &Model, area: Rect, lines: &[Line<'static>], scroll: usize, buffer: &mut Buffer) {
+    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let room = usize::from(area.height);
+    let from = scroll.min(lines.len().saturating_sub(room));
+    put_all(buffer, area, lines.iter().skip(from));
+    let below = lines.len().saturating_sub(from + room);
+    if below > 0 && area.height > 0 {
+        let words = format!(" ↓ {below} more ");
+        let width = u16::try_from(text::width(&words)).unwrap_or(0).min(area.width);
+        let place = Rect::new(area.x + area.width - width, area.y + area.height - 1, width, 1);
+        put(buffer, place, 0, &text::line(words, model.theme.select));
+    }
+}
+
+/// Every key, from the table: first those of the view below, then all others.
+pub(crate) fn help_lines(model: &Model) -> Vec<Line<'static>> {
+    let search = match &model.overlay {
+        Some(Overlay::Help { search, .. }) => search.expanded(),
+        _ => String::new(),
+    };
+    let here = below(model);
+    let mut contexts: Vec<Context> = here.clone();
+    for binding in &model.keymap.bindings {
+        if !contexts.contains(&binding.context) {
+            contexts.push(binding.context);
+        }
+    }
+    let mut lines = Vec::new();
+    for context in contexts {
+        let mut rows: Vec<(Action, Vec<String>)> = Vec::new();
+        for binding in model.keymap.bindings.iter().filter(|one| one.context == context) {
+            match rows.iter_mut().find(|(action, _)| *action == binding.action) {
+                Some((_, keys)) => keys.push(binding.shown()),
+                None => rows.push((binding.action, vec![binding.shown()])),
+            }
+        }
+        rows.retain(|(action, keys)| fits(action.words(), &search) || keys.iter().any(|key| fits(key, &search)));
+        if rows.is_empty() {
+            continue;
+        }
+        let mark = if here.contains(&context) { " (here)" } else { "" };
+        lines.push(text::line(format!(" {}{mark}", context.title()), model.theme.heading));
+        for (action, keys) in rows {
+            lines.push(Line::from(vec![
+                Span::styled(format!("   {}", text::pad(&keys.join(", "), 24)), model.theme.key),
+                Span::styled(format!(" {}", action.words()), model.theme.text),
+            ]));
+        }
+    }
+    lines
+}
+
+/// The contexts of the view under the overlay.
+fn below(model: &Model) -> Vec<Context> {
+    use crate::model::{Focus, Screen};
+    match (model.screen, model.focus) {
+        (Screen::Dashboard, _) => vec![Context::List, Context::Everywhere],
+        (Screen::Inbox, _) => vec![Context::Inbox, Context::Approval, Context::Everywhere],
+        (Screen::Session, Focus::Composer) => vec![
+            Context::Composer,
+            Context::ComposerEmpty,
+            Context::Session,
+            Context::Approval,
+            Context::Everywhere,
+        ],
+        (Screen::Session, _) => vec![Context::Transcript, Context::Session, Context::Approval, Context::Everywhere],
+    }
+}
