@@ -70,7 +70,8 @@ fn code(rejection: &Rejection) -> Code {
         Rejection::InvalidArgument(_)
         | Rejection::RequestIdReused(_)
         | Rejection::SessionAmbiguous { .. } => Code::InvalidArgument,
-        Rejection::SessionNotFound { .. } | Rejection::ExecNotFound(_) | Rejection::ApprovalNotFound(_) => {
+        Rejection::SessionNotFound { .. } | Rejection::ExecNotFound(_) | Rejection::ApprovalNotFound(_)
+        | Rejection::DeviceNotFound(_) => {
             Code::NotFound
         }
         Rejection::NameTaken { .. } => Code::AlreadyExists,
@@ -86,6 +87,8 @@ fn code(rejection: &Rejection) -> Code {
             "model_unknown" => Code::NotFound,
             _ => Code::Unavailable,
         },
+        Rejection::TokenRefused => Code::Unauthenticated,
+        Rejection::ScopeMissing(_) | Rejection::PairingRefused(_) => Code::PermissionDenied,
         Rejection::OffsetMismatch(_) => Code::OutOfRange,
     }
 }
