@@ -22,6 +22,7 @@ mod shell;
 mod turn;
 mod version;
 mod wait;
+mod web;
 
 use crate::args::{State, Verb};
 use crate::context::Context;
@@ -53,6 +54,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         Verb::Models { verb } => models::run(&context, verb).await,
         Verb::Auth { verb } => auth::run(&context, verb).await,
         Verb::Daemon { verb } => daemon::run(&context, verb).await,
+        Verb::Web { args, verb } => web::run(&context, args, verb).await,
         Verb::Config { verb } => config::run(&context, verb).await,
         Verb::Doctor { prove } => doctor::run(&context, prove).await,
         Verb::Help { topic } => help::run(&context, &topic),
