@@ -209,7 +209,7 @@ pub(crate) enum Verb {
         verb: ConfigVerb,
     },
     /// The browser: start, sign in, sign out, stop
-    #[command(before_help = help::WEB, args_conflicts_with_subcommands = true)]
+    #[command(before_help = help::WEB)]
     Web {
         #[command(flatten)]
         args: WebArgs,
@@ -238,16 +238,16 @@ pub(crate) enum Verb {
 #[derive(Debug, Args)]
 pub(crate) struct WebArgs {
     /// What the browser may do [default: all]: read, drive, approve, admin
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "A,B")]
     pub(crate) scopes: Vec<ScopeWord>,
     /// Show a QR code for a phone (read, approve)
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) pair_phone: bool,
     /// The link of the public URL, not of this machine
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) public: bool,
     /// Only print the link
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) no_browser: bool,
 }
 

@@ -19,7 +19,7 @@ export type Live = { id: string; text: string; reasoning: string; tool: string }
 export class Following {
   items = $state.raw<Item[]>([])
   live = $state.raw<Live | undefined>(undefined)
-  tails = $state.raw<Map<string, Tail>>(new Map())
+  tails = $state.raw<Map<string, { text: string }>>(new Map())
   asking = $state.raw<Approval[]>([])
   terminals = $state.raw<string[]>([])
   unsent = $state.raw<Unsent[]>([])
@@ -32,6 +32,7 @@ export class Following {
   onOutput: ((chunk: OutputChunk) => void) | undefined
 
   private events: Event[] = []
+  private outputs = new Map<string, Tail>()
   private fold = new Fold()
   private head = 0n
   private busy = false
@@ -112,7 +113,7 @@ export class Following {
     this.events.push(event)
     this.fold.apply(event)
     if (event.body.case === 'stepFinished' || event.body.case === 'turnFinished') this.live = undefined
-    if (event.body.case === 'execFinished') this.tails.delete(event.body.value.execId)
+    if (event.body.case === 'execFinished') this.outputs.delete(event.body.value.execId)
     this.draw()
   }
 
@@ -157,8 +158,8 @@ export class Following {
   private output(chunk: OutputChunk): void {
     if (this.fold.terminals.has(chunk.execId) || this.onOutput) this.onOutput?.(chunk)
     if (this.fold.terminals.has(chunk.execId)) return
-    let tail = this.tails.get(chunk.execId)
-    if (!tail) this.tails.set(chunk.execId, (tail = new Tail()))
+    let tail = this.outputs.get(chunk.execId)
+    if (!tail) this.outputs.set(chunk.execId, (tail = new Tail()))
     if (tail.take(chunk.stream, chunk.offset, chunk.data)) this.draw()
   }
 
@@ -179,7 +180,8 @@ export class Following {
       return
     }
     this.items = this.fold.items.slice()
-    this.tails = new Map(this.tails)
+    // Copies: what is drawn is compared by identity.
+    this.tails = new Map([...this.outputs].map(([id, tail]) => [id, { text: tail.text }]))
     this.asking = [...this.fold.open.values()]
     this.terminals = [...this.fold.terminals]
     this.turn = this.fold.turn
