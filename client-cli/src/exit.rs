@@ -112,6 +112,28 @@ impl Failure {
         self
     }
 
+    /// At least one next step is a command to paste, whatever advice the daemon gave.
+    fn with_a_command(mut self) -> Self {
+        let is_command = |step: &String| {
+            ["agentctl ", "export ", "sudo ", "apt", "echo ", "sysctl "]
+                .iter()
+                .any(|word| step.starts_with(word))
+        };
+        if !self.next.iter().any(is_command) {
+            let step = match self.code.as_str() {
+                "name_taken" | "session_not_found" | "session_ambiguous" => "agentctl sessions list --all",
+                "approval_not_found" | "approval_decided" => "agentctl approvals list",
+                "model_unknown" => "agentctl models list",
+                "workspace_refused" | "invalid_argument" => "agentctl help",
+                "no_open_turn" | "wrong_state" | "head_moved" => "agentctl sessions list",
+                _ if self.exit == DAEMON => "agentctl daemon status",
+                _ => "agentctl doctor",
+            };
+            self.next.push(step.to_owned());
+        }
+        self
+    }
+
     /// As `exec` exits: its own failures must not look like the command's.
     pub(crate) fn of_exec(mut self) -> Self {
         if !matches!(
@@ -136,7 +158,7 @@ impl From<ClientError> for Failure {
             next: error.hints,
             silent: false,
         };
-        failure.with_ways_to_a_key()
+        failure.with_ways_to_a_key().with_a_command()
     }
 }
 

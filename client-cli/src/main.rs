@@ -28,7 +28,10 @@ fn main() -> ExitCode {
     };
     if quick {
         // A thread may sit in a read of standard input for ever: leaving must not wait for it.
-        #[allow(clippy::exit, reason = "the only place that may leave without unwinding")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the only place that may leave without unwinding"
+        )]
         std::process::exit(i32::from(code));
     }
     ExitCode::from(code)

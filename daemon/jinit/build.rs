@@ -24,7 +24,9 @@ fn main() {
     if musl || !native {
         return;
     }
-    let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else { return };
+    let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else {
+        return;
+    };
     match link_archives(&out.join("static")) {
         Ok(dir) => {
             // Not rustc-link-search: that would reach every program that links our library too.

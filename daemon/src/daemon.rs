@@ -85,10 +85,19 @@ pub struct Running {
 
 impl Daemon {
     /// Takes the lock, opens the store, wires the parts, and brings back what was open.
-    pub async fn begin(paths: Paths, config: Config, env: &Env, shutdown: Shutdown) -> Result<Self, BeginError> {
+    pub async fn begin(
+        paths: Paths,
+        config: Config,
+        env: &Env,
+        shutdown: Shutdown,
+    ) -> Result<Self, BeginError> {
         paths.prepare()?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let holder = Holder { pid: std::process::id(), socket: paths.socket.clone(), version };
+        let holder = Holder {
+            pid: std::process::id(),
+            socket: paths.socket.clone(),
+            version,
+        };
         let lock = InstanceLock::acquire(&paths.lock_file, &holder)?;
         let credentials = crate::credentials::Credentials::open(&paths.credentials_file)?;
         let accounts = Accounts::open(&paths.state_dir.join("devices.json"))?;
@@ -113,7 +122,15 @@ impl Daemon {
             env,
             shutdown.clone(),
         ));
-        Ok(Self { supervisor, store, accounts, host, shutdown, lock, paths })
+        Ok(Self {
+            supervisor,
+            store,
+            accounts,
+            host,
+            shutdown,
+            lock,
+            paths,
+        })
     }
 
     /// Binds the socket (or takes systemd's) and serves.
@@ -172,7 +189,10 @@ impl Running {
                 crate::shutdown::Reason::Fault
             }
         };
-        if tokio::time::timeout(REST, self.supervisor.shut_down(reason.keeps_jails())).await.is_err() {
+        if tokio::time::timeout(REST, self.supervisor.shut_down(reason.keeps_jails()))
+            .await
+            .is_err()
+        {
             tracing::warn!("some turns did not come to rest in time; the next start closes them");
         }
         // Watches never end by themselves: those that did not notice are cut.

@@ -31,12 +31,22 @@ fn main() -> ExitCode {
                 error.downcast_ref::<BeginError>(),
                 Some(BeginError::Instance(InstanceError::AlreadyRunning { .. }))
             );
-            ExitCode::from(if usage { 2 } else if twice { 6 } else { 1 })
+            ExitCode::from(if usage {
+                2
+            } else if twice {
+                6
+            } else {
+                1
+            })
         }
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the verbs of agentd answer on its own streams")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the verbs of agentd answer on its own streams"
+)]
 fn say(stdout: &str, stderr: &str) {
     print!("{stdout}");
     eprint!("{stderr}");
@@ -66,8 +76,10 @@ fn run(args: &DaemonArgs, env: &Env) -> anyhow::Result<ExitCode> {
         let daemon = Daemon::begin(paths, config, env, shutdown.clone())
             .await
             .inspect_err(|error| tracing::error!(%error, "agentd could not begin"))?;
-        let running =
-            daemon.listen().await.inspect_err(|error| tracing::error!(%error, "agentd could not listen"))?;
+        let running = daemon
+            .listen()
+            .await
+            .inspect_err(|error| tracing::error!(%error, "agentd could not listen"))?;
         tokio::select! {
             () = running.run() => anyhow::Ok(ExitCode::SUCCESS),
             hard = signals.drive(&shutdown) => Ok(ExitCode::from(hard.code)),
@@ -82,7 +94,10 @@ fn run(args: &DaemonArgs, env: &Env) -> anyhow::Result<ExitCode> {
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
+    let wanted = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, wanted) {
         tracing::debug!(%error, "the limit of open files stays");
     }

@@ -29,7 +29,9 @@ async fn both_layouts_keep_the_machine_out() {
             "mkfifo /run/j/new",
             "mv /run/j/d /run/j/e",
             "cat /proc/1/environ",
-            "ls /proc/1/fd",
+            "readlink /proc/1/fd/0",
+            "head -c 1 /proc/1/mem",
+            "ls /proc/1/root/",
             "ls /sys",
             "ls /dev/kvm",
             "echo x >/etc/passwd",
@@ -63,7 +65,11 @@ except OSError as e: print(errno.errorcode[e.errno])
 E"#;
         let ran = rig.run(sockets).await;
         let families = "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT open open\n";
-        let calls = if cfg!(target_arch = "x86_64") { "EPERM EPERM EPERM EPERM ENOSYS ENOSYS\n" } else { "" };
+        let calls = if cfg!(target_arch = "x86_64") {
+            "EPERM EPERM EPERM EPERM ENOSYS ENOSYS\n"
+        } else {
+            ""
+        };
         assert_eq!(ran.out, format!("{families}{calls}EPERM\n"), "{ran:?}");
         let root = rig.root().to_owned();
         let kept = std::fs::read_to_string(root.join(".git/config")).unwrap();
@@ -107,9 +113,20 @@ async fn nothing_is_left_and_nothing_lives() {
 async fn the_next_daemon_finds_the_running_command() {
     let rig = Rig::new(ShellKind::Sh);
     rig.run("A=kept").await;
-    let handle = rig.shell.run(RunRequest::new(ExecId::random(), "echo one; read x <p; echo $x")).unwrap();
-    std::process::Command::new("mkfifo").arg(rig.root().join("p")).status().unwrap();
-    let _early = handle.changed.clone().wait_for(|p| p.stdout_bytes > 0).await.unwrap();
+    std::process::Command::new("mkfifo")
+        .arg(rig.root().join("p"))
+        .status()
+        .unwrap();
+    let handle = rig
+        .shell
+        .run(RunRequest::new(ExecId::random(), "echo one; read x <p; echo $x"))
+        .unwrap();
+    handle
+        .changed
+        .clone()
+        .wait_for(|p| p.stdout_bytes > 0)
+        .await
+        .unwrap();
     let (dir, spec, journal, exec) = (rig.dir, rig.spec, rig.journal, handle.exec_id.clone());
     // A second host on the same directories, as after kill -9 of the first: the newest controller wins.
     let host = JailHost::new(config(dir.path()), journal.clone()).unwrap();
@@ -151,10 +168,51 @@ async fn cleaning_the_project_on_the_host_restarts_the_jail() {
 async fn a_new_host_clears_what_a_dead_one_left() {
     let rig = Rig::new(ShellKind::Sh);
     let handle = rig.shell.run(RunRequest::new(ExecId::random(), "true")).unwrap();
-    handle.changed.clone().wait_for(|p| p.state == RunState::Closed).await.unwrap();
+    handle
+        .changed
+        .clone()
+        .wait_for(|p| p.state == RunState::Closed)
+        .await
+        .unwrap();
     rig.shell.end().await.unwrap();
     std::fs::create_dir(rig.root().join("usr")).unwrap();
     rig.journal.record(rig.root(), &rig.root().join("usr")).unwrap();
     let _next = JailHost::new(config(rig.dir.path()), rig.journal.clone()).unwrap();
     assert!(!rig.root().join("usr").exists());
+}
+
+#[tokio::test]
+async fn a_reboot_is_survived_by_the_state() {
+    for kind in [ShellKind::Sh, ShellKind::Bash] {
+        let rig = Rig::new(kind);
+        rig.run("mkdir docs; cd docs; A='x y'; (exit 3)").await;
+        let saved = serde_json::to_string(&rig.shell.settled().await.unwrap()).unwrap();
+        rig.shell.end().await.unwrap();
+        let shell = Shell::open(
+            rig.host.clone(),
+            rig.spec.clone(),
+            serde_json::from_str(&saved).unwrap(),
+        );
+        let run = shell
+            .run(RunRequest::new(ExecId::random(), "echo $? $A; pwd"))
+            .unwrap();
+        assert!(run.finished().await.jail_restarted);
+        assert_eq!(std::fs::read(&run.spool.stdout).unwrap(), b"3 x y\n/docs\n");
+        shell.end().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_a_jail_of_ours_the_shell_is_the_same() {
+    let mut rig = Rig::with(ShellKind::Sh, Some(Layout::Host), |_| {});
+    rig.spec.kind = agentd::domain::workspace::JailKind::Outer;
+    rig.shell = Shell::open(rig.host.clone(), rig.spec.clone(), None);
+    let root = rig.root().display().to_string();
+    assert_eq!(rig.run("pwd; A=1; sleep 1000 & :").await.out, format!("{root}\n"));
+    assert_eq!(rig.run("echo $A; kill -0 $!; echo $?").await.out, "1\n0\n");
+    let mut request = RunRequest::new(ExecId::random(), "setsid sleep 100 & sleep 100");
+    request.timeout = Some(std::time::Duration::from_millis(200));
+    let ran = rig.request(request).await;
+    assert!(ran.code == 124 && !ran.result.background, "{ran:?}");
+    rig.end().await;
 }

@@ -114,6 +114,7 @@ const PRINTS: &[&str] = &[
     "daemon/src/main.rs",
     "proto/build.rs",
     "gateway-web/src/main.rs",
+    "daemon/jinit/build.rs",
 ];
 
 /// Which modules of the daemon each module may use. What is not listed is forbidden; a module that is not in

@@ -7,6 +7,9 @@ use tonic_types::StatusExt as _;
 
 use crate::pb::ErrorReason;
 
+/// What a call of the generated clients gives.
+pub(crate) type Answer<T> = Result<T, Status>;
+
 /// Domain of the daemon's own error details.
 const DOMAIN: &str = "agentd";
 
@@ -122,13 +125,15 @@ impl From<Status> for ClientError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use tonic_types::{ErrorDetails, HelpLink};
 
     use super::*;
 
     #[test]
     fn the_daemons_reason_and_hints_survive() {
-        let mut details = ErrorDetails::with_error_info("SESSION_NOT_FOUND", DOMAIN, [("", ""); 0]);
+        let mut details = ErrorDetails::with_error_info("SESSION_NOT_FOUND", DOMAIN, HashMap::new());
         details.set_help(vec![HelpLink::new("agentctl sessions list", "")]);
         let status = Status::with_error_details(Code::NotFound, "no session matches 'x'", details);
         let error = ClientError::from(status);
@@ -141,14 +146,14 @@ mod tests {
     #[test]
     fn a_broken_transport_is_worth_another_try_and_a_refusal_is_not() {
         assert!(ClientError::from(Status::unavailable("tcp")).is_transient());
-        let details = ErrorDetails::with_error_info("JAIL_FAILED", DOMAIN, [("", ""); 0]);
+        let details = ErrorDetails::with_error_info("JAIL_FAILED", DOMAIN, HashMap::new());
         let status = Status::with_error_details(Code::Unavailable, "died", details);
         assert!(!ClientError::from(status).is_transient());
     }
 
     #[test]
     fn an_unknown_reason_keeps_its_word() {
-        let details = ErrorDetails::with_error_info("FROM_THE_FUTURE", DOMAIN, [("", ""); 0]);
+        let details = ErrorDetails::with_error_info("FROM_THE_FUTURE", DOMAIN, HashMap::new());
         let error = ClientError::from(Status::with_error_details(Code::Aborted, "no", details));
         assert_eq!(
             (error.cause, error.code.as_str()),

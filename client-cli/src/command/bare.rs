@@ -32,14 +32,12 @@ pub(crate) async fn run(context: &Context) -> Result<u8, Failure> {
         .await
         .map(|answer| answer.models)
         .unwrap_or_default();
-    let usable = models
-        .iter()
-        .find(|model| model.status == "ready" && model.name != "demo");
-    if let Some(model) = models
-        .iter()
-        .find(|model| model.is_default && model.status == "ready")
-        .or(usable)
-    {
+    // The demo model is always ready; it is no reason to say that a model is set up.
+    let real = |model: &&pb::Model| {
+        model.status == "ready" && model.name != "demo" && !model.name.starts_with("demo/")
+    };
+    let default = models.iter().filter(real).find(|model| model.is_default);
+    if let Some(model) = default.or_else(|| models.iter().find(real)) {
         let model = escape::line(&model.name);
         context.out.line(&format!("Model: {model}"))?;
         context

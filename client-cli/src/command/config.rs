@@ -112,20 +112,9 @@ fn read(path: &Path) -> Result<DocumentMut, Failure> {
 
 /// A TOML value if it reads as one, else text.
 fn parse(text: &str) -> toml_edit::Value {
-    text.parse::<toml_edit::Value>().map_or_else(
-        |_| toml_edit::Value::from(text),
-        toml_edit::Value::decorated_plain,
-    )
-}
-
-trait Plain {
-    fn decorated_plain(self) -> Self;
-}
-
-impl Plain for toml_edit::Value {
-    fn decorated_plain(self) -> Self {
-        self.decorated("", "")
-    }
+    let mut value = text.parse().unwrap_or_else(|_| toml_edit::Value::from(text));
+    value.decor_mut().clear();
+    value
 }
 
 fn set(document: &mut DocumentMut, key: &str, value: toml_edit::Value) -> Result<(), Failure> {

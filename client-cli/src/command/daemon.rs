@@ -178,7 +178,10 @@ async fn logs(context: &Context, follow: bool, tail: usize) -> Result<u8, Failur
     let mut file = std::fs::File::open(&path).map_err(failed)?;
     let mut rest = String::new();
     let mut place = file.seek(SeekFrom::End(0)).map_err(failed)?;
-    while follow {
+    if !follow {
+        return Ok(exit::OK);
+    }
+    loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let length = std::fs::metadata(&path).map_err(failed)?.len();
         if length < place {
@@ -194,7 +197,6 @@ async fn logs(context: &Context, follow: bool, tail: usize) -> Result<u8, Failur
             rest = tail.to_owned();
         }
     }
-    Ok(exit::OK)
 }
 
 fn shown(context: &Context, line: &str) -> String {

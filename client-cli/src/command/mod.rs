@@ -24,11 +24,11 @@ mod version;
 mod wait;
 mod web;
 
-use crate::args::{State, Verb};
+use crate::args::{ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, Verb};
 use crate::context::Context;
 use crate::exit::Failure;
 
-/// Runs a verb; gives its exit code.
+/// Runs a verb; gives its exit code. A noun alone lists.
 pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Failure> {
     let Some(verb) = verb else {
         return bare::run(&context).await;
@@ -42,20 +42,25 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         Verb::Interrupt(args) => interrupt::run(&context, args).await,
         Verb::Wait(args) => wait::run(&context, args).await,
         Verb::Logs(args) => logs::run(&context, args).await,
-        Verb::Sessions { verb } => sessions::run(&context, verb).await,
+        Verb::Sessions { verb: Some(verb) } => sessions::run(&context, verb).await,
+        Verb::Sessions { verb: None } => sessions::list(&context, SessionsList::all_open()).await,
         Verb::Ls(args) => sessions::list(&context, args).await,
         Verb::Ps(mut args) => {
             args.state = vec![State::Working, State::NeedsYou];
             sessions::list(&context, args).await
         }
-        Verb::Approvals { verb } => approvals::run(&context, verb).await,
+        Verb::Approvals { verb } => {
+            approvals::run(&context, verb.unwrap_or(ApprovalsVerb::List { all: false })).await
+        }
         Verb::Approve(args) => approvals::approve(&context, args).await,
         Verb::Deny(args) => approvals::deny(&context, args).await,
-        Verb::Models { verb } => models::run(&context, verb).await,
-        Verb::Auth { verb } => auth::run(&context, verb).await,
-        Verb::Daemon { verb } => daemon::run(&context, verb).await,
+        Verb::Models { verb } => models::run(&context, verb.unwrap_or(ModelsVerb::List)).await,
+        Verb::Auth { verb } => auth::run(&context, verb.unwrap_or(AuthVerb::List)).await,
+        Verb::Daemon { verb } => daemon::run(&context, verb.unwrap_or(DaemonVerb::Status)).await,
+        Verb::Config { verb } => {
+            config::run(&context, verb.unwrap_or(ConfigVerb::List { origin: false })).await
+        }
         Verb::Web { args, verb } => web::run(&context, args, verb).await,
-        Verb::Config { verb } => config::run(&context, verb).await,
         Verb::Doctor { prove } => doctor::run(&context, prove).await,
         Verb::Help { topic } => help::run(&context, &topic),
         Verb::Version => version::run(&context).await,

@@ -107,7 +107,7 @@ impl<'a> Turn<'a> {
         if self.mode == Mode::Lines {
             let started = self.lines.line(
                 "session.started",
-                None,
+                self.session.update_time,
                 crate::render::json::session(&self.session),
             );
             self.context.out.line(&started.to_string())?;
@@ -231,7 +231,8 @@ impl<'a> Turn<'a> {
                     .lines(&[(Some(Look::Dim), "demo model: scripted, offline, $0".to_owned())]);
             }
         }
-        if !self.begun {
+        // A call of an earlier turn may end only now; it is not part of this one.
+        if !self.begun || turn_of(event).is_some_and(|turn| turn != self.turn_id) {
             return Ok(None);
         }
         if let Some(Body::ExecStarted(started)) = &event.body
@@ -299,9 +300,8 @@ impl<'a> Turn<'a> {
                     format!("'{id}' needs an answer: {what}"),
                 )
                 .note("the turn waits; nothing was lost")
-                .next(format!(
-                    "agentctl approve {id}   (or: agentctl deny {id} --reason …)"
-                ))
+                .next(format!("agentctl approve {id}"))
+                .next(format!("agentctl deny {id} --reason \"…\""))
                 .next(format!("agentctl attach {}", self.session.session_id)));
             }
         }
@@ -326,7 +326,7 @@ impl<'a> Turn<'a> {
         let Some(item) = self.transcript.get(index) else {
             return Ok(());
         };
-        let lines = match (touched, &item.kind) {
+        let mut lines = match (touched, &item.kind) {
             // These have their own way to the screen.
             (_, Kind::You { .. } | Kind::TurnEnd(_)) | (Touched::Added(_), Kind::Approval(_)) => {
                 return Ok(());
@@ -334,6 +334,17 @@ impl<'a> Turn<'a> {
             (Touched::Added(_), _) => line::added(item),
             (Touched::Changed(_), _) => line::ended(item),
         };
+        // What a command wrote stands in the gutter already.
+        if let Kind::Tool {
+            exec_id,
+            end: Some(_),
+            ..
+        } = &item.kind
+            && self.context.out.err_tty
+            && !exec_id.is_empty()
+        {
+            lines.truncate(1);
+        }
         self.screen.lines(&lines);
         Ok(())
     }
@@ -401,10 +412,7 @@ impl<'a> Turn<'a> {
                     "timeout",
                     "the turn was stopped because its time was over",
                 )
-                .next(format!(
-                    "agentctl run -s {} --timeout …  \"go on\"",
-                    self.session.session_id
-                )),
+                .next(format!("agentctl run -s {} \"go on\"", self.session.session_id)),
             );
         }
         let code = exit::of_turn(end.outcome(), &end.error_reason);
@@ -465,6 +473,18 @@ impl<'a> Turn<'a> {
             }
         }
         document
+    }
+}
+
+/// The turn an event belongs to, where it names one.
+fn turn_of(event: &pb::Event) -> Option<&str> {
+    match event.body.as_ref()? {
+        Body::StepFinished(step) => Some(&step.turn_id),
+        Body::StepRetried(retry) => Some(&retry.turn_id),
+        Body::ToolCallStarted(started) => Some(&started.turn_id),
+        Body::ToolCallFinished(finished) => Some(&finished.turn_id),
+        Body::TurnFinished(end) => Some(&end.turn_id),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   logs [S]         what happened                 daemon     status start stop restart logs
   doctor           check prerequisites           web        open url token stop
   version          versions
-  help [TOPIC]     exit-codes environment output, or a verb
+  help [TOPIC]     exit-codes environment output
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
@@ -36,62 +36,77 @@ pub(crate) const WITH_MODEL: &str =
     "To use a real model:  agentctl auth set openai   (or: export OPENAI_API_KEY=…)";
 
 pub(crate) const RUN: &str = "\
+Examples:
   agentctl run \"make the login redirect keep ?next=\"
   git diff | agentctl run \"review this\" --last > review.md
   agentctl run -s build -m openai/gpt-5 \"and now the tests\"";
 pub(crate) const EXEC: &str = "\
+Examples:
   agentctl exec -- 'cd docs && ls'              one argument is shell text
   agentctl exec --name build -- cargo test      several are a command line
   agentctl exec -o json --timeout 30s -- make";
 pub(crate) const SHELL: &str = "\
+Examples:
   agentctl shell                a shell in this directory's jail
   agentctl shell -s build       in the jail of session 'build'
   agentctl shell --name lab -C ~/src/lab";
 pub(crate) const ATTACH: &str = "\
+Examples:
   agentctl attach               this directory's session
   agentctl attach build --tail 50
   agentctl attach @last --read-only";
 pub(crate) const SEND: &str = "\
+Examples:
   agentctl send build \"also update the changelog\"
   agentctl send build -f error.log \"this is what I see\"
   echo \"use the other branch\" | agentctl send build -";
 pub(crate) const INTERRUPT: &str = "\
+Examples:
   agentctl interrupt            stop this directory's turn
   agentctl interrupt build
   agentctl interrupt @last";
 pub(crate) const WAIT: &str = "\
+Examples:
   agentctl wait build && make deploy
   agentctl wait build --for needs-you --timeout 10m
   agentctl wait build --for done       exits with the code of the turn";
 pub(crate) const LOGS: &str = "\
+Examples:
   agentctl logs -f              follow this directory's session
   agentctl logs build --shell --since 1h
   agentctl logs build -o jsonl | jq -r 'select(.type==\"tool.started\")'";
 pub(crate) const SESSIONS: &str = "\
+Examples:
   agentctl sessions list --here
   agentctl sessions show build
   agentctl sessions new --name build -C ~/src/shop";
 pub(crate) const APPROVALS: &str = "\
+Examples:
   agentctl approvals list
   agentctl approvals show a-31k9
   agentctl approvals list --all -o json";
 pub(crate) const APPROVE: &str = "\
+Examples:
   agentctl approve a-31k9               this one call
   agentctl approve a-31k9 --session     and those that match its rule
   agentctl approvals show a-31k9        look first";
 pub(crate) const DENY: &str = "\
+Examples:
   agentctl deny a-31k9 --reason \"use the staging registry\"
   agentctl deny a-31k9 a-77m2
   agentctl approvals list";
 pub(crate) const MODELS: &str = "\
+Examples:
   agentctl models list
   agentctl models test openai/gpt-5
   agentctl models list -o json";
 pub(crate) const AUTH: &str = "\
+Examples:
   agentctl auth set openai              asks for the key without echo
   pass show openai | agentctl auth set openai
   agentctl auth list";
 pub(crate) const DAEMON: &str = "\
+Examples:
   agentctl daemon status
   agentctl daemon restart               commands in jails go on
   agentctl daemon logs -f";
@@ -100,18 +115,22 @@ pub(crate) const WEB: &str = "\
   agentctl web url              only the link, for ssh -L 7777:127.0.0.1:7777
   agentctl web token list";
 pub(crate) const CONFIG: &str = "\
+Examples:
   agentctl config list --origin
-  agentctl config set model openai/gpt-5
+  agentctl config set model.default openai/gpt-5
   agentctl config validate";
 pub(crate) const DOCTOR: &str = "\
+Examples:
   agentctl doctor
   agentctl doctor --prove
   agentctl doctor -o json";
 pub(crate) const HELP: &str = "\
+Examples:
   agentctl help run
   agentctl help exit-codes
   agentctl help environment";
 pub(crate) const VERSION: &str = "\
+Examples:
   agentctl version
   agentctl version -o json
   agentctl --version";

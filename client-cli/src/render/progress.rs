@@ -187,7 +187,7 @@ impl Screen {
     }
 
     fn status(&self, state: &str) -> String {
-        let glyph = if state == "working" { "●" } else { "!" };
+        let glyph = if state == "queued" { "○" } else { "●" };
         format!(
             "{glyph} {} {state} · {} · {} · {} tok · {}",
             self.session,

@@ -225,12 +225,12 @@ mod tests {
     #[test]
     fn columns_go_by_importance() {
         let rows = [row("a-rather-long-session-name", "something")];
-        let lines = layout(COLUMNS, &rows, &[], true, 30);
+        let lines = layout(COLUMNS, &rows, &[], true, 32);
         assert!(
             lines[0].starts_with("ID") && lines[0].contains("NAME") && !lines[0].contains("COST"),
             "{lines:?}"
         );
-        assert!(lines.iter().all(|line| line.width() <= 30));
+        assert!(lines.iter().all(|line| line.width() <= 32));
         assert!(lines[1].ends_with('…'));
     }
 

@@ -47,7 +47,8 @@ impl Server {
     }
 
     fn try_begin(&mut self, frame: RunFrame, fds: Vec<OwnedFd>) -> Result<(), Refusal> {
-        if usr_stamp(&self.options) != self.usr {
+        // The state is still worth having when the mounts are gone: it is what the next jail starts from.
+        if frame.exec != names::SNAPSHOT && usr_stamp(&self.options) != self.usr {
             return Err(Refusal::MountsLost);
         }
         if !frame.own_shell && self.current.is_some() {
@@ -82,7 +83,11 @@ impl Server {
         let (out_spool, err_spool) = (spools.next(), spools.next());
         let fifo = |part| {
             let path = names::of(&self.options.dir, &frame.exec, part);
-            rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+            rustix::fs::open(
+                &path,
+                OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
         };
         let cap = frame.cap;
         let mut run = if frame.stdin == StdinKind::Pty || frame.own_shell {
@@ -91,15 +96,34 @@ impl Server {
             rustix::pty::unlockpt(&master)?;
             let name = rustix::pty::ptsname(&master, Vec::new())?;
             let pts = PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            let size = Winsize { ws_row: frame.rows.max(1), ws_col: frame.cols.max(1), ws_xpixel: 0, ws_ypixel: 0 };
+            let size = Winsize {
+                ws_row: frame.rows.max(1),
+                ws_col: frame.cols.max(1),
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
             rustix::termios::tcsetwinsize(&master, size)?;
-            let held = rustix::fs::open(&pts, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+            let held = rustix::fs::open(
+                &pts,
+                OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
             rustix::io::ioctl_fionbio(&master, true)?;
             let writer = rustix::io::fcntl_dupfd_cloexec(&master, 3)?;
             // A shell of its own says its last state over the second stream.
-            let err = if frame.own_shell { Stream::new(fifo(names::ERR)?, err_spool, cap) } else { Stream::closed() };
+            let err = if frame.own_shell {
+                Stream::new(fifo(names::ERR)?, err_spool, cap)
+            } else {
+                Stream::closed()
+            };
             let nonce = self.nonce()?;
-            let mut run = Run::new(frame, Stream::new(master, out_spool, cap), err, nonce, HashSet::new());
+            let mut run = Run::new(
+                frame,
+                Stream::new(master, out_spool, cap),
+                err,
+                nonce,
+                HashSet::new(),
+            );
             run.input = Some(Input::terminal(writer));
             run.held = Some(held);
             run.pts = Some(pts);
@@ -111,7 +135,11 @@ impl Server {
             Run::new(frame, out, err, nonce, HashSet::new())
         };
         if run.wants_pipe() {
-            run.input = Some(Input::pipe(names::of(&self.options.dir, &run.frame.exec, names::INPUT)));
+            run.input = Some(Input::pipe(names::of(
+                &self.options.dir,
+                &run.frame.exec,
+                names::INPUT,
+            )));
         }
         Ok(run)
     }
@@ -126,7 +154,11 @@ impl Server {
             Dialect::Ash => command.arg("-i").env("ENV", &restore),
             Dialect::Bash => command.args(["--noprofile", "--rcfile"]).arg(&restore).arg("-i"),
         };
-        let cwd = if options.cwd.is_dir() { options.cwd.as_path() } else { Path::new("/") };
+        let cwd = if options.cwd.is_dir() {
+            options.cwd.as_path()
+        } else {
+            Path::new("/")
+        };
         let pid = command.current_dir(cwd).spawn()?.id();
         shell::settle(pid, options);
         self.reaper.child_started();
@@ -146,13 +178,26 @@ impl Server {
                 self.shell = Some(shell);
             }
             // The next run is refused for want of a shell, and says so.
-            Err(_) => self.send(&FromJail::ShellGone { status: 127, signal: 0 }),
+            Err(_) => self.send(&FromJail::ShellGone {
+                status: 127,
+                signal: 0,
+            }),
         }
     }
 
     pub(crate) fn resize(&mut self, exec: &str, rows: u16, cols: u16) {
-        if let Some(source) = self.runs.get(exec).filter(|r| r.pts.is_some()).and_then(|r| r.out.source()) {
-            let size = Winsize { ws_row: rows.max(1), ws_col: cols.max(1), ws_xpixel: 0, ws_ypixel: 0 };
+        if let Some(source) = self
+            .runs
+            .get(exec)
+            .filter(|r| r.pts.is_some())
+            .and_then(|r| r.out.source())
+        {
+            let size = Winsize {
+                ws_row: rows.max(1),
+                ws_col: cols.max(1),
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
             let _closing = rustix::termios::tcsetwinsize(source, size);
         }
     }
@@ -166,16 +211,28 @@ impl Server {
         if run.reported.is_some() {
             return;
         }
-        let Some(status) = shell::find_report(&self.report_text, &run.nonce) else { return };
+        let Some(status) = shell::find_report(&self.report_text, &run.nonce) else {
+            return;
+        };
         let dir = self.options.dir.clone();
         let exec = run.frame.exec.clone();
         let open = |part| {
             let path = names::of(&dir, &exec, part);
-            rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()
+            rustix::fs::open(
+                &path,
+                OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .ok()
         };
-        let opened =
-            run.pts.is_some() || run.out.was_opened(|| open(names::OUT)) || run.err.was_opened(|| open(names::ERR));
-        run.reported = Some(End { status, not_run: !opened, ..End::default() });
+        let opened = run.pts.is_some()
+            || run.out.was_opened(|| open(names::OUT))
+            || run.err.was_opened(|| open(names::ERR));
+        run.reported = Some(End {
+            status,
+            not_run: !opened,
+            ..End::default()
+        });
         self.report_text.clear();
         self.settle(&exec);
     }
@@ -185,16 +242,31 @@ impl Server {
             self.shell = None;
             // It may have reported in the same moment.
             self.read_last_report();
-            let end = End { status: death.status, signal: death.signal, shell_died: true, ..End::default() };
+            let end = End {
+                status: death.status,
+                signal: death.signal,
+                shell_died: true,
+                ..End::default()
+            };
             match self.current.clone() {
                 Some(exec) => self.shell_ended(&exec, end),
-                None => self.send(&FromJail::ShellGone { status: death.status, signal: death.signal }),
+                None => self.send(&FromJail::ShellGone {
+                    status: death.status,
+                    signal: death.signal,
+                }),
             }
             return;
         }
-        let terminal = self.runs.iter().find(|(_, run)| run.terminal == Some(death.pid) && run.finish.is_none());
+        let terminal = self
+            .runs
+            .iter()
+            .find(|(_, run)| run.terminal == Some(death.pid) && run.finish.is_none());
         if let Some(exec) = terminal.map(|(exec, _)| exec.clone()) {
-            let end = End { status: death.status, signal: death.signal, ..End::default() };
+            let end = End {
+                status: death.status,
+                signal: death.signal,
+                ..End::default()
+            };
             if let Some(run) = self.runs.get_mut(&exec) {
                 run.held = None;
                 run.reported = Some(end);
@@ -210,7 +282,9 @@ impl Server {
     }
 
     fn shell_ended(&mut self, exec: &str, end: End) {
-        let Some(run) = self.runs.get_mut(exec) else { return };
+        let Some(run) = self.runs.get_mut(exec) else {
+            return;
+        };
         match &mut run.reported {
             // The command had ended; what killed the shell came after it.
             Some(reported) => reported.shell_died = true,
@@ -219,13 +293,21 @@ impl Server {
                 let dir = self.options.dir.clone();
                 let open = |part| {
                     let path = names::of(&dir, exec, part);
-                    rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()
+                    rustix::fs::open(
+                        &path,
+                        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )
+                    .ok()
                 };
                 let opened = run.pts.is_some()
                     || gone(&run.out)
                     || run.out.was_opened(|| open(names::OUT))
                     || run.err.was_opened(|| open(names::ERR));
-                run.reported = Some(End { not_run: !opened, ..end });
+                run.reported = Some(End {
+                    not_run: !opened,
+                    ..end
+                });
             }
         }
         self.settle(exec);
@@ -234,14 +316,18 @@ impl Server {
     /// Finishes a reported run once nothing of it is left that has to go.
     pub(crate) fn settle(&mut self, exec: &str) {
         let Some(run) = self.runs.get(exec) else { return };
-        let Some(end) = run.reported.filter(|_| run.finish.is_none()) else { return };
+        let Some(end) = run.reported.filter(|_| run.finish.is_none()) else {
+            return;
+        };
         if run.ladder.is_some() && self.has_survivors(exec) {
             return;
         }
         let cut = end.shell_died || run.ladder.is_some();
         let shell = self.shell.as_ref().map(|s| s.pid);
         let (umask, cwd) = shell.map(shell_state).unwrap_or_default();
-        let Some(run) = self.runs.get_mut(exec) else { return };
+        let Some(run) = self.runs.get_mut(exec) else {
+            return;
+        };
         run.held = None;
         // The pipes of processes that were just killed hang up a moment after the death we were told of.
         let until = Instant::now() + AFTERMATH;
@@ -289,7 +375,9 @@ impl Server {
     }
 
     fn processes_of(&self, exec: &str) -> Vec<u32> {
-        let Some(run) = self.runs.get(exec) else { return Vec::new() };
+        let Some(run) = self.runs.get(exec) else {
+            return Vec::new();
+        };
         if run.frame.own_shell {
             return run.terminal.map(procs::of_terminal).unwrap_or_default();
         }
@@ -372,7 +460,9 @@ impl Server {
         if self.current.as_deref() != Some(exec) {
             return;
         }
-        let (Some(shell), Some(run)) = (&self.shell, self.runs.get_mut(exec)) else { return };
+        let (Some(shell), Some(run)) = (&self.shell, self.runs.get_mut(exec)) else {
+            return;
+        };
         if now < run.look || run.reported.is_some() {
             return;
         }
@@ -386,7 +476,11 @@ impl Server {
             run.look = now + run.look_every;
         }
         if run.idle_looks >= 3 {
-            run.reported = Some(End { shell_died: true, stuck: true, ..End::default() });
+            run.reported = Some(End {
+                shell_died: true,
+                stuck: true,
+                ..End::default()
+            });
             let pid = shell.pid;
             self.shell = None;
             procs::signal(pid, Signal::KILL);
@@ -430,7 +524,10 @@ fn signal_all(signal: Signal) -> rustix::io::Result<()> {
 /// The shell's umask and directory, from the kernel: no user function can colour them.
 fn shell_state(pid: u32) -> (u32, Vec<u8>) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let umask = status.lines().find_map(|l| l.strip_prefix("Umask:")).map(str::trim);
+    let umask = status
+        .lines()
+        .find_map(|l| l.strip_prefix("Umask:"))
+        .map(str::trim);
     let umask = umask.and_then(|m| u32::from_str_radix(m, 8).ok()).unwrap_or(0o22);
     let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
     (umask, cwd.as_os_str().as_bytes().to_vec())

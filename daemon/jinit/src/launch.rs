@@ -31,7 +31,9 @@ pub(crate) fn launch(args: &[OsString]) -> io::Result<()> {
     let mut next = filters.iter();
     for arg in rest {
         if arg == FILTER {
-            let fd = next.next().ok_or_else(|| io::Error::other("fewer filters than places for them"))?;
+            let fd = next
+                .next()
+                .ok_or_else(|| io::Error::other("fewer filters than places for them"))?;
             argv.push(OsString::from(raw(fd.as_fd()).to_string()));
         } else {
             argv.push(arg.clone());
@@ -53,7 +55,9 @@ fn raw(fd: BorrowedFd<'_>) -> i32 {
 fn split_filters(parts: &str) -> io::Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();
     for len in parts.split(',').filter(|p| *p != "-") {
-        let len: usize = len.parse().map_err(|_| io::Error::other("a filter's length is not a number"))?;
+        let len: usize = len
+            .parse()
+            .map_err(|_| io::Error::other("a filter's length is not a number"))?;
         let mut bytes = vec![0; len];
         io::Read::read_exact(&mut io::stdin().lock(), &mut bytes)?;
         // Without CLOEXEC: bwrap must inherit it.
@@ -84,15 +88,23 @@ pub(crate) fn terminal(args: &[OsString]) -> io::Result<()> {
 
 /// A descriptor that somebody above forgot must not reach the jail (a control socket once did).
 pub(crate) fn close_all_but_standard() {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<i32> =
-        entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<i32> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
     for fd in open {
         close(fd);
     }
 }
 
-#[expect(unsafe_code, reason = "no safe call closes a descriptor known only by its number")]
+#[expect(
+    unsafe_code,
+    reason = "no safe call closes a descriptor known only by its number"
+)]
 fn close(fd: i32) {
     // SAFETY: called before any other code of this process opened or holds a descriptor above 2, so nothing here
     // owns `fd`. The check skips the directory handle that listed it, which is closed by now.

@@ -27,7 +27,10 @@ pub(crate) enum Received {
 
 impl Link {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self { fd, waiting: VecDeque::new() }
+        Self {
+            fd,
+            waiting: VecDeque::new(),
+        }
     }
 
     pub(crate) fn wants_to_write(&self) -> bool {
@@ -64,7 +67,12 @@ impl Link {
     fn push(&self, frame: &[u8]) -> Result<(), Errno> {
         let mut none = SendAncillaryBuffer::default();
         loop {
-            match sendmsg(&self.fd, &[IoSlice::new(frame)], &mut none, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match sendmsg(
+                &self.fd,
+                &[IoSlice::new(frame)],
+                &mut none,
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            ) {
                 Err(Errno::INTR) => {}
                 other => return other.map(|_| ()),
             }

@@ -22,12 +22,23 @@ fn main() -> ExitCode {
     let result = match mode.to_str() {
         Some("launch") => launch::launch(&rest),
         Some("terminal") => launch::terminal(&rest),
-        Some("serve") => options::Options::parse(&rest).and_then(serve::serve),
+        Some("serve") => options::Options::parse(&rest).and_then(|options| {
+            if let Some(mask) = options.umask.and_then(|mask| u32::try_from(mask).ok()) {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+            }
+            serve::serve(options)
+        }),
         Some("--version") => {
-            let line = format!("agent-jinit {} protocol {}\n", env!("CARGO_PKG_VERSION"), agent_jinit::wire::VERSION);
+            let line = format!(
+                "agent-jinit {} protocol {}\n",
+                env!("CARGO_PKG_VERSION"),
+                agent_jinit::wire::VERSION
+            );
             std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes())
         }
-        _ => Err(std::io::Error::other("agent-jinit is started by agentd; it is not meant to be run by hand")),
+        _ => Err(std::io::Error::other(
+            "agent-jinit is started by agentd; it is not meant to be run by hand",
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,9 @@ pub const INPUT: &str = "i";
 /// Restores a shell's state from a snapshot.
 pub const RESTORE: &str = "r";
 
+/// The run that asks the shell for its state: never a user's name, which begin with `x-`.
+pub const SNAPSHOT: &str = "snapshot";
+
 /// Every name a run may leave behind.
 pub const ALL: [&str; 8] = [SCRIPT, BEFORE, AFTER, STATUS, OUT, ERR, INPUT, RESTORE];
 

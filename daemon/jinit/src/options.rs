@@ -28,12 +28,15 @@ pub(crate) struct Options {
     pub(crate) fsize: Option<u64>,
     pub(crate) nproc: Option<u64>,
     pub(crate) data: Option<u64>,
+    /// The file mode mask of everything that runs here; absent: the one inherited.
+    pub(crate) umask: Option<u64>,
 }
 
 impl Options {
     pub(crate) fn parse(args: &[OsString]) -> io::Result<Self> {
         let (mut dir, mut program, mut dialect, mut cwd, mut myself) = (None, None, None, None, None);
         let (mut nofile, mut fsize, mut nproc, mut data) = (None, None, None, None);
+        let mut umask = None;
         let mut outer = false;
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -42,10 +45,14 @@ impl Options {
                 outer = true;
                 continue;
             }
-            let value = args.next().ok_or_else(|| io::Error::other(format!("{name} needs a value")))?;
+            let value = args
+                .next()
+                .ok_or_else(|| io::Error::other(format!("{name} needs a value")))?;
             let number = || {
                 let text = value.to_string_lossy();
-                text.parse::<u64>().map(Some).map_err(|_| io::Error::other(format!("{name}: not a number: {text}")))
+                text.parse::<u64>()
+                    .map(Some)
+                    .map_err(|_| io::Error::other(format!("{name}: not a number: {text}")))
             };
             match &*name {
                 "--dir" => dir = Some(PathBuf::from(value)),
@@ -58,6 +65,7 @@ impl Options {
                 "--fsize" => fsize = number()?,
                 "--nproc" => nproc = number()?,
                 "--data" => data = number()?,
+                "--umask" => umask = number()?,
                 _ => return Err(io::Error::other(format!("unknown argument {name}"))),
             }
         }
@@ -73,6 +81,7 @@ impl Options {
             fsize,
             nproc,
             data,
+            umask,
         })
     }
 }

@@ -16,8 +16,13 @@ pub(crate) struct Proc {
 
 /// Only the numbers: cheap enough to take before each command.
 pub(crate) fn pids() -> HashSet<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return HashSet::new() };
-    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return HashSet::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn fields(pid: u32) -> Option<(char, u32, u32)> {
@@ -66,7 +71,10 @@ impl Scope<'_> {
     /// The processes of the command.
     pub(crate) fn of_command(&self) -> Vec<u32> {
         let all = list();
-        all.values().filter(|p| self.belongs(**p, &all)).map(|p| p.pid).collect()
+        all.values()
+            .filter(|p| self.belongs(**p, &all))
+            .map(|p| p.pid)
+            .collect()
     }
 
     fn belongs(&self, start: Proc, all: &HashMap<u32, Proc>) -> bool {
@@ -76,7 +84,10 @@ impl Scope<'_> {
         let mut at = start;
         // A chain of parents can't be longer than the number of processes, unless it changes under us.
         for _ in 0..=all.len() {
-            if self.before.contains(&at.pid) || self.terminals.contains(&at.pid) || self.terminals.contains(&at.session) {
+            if self.before.contains(&at.pid)
+                || self.terminals.contains(&at.pid)
+                || self.terminals.contains(&at.session)
+            {
                 return false;
             }
             if at.ppid == self.me || Some(at.ppid) == self.shell {

@@ -27,8 +27,15 @@ impl Reaper {
     pub(crate) fn start() -> io::Result<Self> {
         let (rx, tx) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&rx, true)?;
-        let handle = std::thread::Builder::new().name("reaper".into()).stack_size(64 * 1024).spawn(move || reap(&tx))?;
-        Ok(Self { deaths: rx, thread: handle.thread().clone(), _handle: handle })
+        let handle = std::thread::Builder::new()
+            .name("reaper".into())
+            .stack_size(64 * 1024)
+            .spawn(move || reap(&tx))?;
+        Ok(Self {
+            deaths: rx,
+            thread: handle.thread().clone(),
+            _handle: handle,
+        })
     }
 
     /// To be called after each spawn: a reaper without children sleeps.
@@ -44,9 +51,17 @@ impl Reaper {
             let got = buf.get(..n).unwrap_or_default();
             for record in got.chunks_exact(12) {
                 let field = |at: usize| {
-                    record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(i32::from_le_bytes).unwrap_or_default()
+                    record
+                        .get(at..at + 4)
+                        .and_then(|b| b.try_into().ok())
+                        .map(i32::from_le_bytes)
+                        .unwrap_or_default()
                 };
-                deaths.push(Death { pid: field(0).cast_unsigned(), status: field(4), signal: field(8) });
+                deaths.push(Death {
+                    pid: field(0).cast_unsigned(),
+                    status: field(4),
+                    signal: field(8),
+                });
             }
             if n < buf.len() {
                 break;

@@ -63,20 +63,38 @@ pub(crate) struct Input {
     pub(crate) done: bool,
 }
 
+/// An offset that means: after whatever was written before.
+const APPEND: u64 = u64::MAX;
 /// Input nobody reads is refused past this.
 const MAX_WAITING: usize = 64 * 1024 * 1024;
 
 impl Input {
     pub(crate) fn pipe(path: PathBuf) -> Self {
-        Self { pipe: None, path: Some(path), waiting: VecDeque::new(), taken: 0, eof: false, done: false }
+        Self {
+            pipe: None,
+            path: Some(path),
+            waiting: VecDeque::new(),
+            taken: 0,
+            eof: false,
+            done: false,
+        }
     }
 
     pub(crate) fn terminal(master: OwnedFd) -> Self {
-        Self { pipe: Some(master), path: None, waiting: VecDeque::new(), taken: 0, eof: false, done: false }
+        Self {
+            pipe: Some(master),
+            path: None,
+            waiting: VecDeque::new(),
+            taken: 0,
+            eof: false,
+            done: false,
+        }
     }
 
     /// Takes what is new in it: the same bytes sent twice (after a reconnect) are typed once.
     pub(crate) fn take(&mut self, offset: u64, data: &[u8], eof: bool) {
+        // The daemon, which knows the writers apart, leaves the counting to us.
+        let offset = if offset == APPEND { self.taken } else { offset };
         let skip = usize::try_from(self.taken.saturating_sub(offset)).unwrap_or(usize::MAX);
         if offset <= self.taken && self.waiting.len() < MAX_WAITING {
             let fresh = data.get(skip..).unwrap_or_default();
@@ -102,7 +120,11 @@ impl Input {
             let Some(path) = &self.path else { return };
             use rustix::fs::{Mode, OFlags};
             // Refused (ENXIO) until the shell is opening the other end.
-            match rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            match rustix::fs::open(
+                path,
+                OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+                Mode::empty(),
+            ) {
                 Ok(fd) => self.pipe = Some(fd),
                 Err(_) => return,
             }
@@ -159,7 +181,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(frame: RunFrame, out: Stream, err: Stream, nonce: String, before: HashSet<u32>) -> Self {
+    pub(crate) fn new(
+        frame: RunFrame,
+        out: Stream,
+        err: Stream,
+        nonce: String,
+        before: HashSet<u32>,
+    ) -> Self {
         let now = Instant::now();
         let deadline = (frame.timeout_ms > 0).then(|| now + Duration::from_millis(frame.timeout_ms));
         Self {
@@ -202,7 +230,10 @@ impl Run {
         if self.ladder.is_some() || self.finish.is_some() {
             return None;
         }
-        self.ladder = Some(Ladder { stage: Stage::Interrupt, next: Instant::now() + PATIENCE });
+        self.ladder = Some(Ladder {
+            stage: Stage::Interrupt,
+            next: Instant::now() + PATIENCE,
+        });
         self.deadline = None;
         Some(Stage::Interrupt)
     }
@@ -226,7 +257,11 @@ impl Run {
         }
         self.rung = totals;
         self.rung_at = now;
-        Some(FromJail::Progress { exec: self.frame.exec.clone(), out: totals.0, err: totals.1 })
+        Some(FromJail::Progress {
+            exec: self.frame.exec.clone(),
+            out: totals.0,
+            err: totals.1,
+        })
     }
 
     /// When a doorbell that was held back is due.
@@ -239,11 +274,22 @@ impl Run {
         let (exec, out, err) = (self.frame.exec.clone(), self.out.total, self.err.total);
         match &self.finish {
             None => FromJail::Running { exec, out, err },
-            Some(f) => FromJail::Finished { exec, out, err, end: f.end, umask: f.umask, cwd: f.cwd.clone() },
+            Some(f) => FromJail::Finished {
+                exec,
+                out,
+                err,
+                end: f.end,
+                umask: f.umask,
+                cwd: f.cwd.clone(),
+            },
         }
     }
 
     pub(crate) fn closed(&self) -> FromJail {
-        FromJail::Closed { exec: self.frame.exec.clone(), out: self.out.total, err: self.err.total }
+        FromJail::Closed {
+            exec: self.frame.exec.clone(),
+            out: self.out.total,
+            err: self.err.total,
+        }
     }
 }

@@ -67,7 +67,11 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     let report_path = options.dir.join(names::REPORT);
     // Held for reading and writing: a shell never waits for a reader, and we never see an end.
-    let report = rustix::fs::open(&report_path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let report = rustix::fs::open(
+        &report_path,
+        OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let mut server = Server {
         usr: command::usr_stamp(&options),
         options,
@@ -139,7 +143,11 @@ impl Server {
             PollFd::from_borrowed_fd(self.reaper.deaths.as_fd(), PollFlags::IN),
         ];
         if let Some(link) = &self.link {
-            let out = if link.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
+            let out = if link.wants_to_write() {
+                PollFlags::OUT
+            } else {
+                PollFlags::empty()
+            };
             sources.push(Source::Link);
             polled.push(PollFd::from_borrowed_fd(link.fd.as_fd(), PollFlags::IN | out));
         }
@@ -148,7 +156,12 @@ impl Server {
                 sources.push(Source::Run(exec.clone()));
                 polled.push(PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN));
             }
-            if let Some(pipe) = run.input.as_ref().filter(|i| !i.waiting.is_empty()).and_then(|i| i.pipe.as_ref()) {
+            if let Some(pipe) = run
+                .input
+                .as_ref()
+                .filter(|i| !i.waiting.is_empty())
+                .and_then(|i| i.pipe.as_ref())
+            {
                 sources.push(Source::Run(exec.clone()));
                 polled.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::OUT));
             }
@@ -156,14 +169,22 @@ impl Server {
         let timeout = self.next_deadline().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             // Rounded up: waking a moment early would only turn the loop once more.
-            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: i64::from(left.subsec_nanos()) }
+            Timespec {
+                tv_sec: left.as_secs().cast_signed(),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
         });
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
-        Ok(sources.into_iter().zip(ready).filter(|(_, r)| *r).map(|(s, _)| s).collect())
+        Ok(sources
+            .into_iter()
+            .zip(ready)
+            .filter(|(_, r)| *r)
+            .map(|(s, _)| s)
+            .collect())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -194,10 +215,16 @@ impl Server {
     /// The newest controller wins: the old one is a daemon that died.
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(fd) = rustix::net::accept_with(&self.listener, flags) else { return };
+        let Ok(fd) = rustix::net::accept_with(&self.listener, flags) else {
+            return;
+        };
         let mut link = Link::new(fd);
         let shell = self.shell.as_ref().map_or(0, |s| s.pid);
-        link.send(&FromJail::Hello { version: VERSION, shell, outer: self.options.outer });
+        link.send(&FromJail::Hello {
+            version: VERSION,
+            shell,
+            outer: self.options.outer,
+        });
         for run in self.runs.values_mut() {
             if run.acked {
                 run.acked = false;
@@ -233,7 +260,12 @@ impl Server {
     fn obey(&mut self, frame: ToJail, fds: Vec<OwnedFd>) {
         match frame {
             ToJail::Run(run) => self.begin(run, fds),
-            ToJail::Input { exec, offset, data, eof } => {
+            ToJail::Input {
+                exec,
+                offset,
+                data,
+                eof,
+            } => {
                 if let Some(input) = self.runs.get_mut(&exec).and_then(|r| r.input.as_mut()) {
                     input.take(offset, &data, eof);
                 }
@@ -269,13 +301,17 @@ impl Server {
         let now = Instant::now();
         let names: Vec<String> = self.runs.keys().cloned().collect();
         for exec in names {
-            let Some(run) = self.runs.get_mut(&exec) else { continue };
+            let Some(run) = self.runs.get_mut(&exec) else {
+                continue;
+            };
             if let Some(bell) = run.bell(now)
                 && let Some(link) = &mut self.link
             {
                 link.ring(&bell);
             }
-            let Some(run) = self.runs.get_mut(&exec).filter(|r| r.finish.is_none()) else { continue };
+            let Some(run) = self.runs.get_mut(&exec).filter(|r| r.finish.is_none()) else {
+                continue;
+            };
             if run.input.as_ref().is_some_and(|i| i.pipe.is_none())
                 && let Some(input) = &mut run.input
             {
@@ -306,13 +342,15 @@ impl Server {
         for frame in told {
             self.send(&frame);
         }
-        self.runs.retain(|_, run| !(run.acked && run.finish.is_some() && !run.is_open()));
+        self.runs
+            .retain(|_, run| !(run.acked && run.finish.is_some() && !run.is_open()));
     }
 
     fn read_report(&mut self) {
         let mut chunk = [0_u8; 4096];
         while let Ok(n) = rustix::io::read(&self.report, &mut chunk) {
-            self.report_text.extend_from_slice(chunk.get(..n).unwrap_or_default());
+            self.report_text
+                .extend_from_slice(chunk.get(..n).unwrap_or_default());
             // Only the newest text can hold the report; anybody inside may write here.
             let excess = self.report_text.len().saturating_sub(16 * 1024);
             drop(self.report_text.drain(..excess));

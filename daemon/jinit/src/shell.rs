@@ -40,8 +40,16 @@ pub(crate) fn start(options: &Options, restored: bool) -> io::Result<Shell> {
         command.env_clear();
     }
     // The start directory may have been removed meanwhile; a shell must come up all the same.
-    let cwd = if options.cwd.is_dir() { options.cwd.as_path() } else { Path::new("/") };
-    command.current_dir(cwd).stdin(Stdio::from(rx)).stdout(Stdio::null()).stderr(Stdio::null());
+    let cwd = if options.cwd.is_dir() {
+        options.cwd.as_path()
+    } else {
+        Path::new("/")
+    };
+    command
+        .current_dir(cwd)
+        .stdin(Stdio::from(rx))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let pid = command.spawn()?.id();
     settle(pid, options);
     Ok(Shell { pid, stdin: tx })
@@ -52,7 +60,10 @@ pub(crate) fn settle(pid: u32, options: &Options) {
     let target = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let limit = |resource, value: Option<u64>| {
         if let Some(value) = value {
-            let limit = Rlimit { current: Some(value), maximum: Some(value) };
+            let limit = Rlimit {
+                current: Some(value),
+                maximum: Some(value),
+            };
             // A hard limit that is already lower stays.
             let _lower = rustix::process::prlimit(target, resource, limit);
         }
@@ -89,7 +100,11 @@ fn line(parts: &[&[u8]]) -> Vec<u8> {
 /// The lines of one run, each to be written on its own.
 pub(crate) fn lines(options: &Options, run: &RunFrame, nonce: &str, pts: Option<&Path>) -> Vec<Vec<u8>> {
     let file = |part| quoted(&names::of(&options.dir, &run.exec, part));
-    let script = file(if run.has_before { names::BEFORE } else { names::SCRIPT });
+    let script = file(if run.has_before {
+        names::BEFORE
+    } else {
+        names::SCRIPT
+    });
     let (stdin, out, err) = match (run.stdin, pts) {
         (StdinKind::Pty, Some(pts)) => (quoted(pts), quoted(pts), quoted(pts)),
         (StdinKind::Open, _) => (file(names::INPUT), file(names::OUT), file(names::ERR)),
@@ -107,7 +122,9 @@ pub(crate) fn lines(options: &Options, run: &RunFrame, nonce: &str, pts: Option<
         // The last report left `$?` at an error; an empty command clears it.
         lines.push(b"</dev/null\n".to_vec());
     }
-    lines.push(line(&[&start, b"\\. ", &script, b" <", &stdin, b" >|", &out, b" 2>|", &err]));
+    lines.push(line(&[
+        &start, b"\\. ", &script, b" <", &stdin, b" >|", &out, b" 2>|", &err,
+    ]));
     let report = quoted(&options.dir.join(names::REPORT));
     // An expansion error is the one message that needs no command: nothing can be overridden, nothing is forked, and an
     // interactive shell goes on after it. bash resets `$?` before it expands the words of `${x?…}`, so there it is an
@@ -125,7 +142,11 @@ pub(crate) fn lines(options: &Options, run: &RunFrame, nonce: &str, pts: Option<
 
 /// The line that restores a snapshot.
 pub(crate) fn restore_line(options: &Options, name: &str) -> Vec<u8> {
-    line(&[b"\\. ", &quoted(&names::of(&options.dir, name, names::RESTORE)), b" </dev/null >/dev/null 2>&1"])
+    line(&[
+        b"\\. ",
+        &quoted(&names::of(&options.dir, name, names::RESTORE)),
+        b" </dev/null >/dev/null 2>&1",
+    ])
 }
 
 /// The exit code in what came over the report FIFO, if it is this run's report.

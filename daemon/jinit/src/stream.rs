@@ -24,12 +24,24 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(source: OwnedFd, spool: Option<OwnedFd>, cap: u64) -> Self {
         let _refused = rustix::pipe::fcntl_setpipe_size(&source, PIPE_SIZE);
-        Self { source: Some(source), spool: spool.map(File::from), cap: cap.max(2), total: 0, seen_writer: false }
+        Self {
+            source: Some(source),
+            spool: spool.map(File::from),
+            cap: cap.max(2),
+            total: 0,
+            seen_writer: false,
+        }
     }
 
     /// A stream that has ended before it began.
     pub(crate) fn closed() -> Self {
-        Self { source: None, spool: None, cap: 2, total: 0, seen_writer: false }
+        Self {
+            source: None,
+            spool: None,
+            cap: 2,
+            total: 0,
+            seen_writer: false,
+        }
     }
 
     pub(crate) fn source(&self) -> Option<&OwnedFd> {
@@ -107,7 +119,10 @@ impl Stream {
 
 fn hung_up(fd: &OwnedFd) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     rustix::event::poll(&mut polled, Some(&now)).is_ok()
         && polled.iter().any(|p| p.revents().contains(PollFlags::HUP))
 }

@@ -43,13 +43,28 @@ pub struct RunFrame {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToJail {
     Run(RunFrame),
-    Input { exec: String, offset: u64, data: Vec<u8>, eof: bool },
-    Resize { exec: String, rows: u16, cols: u16 },
-    Interrupt { exec: String },
+    Input {
+        exec: String,
+        offset: u64,
+        data: Vec<u8>,
+        eof: bool,
+    },
+    Resize {
+        exec: String,
+        rows: u16,
+        cols: u16,
+    },
+    Interrupt {
+        exec: String,
+    },
     /// Start the long-lived shell; with a restore file (named by this id) when state is to be put back.
-    Spawn { restore: Option<String> },
+    Spawn {
+        restore: Option<String>,
+    },
     /// The daemon has what it needs: the run may be forgotten.
-    Ack { exec: String },
+    Ack {
+        exec: String,
+    },
     /// End the long-lived shell, if no command runs in it: its state is to come from elsewhere.
     Retire,
     /// Kill everything and exit.
@@ -75,19 +90,48 @@ pub struct End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromJail {
     /// First frame of every connection; the state of known runs follows, then [`FromJail::Ready`].
-    Hello { version: u16, shell: u32, outer: bool },
+    Hello {
+        version: u16,
+        shell: u32,
+        outer: bool,
+    },
     Ready,
     /// A known run that has not ended (after a reconnect).
-    Running { exec: String, out: u64, err: u64 },
+    Running {
+        exec: String,
+        out: u64,
+        err: u64,
+    },
     /// Bytes produced so far: a doorbell.
-    Progress { exec: String, out: u64, err: u64 },
-    Finished { exec: String, out: u64, err: u64, end: End, umask: u32, cwd: Vec<u8> },
+    Progress {
+        exec: String,
+        out: u64,
+        err: u64,
+    },
+    Finished {
+        exec: String,
+        out: u64,
+        err: u64,
+        end: End,
+        umask: u32,
+        cwd: Vec<u8>,
+    },
     /// Both streams reached their end: nothing more will be written to the spools.
-    Closed { exec: String, out: u64, err: u64 },
+    Closed {
+        exec: String,
+        out: u64,
+        err: u64,
+    },
     /// The run was never started.
-    Refused { exec: String, why: Refusal },
+    Refused {
+        exec: String,
+        why: Refusal,
+    },
     /// The shell died outside a run.
-    ShellGone { status: i32, signal: i32 },
+    ShellGone {
+        status: i32,
+        signal: i32,
+    },
 }
 
 /// Why a run was not started.
@@ -151,7 +195,9 @@ impl<'a> Reader<'a> {
         self.take(1)?.first().copied().ok_or(BadFrame)
     }
     fn num(&mut self) -> Result<u64, BadFrame> {
-        Ok(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| BadFrame)?))
+        Ok(u64::from_le_bytes(
+            self.take(8)?.try_into().map_err(|_| BadFrame)?,
+        ))
     }
     fn small<T: TryFrom<u64>>(&mut self) -> Result<T, BadFrame> {
         T::try_from(self.num()?).map_err(|_| BadFrame)
@@ -171,7 +217,11 @@ impl<'a> Reader<'a> {
     }
     fn id(&mut self) -> Result<String, BadFrame> {
         let id = self.text()?;
-        if super::names::is_safe(&id) { Ok(id) } else { Err(BadFrame) }
+        if super::names::is_safe(&id) {
+            Ok(id)
+        } else {
+            Err(BadFrame)
+        }
     }
 }
 
@@ -202,11 +252,18 @@ impl ToJail {
                     .num(u64::from(r.cols))
                     .0
             }
-            Self::Input { exec, offset, data, eof } => {
-                Writer::tag(2).text(exec).num(*offset).bytes(data).flag(*eof).0
-            }
+            Self::Input {
+                exec,
+                offset,
+                data,
+                eof,
+            } => Writer::tag(2).text(exec).num(*offset).bytes(data).flag(*eof).0,
             Self::Resize { exec, rows, cols } => {
-                Writer::tag(3).text(exec).num(u64::from(*rows)).num(u64::from(*cols)).0
+                Writer::tag(3)
+                    .text(exec)
+                    .num(u64::from(*rows))
+                    .num(u64::from(*cols))
+                    .0
             }
             Self::Interrupt { exec } => Writer::tag(4).text(exec).0,
             Self::Spawn { restore } => Writer::tag(5).text(restore.as_deref().unwrap_or("")).0,
@@ -240,15 +297,26 @@ impl ToJail {
                 rows: r.small()?,
                 cols: r.small()?,
             }),
-            2 => Self::Input { exec: r.id()?, offset: r.num()?, data: r.bytes()?.to_vec(), eof: r.flag()? },
-            3 => Self::Resize { exec: r.id()?, rows: r.small()?, cols: r.small()? },
+            2 => Self::Input {
+                exec: r.id()?,
+                offset: r.num()?,
+                data: r.bytes()?.to_vec(),
+                eof: r.flag()?,
+            },
+            3 => Self::Resize {
+                exec: r.id()?,
+                rows: r.small()?,
+                cols: r.small()?,
+            },
             4 => Self::Interrupt { exec: r.id()? },
             5 => {
                 let name = r.text()?;
                 if !name.is_empty() && !super::names::is_safe(&name) {
                     return Err(BadFrame);
                 }
-                Self::Spawn { restore: Some(name).filter(|n| !n.is_empty()) }
+                Self::Spawn {
+                    restore: Some(name).filter(|n| !n.is_empty()),
+                }
             }
             6 => Self::Ack { exec: r.id()? },
             7 => Self::End,
@@ -262,28 +330,45 @@ impl FromJail {
     /// The frame's bytes.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Hello { version, shell, outer } => {
-                Writer::tag(1).num(u64::from(*version)).num(u64::from(*shell)).flag(*outer).0
+            Self::Hello {
+                version,
+                shell,
+                outer,
+            } => {
+                Writer::tag(1)
+                    .num(u64::from(*version))
+                    .num(u64::from(*shell))
+                    .flag(*outer)
+                    .0
             }
             Self::Ready => Writer::tag(2).0,
             Self::Running { exec, out, err } => Writer::tag(3).text(exec).num(*out).num(*err).0,
             Self::Progress { exec, out, err } => Writer::tag(4).text(exec).num(*out).num(*err).0,
-            Self::Finished { exec, out, err, end, umask, cwd } => Writer::tag(5)
-                .text(exec)
-                .num(*out)
-                .num(*err)
-                .num(signed(end.status))
-                .num(signed(end.signal))
-                .flag(end.timed_out)
-                .flag(end.interrupted)
-                .flag(end.background)
-                .flag(end.shell_died)
-                .flag(end.not_run)
-                .flag(end.stuck)
-                .num(end.duration_us)
-                .num(u64::from(*umask))
-                .bytes(cwd)
-                .0,
+            Self::Finished {
+                exec,
+                out,
+                err,
+                end,
+                umask,
+                cwd,
+            } => {
+                Writer::tag(5)
+                    .text(exec)
+                    .num(*out)
+                    .num(*err)
+                    .num(signed(end.status))
+                    .num(signed(end.signal))
+                    .flag(end.timed_out)
+                    .flag(end.interrupted)
+                    .flag(end.background)
+                    .flag(end.shell_died)
+                    .flag(end.not_run)
+                    .flag(end.stuck)
+                    .num(end.duration_us)
+                    .num(u64::from(*umask))
+                    .bytes(cwd)
+                    .0
+            }
             Self::Closed { exec, out, err } => Writer::tag(6).text(exec).num(*out).num(*err).0,
             Self::Refused { exec, why } => {
                 let why = match why {
@@ -305,10 +390,22 @@ impl FromJail {
     pub fn decode(frame: &[u8]) -> Result<Self, BadFrame> {
         let mut r = Reader(frame);
         Ok(match r.tag()? {
-            1 => Self::Hello { version: r.small()?, shell: r.small()?, outer: r.flag()? },
+            1 => Self::Hello {
+                version: r.small()?,
+                shell: r.small()?,
+                outer: r.flag()?,
+            },
             2 => Self::Ready,
-            3 => Self::Running { exec: r.id()?, out: r.num()?, err: r.num()? },
-            4 => Self::Progress { exec: r.id()?, out: r.num()?, err: r.num()? },
+            3 => Self::Running {
+                exec: r.id()?,
+                out: r.num()?,
+                err: r.num()?,
+            },
+            4 => Self::Progress {
+                exec: r.id()?,
+                out: r.num()?,
+                err: r.num()?,
+            },
             5 => Self::Finished {
                 exec: r.id()?,
                 out: r.num()?,
@@ -327,7 +424,11 @@ impl FromJail {
                 umask: r.small()?,
                 cwd: r.bytes()?.to_vec(),
             },
-            6 => Self::Closed { exec: r.id()?, out: r.num()?, err: r.num()? },
+            6 => Self::Closed {
+                exec: r.id()?,
+                out: r.num()?,
+                err: r.num()?,
+            },
             7 => Self::Refused {
                 exec: r.id()?,
                 why: match r.num()? {
@@ -338,7 +439,10 @@ impl FromJail {
                     _ => return Err(BadFrame),
                 },
             },
-            8 => Self::ShellGone { status: r.signed()?, signal: r.signed()? },
+            8 => Self::ShellGone {
+                status: r.signed()?,
+                signal: r.signed()?,
+            },
             _ => return Err(BadFrame),
         })
     }
@@ -350,18 +454,45 @@ mod tests {
 
     #[test]
     fn frames_survive_the_wire() {
-        let end = End { status: -1, signal: 9, timed_out: true, duration_us: 7, ..End::default() };
+        let end = End {
+            status: -1,
+            signal: 9,
+            timed_out: true,
+            duration_us: 7,
+            ..End::default()
+        };
         for frame in [
-            FromJail::Hello { version: VERSION, shell: 3, outer: false },
-            FromJail::Finished { exec: "x-1".into(), out: 1, err: 2, end, umask: 0o22, cwd: b"/a\xff".to_vec() },
-            FromJail::Refused { exec: "x-1".into(), why: Refusal::MountsLost },
+            FromJail::Hello {
+                version: VERSION,
+                shell: 3,
+                outer: false,
+            },
+            FromJail::Finished {
+                exec: "x-1".into(),
+                out: 1,
+                err: 2,
+                end,
+                umask: 0o22,
+                cwd: b"/a\xff".to_vec(),
+            },
+            FromJail::Refused {
+                exec: "x-1".into(),
+                why: Refusal::MountsLost,
+            },
         ] {
             assert_eq!(FromJail::decode(&frame.encode()).as_ref(), Ok(&frame));
         }
         for frame in [
-            ToJail::Input { exec: "x-2".into(), offset: 9, data: vec![0, 1], eof: true },
+            ToJail::Input {
+                exec: "x-2".into(),
+                offset: 9,
+                data: vec![0, 1],
+                eof: true,
+            },
             ToJail::Spawn { restore: None },
-            ToJail::Spawn { restore: Some("r1".into()) },
+            ToJail::Spawn {
+                restore: Some("r1".into()),
+            },
             ToJail::End,
         ] {
             let bytes = frame.encode();

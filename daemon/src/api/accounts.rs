@@ -2,14 +2,15 @@
 
 use agentd_proto::pb;
 use pb::account_service_server::AccountService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use super::auth::require;
 use super::convert::timestamp;
 use super::peer::caller;
-use super::status::{internal, invalid, rejected};
+use super::status::{Reply, internal, invalid};
 use crate::accounts::{Accounts, Device, Grant};
 use crate::domain::principal::Scope;
+use crate::domain::rejection::Rejection;
 use crate::session::now_us;
 
 /// The service.
@@ -44,8 +45,7 @@ fn scope(scope: Scope) -> pb::Scope {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-fn asked(scopes: &[i32]) -> Result<Vec<Scope>, Status> {
+fn asked(scopes: &[i32]) -> Result<Vec<Scope>, Rejection> {
     if scopes.is_empty() {
         return Ok(Scope::ALL.to_vec());
     }
@@ -64,7 +64,7 @@ impl AccountService for Devices {
     async fn create_pairing(
         &self,
         request: Request<pb::CreatePairingRequest>,
-    ) -> Result<Response<pb::CreatePairingResponse>, Status> {
+    ) -> Reply<pb::CreatePairingResponse> {
         let scopes = asked(&request.get_ref().scopes)?;
         let (code, life) = self.accounts.create_pairing(scopes).map_err(|e| internal(&e))?;
         let until = now_us().saturating_add(i64::try_from(life.as_micros()).unwrap_or(0));
@@ -74,10 +74,10 @@ impl AccountService for Devices {
     async fn redeem_pairing(
         &self,
         request: Request<pb::RedeemPairingRequest>,
-    ) -> Result<Response<pb::RedeemPairingResponse>, Status> {
+    ) -> Reply<pb::RedeemPairingResponse> {
         let wish = request.into_inner();
         let (device, token) =
-            self.accounts.redeem(&wish.code, &wish.device_name, now_us()).map_err(|no| rejected(&no))?;
+            self.accounts.redeem(&wish.code, &wish.device_name, now_us())?;
         tracing::info!(device = %device.device_id, "a device was paired");
         Ok(Response::new(pb::RedeemPairingResponse { device: Some(wire(device, None)), token }))
     }
@@ -85,7 +85,7 @@ impl AccountService for Devices {
     async fn get_caller(
         &self,
         request: Request<pb::GetCallerRequest>,
-    ) -> Result<Response<pb::GetCallerResponse>, Status> {
+    ) -> Reply<pb::GetCallerResponse> {
         let grant = request.extensions().get::<Grant>();
         let scopes = grant.map_or_else(|| Scope::ALL.to_vec(), |g| g.device.scopes.clone());
         Ok(Response::new(pb::GetCallerResponse {
@@ -99,7 +99,7 @@ impl AccountService for Devices {
     async fn list_devices(
         &self,
         request: Request<pb::ListDevicesRequest>,
-    ) -> Result<Response<pb::ListDevicesResponse>, Status> {
+    ) -> Reply<pb::ListDevicesResponse> {
         let grant = request.extensions().get::<Grant>();
         let all = require(&request, Scope::Admin).is_ok();
         let devices = self.accounts.list(now_us()).into_iter().map(|d| wire(d, grant));
@@ -109,18 +109,18 @@ impl AccountService for Devices {
     async fn revoke_device(
         &self,
         request: Request<pb::RevokeDeviceRequest>,
-    ) -> Result<Response<pb::RevokeDeviceResponse>, Status> {
+    ) -> Reply<pb::RevokeDeviceResponse> {
         let own = request.extensions().get::<Grant>().map(|g| g.device.device_id.to_string());
         let wanted = match (request.get_ref().device_id.as_str(), own) {
             ("", Some(own)) => own,
-            ("", None) => return Err(invalid("device_id is missing")),
+            ("", None) => return Err(invalid("device_id is missing").into()),
             (id, Some(own)) if id == own => own,
             (id, _) => {
                 require(&request, Scope::Admin)?;
                 id.to_owned()
             }
         };
-        let device = self.accounts.revoke(&wanted).map_err(|no| rejected(&no))?;
+        let device = self.accounts.revoke(&wanted)?;
         tracing::info!(device = %device.device_id, "a device was revoked");
         Ok(Response::new(pb::RevokeDeviceResponse { device: Some(wire(device, None)) }))
     }

@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::status::rejected;
+use super::status::No;
 use crate::accounts::{Accounts, Grant};
 use crate::domain::principal::Scope;
 use crate::domain::rejection::Rejection;
@@ -61,10 +61,9 @@ fn need(path: &str) -> Need {
 }
 
 /// Refuses unless the caller is the user's own program or has the scope.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(super) fn require<T>(request: &tonic::Request<T>, scope: Scope) -> Result<(), Status> {
+pub(super) fn require<T>(request: &tonic::Request<T>, scope: Scope) -> Result<(), Rejection> {
     match request.extensions().get::<Grant>() {
-        Some(grant) => grant.needs(scope).map_err(|no| rejected(&no)),
+        Some(grant) => grant.needs(scope),
         None => Ok(()),
     }
 }
@@ -125,7 +124,7 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let grant = match self.gate.admit(&request) {
             Ok(grant) => grant,
-            Err(no) => return Box::pin(async move { Ok(rejected(&no).into_http()) }),
+            Err(no) => return Box::pin(async move { Ok(No::from(no).into_http()) }),
         };
         let Some(grant) = grant else { return Box::pin(self.inner.call(request)) };
         let revoked = grant.revoked.clone();
@@ -158,7 +157,7 @@ impl http_body::Body for UntilRevoked {
         }
         if self.cut.as_mut().poll(cx).is_ready() {
             self.ended = true;
-            let trailers = rejected(&Rejection::TokenRefused).into_http::<()>().into_parts().0.headers;
+            let trailers = No::from(Rejection::TokenRefused).into_http::<()>().into_parts().0.headers;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         Pin::new(&mut self.body).poll_frame(cx)

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use agentd_proto::pb;
 use pb::daemon_service_server::DaemonService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use super::convert::timestamp;
-use super::status::{invalid, rejected, status};
+use super::status::{Reply, invalid};
 use crate::domain::rejection::Rejection;
 use crate::session::Environment;
 use crate::supervisor::{Checkup, ModelRow, ModelTry, Supervisor};
@@ -70,10 +70,13 @@ fn environment(variables: HashMap<String, String>) -> Environment {
 }
 
 /// Names of providers go into file and variable names.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-fn provider(name: &str) -> Result<(), Status> {
+fn provider(name: &str) -> Result<(), Rejection> {
     let ok = !name.is_empty() && name.len() <= 64;
-    if ok && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_') {
+    if ok
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    {
         return Ok(());
     }
     Err(invalid("provider is a lower-case word, such as openai"))
@@ -81,11 +84,8 @@ fn provider(name: &str) -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl DaemonService for DaemonApi {
-    async fn get_status(
-        &self,
-        _request: Request<pb::GetStatusRequest>,
-    ) -> Result<Response<pb::GetStatusResponse>, Status> {
-        let (sessions, working_sessions, open_approvals) = self.supervisor.counts().await.map_err(status)?;
+    async fn get_status(&self, _request: Request<pb::GetStatusRequest>) -> Reply<pb::GetStatusResponse> {
+        let (sessions, working_sessions, open_approvals) = self.supervisor.counts().await?;
         let facts = self.host.facts();
         Ok(Response::new(pb::GetStatusResponse {
             version: facts.version,
@@ -105,18 +105,14 @@ impl DaemonService for DaemonApi {
         }))
     }
 
-    async fn stop_daemon(
-        &self,
-        request: Request<pb::StopDaemonRequest>,
-    ) -> Result<Response<pb::StopDaemonResponse>, Status> {
+    async fn stop_daemon(&self, request: Request<pb::StopDaemonRequest>) -> Reply<pb::StopDaemonResponse> {
         self.host.stop(request.get_ref().keep_jails);
-        Ok(Response::new(pb::StopDaemonResponse { pid: i64::from(std::process::id()) }))
+        Ok(Response::new(pb::StopDaemonResponse {
+            pid: i64::from(std::process::id()),
+        }))
     }
 
-    async fn run_doctor(
-        &self,
-        request: Request<pb::RunDoctorRequest>,
-    ) -> Result<Response<pb::RunDoctorResponse>, Status> {
+    async fn run_doctor(&self, request: Request<pb::RunDoctorRequest>) -> Reply<pb::RunDoctorResponse> {
         let findings = self.host.doctor(request.get_ref().prove).await;
         let findings = findings
             .into_iter()
@@ -135,10 +131,7 @@ impl DaemonService for DaemonApi {
         Ok(Response::new(pb::RunDoctorResponse { findings }))
     }
 
-    async fn list_models(
-        &self,
-        request: Request<pb::ListModelsRequest>,
-    ) -> Result<Response<pb::ListModelsResponse>, Status> {
+    async fn list_models(&self, request: Request<pb::ListModelsRequest>) -> Reply<pb::ListModelsResponse> {
         let wish = request.into_inner();
         let environment = environment(wish.environment);
         let probe = wish.probe_loopback.then_some(Duration::from_millis(200));
@@ -158,58 +151,87 @@ impl DaemonService for DaemonApi {
         Ok(Response::new(pb::ListModelsResponse { models }))
     }
 
-    async fn test_model(
-        &self,
-        request: Request<pb::TestModelRequest>,
-    ) -> Result<Response<pb::TestModelResponse>, Status> {
+    async fn test_model(&self, request: Request<pb::TestModelRequest>) -> Reply<pb::TestModelResponse> {
         let wish = request.into_inner();
-        let ModelTry { ok, reason, message, hints, first_token_ms } =
-            self.supervisor.test_model(&wish.model, &environment(wish.environment)).await;
-        Ok(Response::new(pb::TestModelResponse { ok, reason, message, hints, first_token_ms }))
+        let ModelTry {
+            ok,
+            reason,
+            message,
+            hints,
+            first_token_ms,
+        } = self
+            .supervisor
+            .test_model(&wish.model, &environment(wish.environment))
+            .await;
+        Ok(Response::new(pb::TestModelResponse {
+            ok,
+            reason,
+            message,
+            hints,
+            first_token_ms,
+        }))
     }
 
     async fn set_credential(
         &self,
         request: Request<pb::SetCredentialRequest>,
-    ) -> Result<Response<pb::SetCredentialResponse>, Status> {
+    ) -> Reply<pb::SetCredentialResponse> {
         let wish = request.into_inner();
         provider(&wish.provider)?;
         if wish.api_key.trim().is_empty() {
-            return Err(invalid("api_key is empty"));
+            return Err(invalid("api_key is empty").into());
         }
         let path = self.host.set_credential(&wish.provider, wish.api_key).await;
-        path.map(|path| Response::new(pb::SetCredentialResponse { path })).map_err(|e| refused(&e))
+        Ok(Response::new(pb::SetCredentialResponse {
+            path: path.map_err(|e| refused(&e))?,
+        }))
     }
 
     async fn list_credentials(
         &self,
         _request: Request<pb::ListCredentialsRequest>,
-    ) -> Result<Response<pb::ListCredentialsResponse>, Status> {
+    ) -> Reply<pb::ListCredentialsResponse> {
         let stored = self.host.credentials().await.map_err(|e| refused(&e))?;
-        let entry = |provider: String, source: &str| pb::Credential { provider, source: source.to_owned() };
+        let entry = |provider: String, source: &str| pb::Credential {
+            provider,
+            source: source.to_owned(),
+        };
         let mut credentials: Vec<_> = stored.into_iter().map(|p| entry(p, "stored")).collect();
-        credentials.extend(self.host.environment_keys().into_iter().map(|p| entry(p, "environment")));
+        credentials.extend(
+            self.host
+                .environment_keys()
+                .into_iter()
+                .map(|p| entry(p, "environment")),
+        );
         Ok(Response::new(pb::ListCredentialsResponse { credentials }))
     }
 
     async fn delete_credential(
         &self,
         request: Request<pb::DeleteCredentialRequest>,
-    ) -> Result<Response<pb::DeleteCredentialResponse>, Status> {
+    ) -> Reply<pb::DeleteCredentialResponse> {
         provider(&request.get_ref().provider)?;
-        let existed = self.host.delete_credential(&request.get_ref().provider).await.map_err(|e| refused(&e))?;
+        let existed = self
+            .host
+            .delete_credential(&request.get_ref().provider)
+            .await
+            .map_err(|e| refused(&e))?;
         Ok(Response::new(pb::DeleteCredentialResponse { existed }))
     }
 }
 
 /// The credentials file can't be used as it is; the text names it and the fix, never a key.
-fn refused(message: &str) -> Status {
-    rejected(&Rejection::WrongState(message.to_owned()))
+fn refused(message: &str) -> Rejection {
+    Rejection::WrongState(message.to_owned())
 }
 
 /// Resident memory of this process.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     pages.saturating_mul(rustix::param::page_size() as u64)
 }

@@ -40,9 +40,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<SessionServiceServer<sessions::Sessions>>().await;
+    health
+        .set_serving::<SessionServiceServer<sessions::Sessions>>()
+        .await;
     health.set_serving::<ShellServiceServer<shell::Shells>>().await;
-    health.set_serving::<ApprovalServiceServer<approvals::Approvals>>().await;
+    health
+        .set_serving::<ApprovalServiceServer<approvals::Approvals>>()
+        .await;
     health.set_serving::<DaemonServiceServer<DaemonApi>>().await;
     health.set_serving::<AccountServiceServer<accounts::Devices>>().await;
     let reflection = || {
@@ -67,7 +71,10 @@ pub async fn serve(
         .add_service(InterceptedService::new(sessions, peer::check))
         .add_service(InterceptedService::new(shells, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
-        .add_service(InterceptedService::new(DaemonServiceServer::new(daemon), peer::check))
+        .add_service(InterceptedService::new(
+            DaemonServiceServer::new(daemon),
+            peer::check,
+        ))
         .add_service(InterceptedService::new(
             AccountServiceServer::new(accounts::Devices::new(accounts)),
             peer::check,

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use agentd_proto::pb;
 use futures::Stream;
 use pb::session_service_server::SessionService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use super::convert::session as convert;
 use super::peer::{caller, key};
-use super::status::{invalid, rejected, status};
+use super::status::{No, Reply, invalid};
 use super::watch;
-use crate::domain::command::Reply;
+use crate::domain::command::Reply as Answer;
 use crate::domain::event::TurnOptions;
 use crate::domain::principal::Scope;
 use crate::session::{Environment, Post, SessionHandle};
@@ -41,7 +41,7 @@ impl SessionService for Sessions {
     async fn create_session(
         &self,
         request: Request<pb::CreateSessionRequest>,
-    ) -> Result<Response<pb::CreateSessionResponse>, Status> {
+    ) -> Reply<pb::CreateSessionResponse> {
         let who = caller(&request, &request.get_ref().request_id);
         let key = key(&request.get_ref().request_id, "CreateSession", request.get_ref())?;
         if request.get_ref().jail == i32::from(pb::JailKind::Outer) {
@@ -50,7 +50,7 @@ impl SessionService for Sessions {
         }
         let wish = request.into_inner();
         if !wish.workspace.starts_with('/') {
-            return Err(invalid("workspace must be an absolute path"));
+            return Err(invalid("workspace must be an absolute path").into());
         }
         let new = NewSession {
             name: wish.name,
@@ -63,28 +63,39 @@ impl SessionService for Sessions {
             model: Some(wish.model).filter(|m| !m.is_empty()),
             get_or_create: wish.get_or_create,
         };
-        let (handle, created) = self.supervisor.create(&who, key, new).await.map_err(status)?;
-        Ok(Response::new(pb::CreateSessionResponse { session: summary(&handle), created }))
+        let (handle, created) = self.supervisor.create(&who, key, new).await?;
+        Ok(Response::new(pb::CreateSessionResponse {
+            session: summary(&handle),
+            created,
+        }))
     }
 
-    async fn get_session(
-        &self,
-        request: Request<pb::GetSessionRequest>,
-    ) -> Result<Response<pb::GetSessionResponse>, Status> {
+    async fn get_session(&self, request: Request<pb::GetSessionRequest>) -> Reply<pb::GetSessionResponse> {
         let who = caller(&request, "");
-        let found = self.supervisor.find_summary(&request.get_ref().session_id, &who).await.map_err(status)?;
-        Ok(Response::new(pb::GetSessionResponse { session: Some(found.into()) }))
+        let found = self
+            .supervisor
+            .find_summary(&request.get_ref().session_id, &who)
+            .await?;
+        Ok(Response::new(pb::GetSessionResponse {
+            session: Some(found.into()),
+        }))
     }
 
     async fn list_sessions(
         &self,
         request: Request<pb::ListSessionsRequest>,
-    ) -> Result<Response<pb::ListSessionsResponse>, Status> {
+    ) -> Reply<pb::ListSessionsResponse> {
         let wish = request.into_inner();
-        let limit = if wish.page_size == 0 { 100 } else { wish.page_size.min(MAX_PAGE) };
+        let limit = if wish.page_size == 0 {
+            100
+        } else {
+            wish.page_size.min(MAX_PAGE)
+        };
         let offset = match wish.page_token.as_str() {
             "" => 0,
-            token => token.parse().map_err(|_| invalid("page_token is not one of ours"))?,
+            token => token
+                .parse()
+                .map_err(|_| invalid("page_token is not one of ours"))?,
         };
         let filter = SessionFilter {
             states: convert::states(&wish.states)?,
@@ -92,103 +103,126 @@ impl SessionService for Sessions {
             offset,
             limit,
         };
-        let sessions = self.supervisor.list(filter).await.map_err(status)?;
+        let sessions = self.supervisor.list(filter).await?;
         let more = u32::try_from(sessions.len()).unwrap_or(u32::MAX) == limit;
         Ok(Response::new(pb::ListSessionsResponse {
             sessions: sessions.into_iter().map(Into::into).collect(),
-            next_page_token: if more { offset.saturating_add(limit).to_string() } else { String::new() },
+            next_page_token: if more {
+                offset.saturating_add(limit).to_string()
+            } else {
+                String::new()
+            },
         }))
     }
 
     async fn rename_session(
         &self,
         request: Request<pb::RenameSessionRequest>,
-    ) -> Result<Response<pb::RenameSessionResponse>, Status> {
+    ) -> Reply<pb::RenameSessionResponse> {
         let who = caller(&request, &request.get_ref().request_id);
         let key = key(&request.get_ref().request_id, "RenameSession", request.get_ref())?;
         let wish = request.into_inner();
-        let handle = self.supervisor.find(&wish.session_id, &who).await.map_err(status)?;
-        let seq = handle.rename(who, key, wish.name).await.map_err(status)?;
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        let seq = handle.rename(who, key, wish.name).await?;
         Ok(Response::new(pb::RenameSessionResponse { seq }))
     }
 
-    async fn post_message(
-        &self,
-        request: Request<pb::PostMessageRequest>,
-    ) -> Result<Response<pb::PostMessageResponse>, Status> {
+    async fn post_message(&self, request: Request<pb::PostMessageRequest>) -> Reply<pb::PostMessageResponse> {
         let who = caller(&request, &request.get_ref().request_id);
-        let fingerprint = pb::PostMessageRequest { environment: None, ..request.get_ref().clone() };
+        let fingerprint = pb::PostMessageRequest {
+            environment: None,
+            ..request.get_ref().clone()
+        };
         let key = key(&request.get_ref().request_id, "PostMessage", &fingerprint)?;
         let wish = request.into_inner();
-        let handle = self.supervisor.find(&wish.session_id, &who).await.map_err(status)?;
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let variables = wish.environment.map(|e| e.variables).unwrap_or_default();
         let environment = Environment::from_vars(variables);
         let named = Some(wish.model).filter(|m| !m.is_empty());
-        let (model, choose_model) =
-            self.supervisor.model_for(&handle, named.as_deref(), &environment).map_err(|e| rejected(&e))?;
+        let (model, choose_model) = self
+            .supervisor
+            .model_for(&handle, named.as_deref(), &environment)?;
         let deny = wish.on_approval == i32::from(pb::OnApproval::Deny);
         let max_steps = self.supervisor.max_steps(wish.max_steps);
         let post = Post {
             parts: convert::posted(wish.parts)?,
             model: Some(model),
             choose_model,
-            options: TurnOptions { deny_approvals: deny, approver_present: wish.approver_present, max_steps },
+            options: TurnOptions {
+                deny_approvals: deny,
+                approver_present: wish.approver_present,
+                max_steps,
+            },
             expected_head: Some(wish.expected_head).filter(|head| *head > 0),
         };
-        match handle.post(who, key, post).await.map_err(status)? {
-            Reply::Posted { seq, message_id, queued, turn_id } => Ok(Response::new(pb::PostMessageResponse {
+        match handle.post(who, key, post).await? {
+            Answer::Posted {
+                seq,
+                message_id,
+                queued,
+                turn_id,
+            } => Ok(Response::new(pb::PostMessageResponse {
                 seq,
                 message_id: message_id.to_string(),
                 queued,
                 turn_id: turn_id.map(|t| t.to_string()).unwrap_or_default(),
             })),
-            _ => Err(invalid("request_id belongs to another call")),
+            _ => Err(invalid("request_id belongs to another call").into()),
         }
     }
 
     async fn interrupt_turn(
         &self,
         request: Request<pb::InterruptTurnRequest>,
-    ) -> Result<Response<pb::InterruptTurnResponse>, Status> {
+    ) -> Reply<pb::InterruptTurnResponse> {
         let who = caller(&request, &request.get_ref().request_id);
-        let handle = self.supervisor.find(&request.get_ref().session_id, &who).await.map_err(status)?;
-        let seq = handle.interrupt(who).await.map_err(status)?;
+        let handle = self.supervisor.find(&request.get_ref().session_id, &who).await?;
+        let seq = handle.interrupt(who).await?;
         Ok(Response::new(pb::InterruptTurnResponse { seq }))
     }
 
-    async fn list_events(
-        &self,
-        request: Request<pb::ListEventsRequest>,
-    ) -> Result<Response<pb::ListEventsResponse>, Status> {
+    async fn list_events(&self, request: Request<pb::ListEventsRequest>) -> Reply<pb::ListEventsResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        let found = self.supervisor.find_summary(&wish.session_id, &who).await.map_err(status)?;
-        let limit = if wish.page_size == 0 { 500 } else { wish.page_size.min(5000) };
+        let found = self.supervisor.find_summary(&wish.session_id, &who).await?;
+        let limit = if wish.page_size == 0 {
+            500
+        } else {
+            wish.page_size.min(5000)
+        };
         let before = Some(wish.before_seq).filter(|seq| *seq > 0);
-        let events = self.supervisor.events(&found.session_id, wish.after_seq, before, limit).await.map_err(status)?;
+        let events = self
+            .supervisor
+            .events(&found.session_id, wish.after_seq, before, limit)
+            .await?;
         Ok(Response::new(pb::ListEventsResponse {
             events: events.into_iter().map(Into::into).collect(),
             head: found.head,
         }))
     }
 
-    type WatchSessionStream = Pin<Box<dyn Stream<Item = Result<pb::WatchSessionResponse, Status>> + Send>>;
+    type WatchSessionStream = Pin<Box<dyn Stream<Item = Result<pb::WatchSessionResponse, No>> + Send>>;
 
     async fn watch_session(
         &self,
         request: Request<pb::WatchSessionRequest>,
-    ) -> Result<Response<Self::WatchSessionStream>, Status> {
+    ) -> Reply<Self::WatchSessionStream> {
         let who = caller(&request, "");
-        let wish = request.into_inner().subscription.ok_or_else(|| invalid("subscription is missing"))?;
+        let wish = request
+            .into_inner()
+            .subscription
+            .ok_or_else(|| invalid("subscription is missing"))?;
         let follower = watch::follower(&self.supervisor, &who, wish).await?;
         Ok(Response::new(Box::pin(watch::one(follower))))
     }
 
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, No>> + Send>>;
 
-    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        Ok(Response::new(Box::pin(watch::many(&self.supervisor, &who, wish).await?)))
+        Ok(Response::new(Box::pin(
+            watch::many(&self.supervisor, &who, wish).await?,
+        )))
     }
 }

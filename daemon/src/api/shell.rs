@@ -7,14 +7,14 @@ use agentd_proto::pb;
 use futures::Stream;
 use pb::read_output_response::Item;
 use pb::shell_service_server::ShellService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use super::convert::shell as convert;
 use super::peer::{caller, key};
-use super::status::{invalid, status};
+use super::status::{No, Reply, invalid};
 use crate::domain::event::ExecResult;
 use crate::domain::id::ExecId;
-use crate::session::{OutputKind, OutputPiece, Run, SessionHandle, Stdin};
+use crate::session::{Fault, OutputKind, OutputPiece, Run, SessionHandle, Stdin};
 use crate::supervisor::Supervisor;
 
 /// Bytes of each stream in an answer to Exec, unless asked otherwise; and the most.
@@ -39,31 +39,35 @@ impl Shells {
         (session_id, request_id): (&str, &str),
         key: Option<crate::supervisor::RequestKey>,
         mut run: Run,
-    ) -> Result<(SessionHandle, ExecId, u64), Status> {
+    ) -> Result<(SessionHandle, ExecId, u64), Fault> {
         let who = caller(request, request_id);
-        let handle = self.supervisor.find(session_id, &who).await.map_err(status)?;
+        let handle = self.supervisor.find(session_id, &who).await?;
         if run.timeout.is_none() && !run.interactive {
             run.timeout = self.supervisor.exec_timeout();
         }
-        let (exec_id, seq) = handle.start_exec(who, key, run).await.map_err(status)?;
+        let (exec_id, seq) = handle.start_exec(who, key, run).await?;
         Ok((handle, exec_id, seq))
     }
 }
 
 #[tonic::async_trait]
 impl ShellService for Shells {
-    async fn exec(&self, request: Request<pb::ExecRequest>) -> Result<Response<pb::ExecResponse>, Status> {
+    async fn exec(&self, request: Request<pb::ExecRequest>) -> Reply<pb::ExecResponse> {
         let wish = request.get_ref();
         let key = key(&wish.request_id, "Exec", wish)?;
         let run = convert::run(wish.command.clone())?;
         if run.stdin != Stdin::None {
-            return Err(invalid("stdin must be NONE here: use StartExec for input"));
+            return Err(invalid("stdin must be NONE here: use StartExec for input").into());
         }
-        let capture = if wish.capture_bytes == 0 { CAPTURE } else { wish.capture_bytes.min(MAX_CAPTURE) };
+        let capture = if wish.capture_bytes == 0 {
+            CAPTURE
+        } else {
+            wish.capture_bytes.min(MAX_CAPTURE)
+        };
         let ids = (wish.session_id.as_str(), wish.request_id.as_str());
-        let (handle, exec_id, _) = self.start(&request, ids, key, run).await?;
-        let result = handle.exec_finished(&exec_id).await.map_err(status)?;
-        let output = handle.output(&exec_id).await.map_err(status)?;
+        let (handle, exec_id, started) = self.start(&request, ids, key, run).await?;
+        let result = handle.exec_finished(&exec_id, started).await?;
+        let output = handle.output(&exec_id).await?;
         let (out, out_tail, out_cut) = output.ends(OutputKind::Stdout, &result, capture).await;
         let (err, err_tail, err_cut) = output.ends(OutputKind::Stderr, &result, capture).await;
         Ok(Response::new(pb::ExecResponse {
@@ -77,10 +81,7 @@ impl ShellService for Shells {
         }))
     }
 
-    async fn start_exec(
-        &self,
-        request: Request<pb::StartExecRequest>,
-    ) -> Result<Response<pb::StartExecResponse>, Status> {
+    async fn start_exec(&self, request: Request<pb::StartExecRequest>) -> Reply<pb::StartExecResponse> {
         let wish = request.get_ref();
         let key = key(&wish.request_id, "StartExec", wish)?;
         let run = convert::run(wish.command.clone())?;
@@ -93,17 +94,14 @@ impl ShellService for Shells {
         }))
     }
 
-    type ReadOutputStream = Pin<Box<dyn Stream<Item = Result<pb::ReadOutputResponse, Status>> + Send>>;
+    type ReadOutputStream = Pin<Box<dyn Stream<Item = Result<pb::ReadOutputResponse, No>> + Send>>;
 
-    async fn read_output(
-        &self,
-        request: Request<pb::ReadOutputRequest>,
-    ) -> Result<Response<Self::ReadOutputStream>, Status> {
+    async fn read_output(&self, request: Request<pb::ReadOutputRequest>) -> Reply<Self::ReadOutputStream> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        let handle = self.supervisor.find(&wish.session_id, &who).await.map_err(status)?;
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
-        handle.output(&exec_id).await.map_err(status)?;
+        handle.output(&exec_id).await?;
         let reader = Reader {
             handle,
             exec_id,
@@ -112,52 +110,49 @@ impl ShellService for Shells {
             ended: None,
             turn: 0,
         };
-        Ok(Response::new(Box::pin(futures::stream::unfold(Some(reader), Reader::next))))
+        Ok(Response::new(Box::pin(futures::stream::unfold(
+            Some(reader),
+            Reader::next,
+        ))))
     }
 
-    async fn write_input(
-        &self,
-        request: Request<pb::WriteInputRequest>,
-    ) -> Result<Response<pb::WriteInputResponse>, Status> {
+    async fn write_input(&self, request: Request<pb::WriteInputRequest>) -> Reply<pb::WriteInputResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
         if wish.data.len() > 256 * 1024 {
-            return Err(invalid("data has more than 256 KiB"));
+            return Err(invalid("data has more than 256 KiB").into());
         }
-        let handle = self.supervisor.find(&wish.session_id, &who).await.map_err(status)?;
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
-        let next_offset =
-            handle.write_input(&exec_id, wish.offset, wish.data, wish.eof).await.map_err(status)?;
+        let next_offset = handle
+            .write_input(&exec_id, (wish.writer, wish.offset), wish.data, wish.eof)
+            .await?;
         Ok(Response::new(pb::WriteInputResponse { next_offset }))
     }
 
-    async fn resize_pty(
-        &self,
-        request: Request<pb::ResizePtyRequest>,
-    ) -> Result<Response<pb::ResizePtyResponse>, Status> {
+    async fn resize_pty(&self, request: Request<pb::ResizePtyRequest>) -> Reply<pb::ResizePtyResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        let handle = self.supervisor.find(&wish.session_id, &who).await.map_err(status)?;
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let size = convert::size(wish.size)?;
-        handle.resize(&convert::exec_id(&wish.exec_id)?, size.cols, size.rows).await.map_err(status)?;
+        handle
+            .resize(&convert::exec_id(&wish.exec_id)?, size.cols, size.rows)
+            .await?;
         Ok(Response::new(pb::ResizePtyResponse {}))
     }
 
     async fn interrupt_exec(
         &self,
         request: Request<pb::InterruptExecRequest>,
-    ) -> Result<Response<pb::InterruptExecResponse>, Status> {
+    ) -> Reply<pb::InterruptExecResponse> {
         let who = caller(&request, "");
         let wish = request.into_inner();
-        let handle = self.supervisor.find(&wish.session_id, &who).await.map_err(status)?;
-        handle.interrupt_exec(&convert::exec_id(&wish.exec_id)?).await.map_err(status)?;
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        handle.interrupt_exec(&convert::exec_id(&wish.exec_id)?).await?;
         Ok(Response::new(pb::InterruptExecResponse {}))
     }
 
-    async fn open_shell(
-        &self,
-        request: Request<pb::OpenShellRequest>,
-    ) -> Result<Response<pb::OpenShellResponse>, Status> {
+    async fn open_shell(&self, request: Request<pb::OpenShellRequest>) -> Reply<pb::OpenShellResponse> {
         let wish = request.get_ref();
         let key = key(&wish.request_id, "OpenShell", wish)?;
         let run = Run {
@@ -170,7 +165,10 @@ impl ShellService for Shells {
         };
         let ids = (wish.session_id.as_str(), wish.request_id.as_str());
         let (_, exec_id, seq) = self.start(&request, ids, key, run).await?;
-        Ok(Response::new(pb::OpenShellResponse { exec_id: exec_id.to_string(), seq }))
+        Ok(Response::new(pb::OpenShellResponse {
+            exec_id: exec_id.to_string(),
+            seq,
+        }))
     }
 }
 
@@ -185,7 +183,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(me: Option<Self>) -> Option<(Result<pb::ReadOutputResponse, Status>, Option<Self>)> {
+    async fn next(me: Option<Self>) -> Option<(Result<pb::ReadOutputResponse, No>, Option<Self>)> {
         let mut me = me?;
         let mut bell = me.handle.listen();
         loop {
@@ -194,7 +192,7 @@ impl Reader {
                 // Looked up before reading: what was written before the end is then surely read.
                 match me.handle.exec_result(&me.exec_id).await {
                     Ok(ended) => me.ended = ended,
-                    Err(fault) => return Some((Err(status(fault)), None)),
+                    Err(fault) => return Some((Err(fault.into()), None)),
                 }
             }
             match me.piece().await {
@@ -203,7 +201,7 @@ impl Reader {
                     return Some((Ok(pb::ReadOutputResponse { item }), Some(me)));
                 }
                 Ok(None) => {}
-                Err(fault) => return Some((Err(status(fault)), None)),
+                Err(fault) => return Some((Err(fault.into()), None)),
             }
             if let Some(result) = me.ended.take() {
                 let item = Some(Item::Result(result.into()));
@@ -213,20 +211,25 @@ impl Reader {
                 return None;
             }
             // A missed ring costs at most this wait; the bell is the usual way.
-            match tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {
-                Ok(Err(_)) => return None,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {
+                return None;
             }
         }
     }
 
     /// The next bytes of either stream, in turns.
-    async fn piece(&mut self) -> Result<Option<OutputPiece>, crate::session::Fault> {
+    async fn piece(&mut self) -> Result<Option<OutputPiece>, Fault> {
         let output = self.handle.output(&self.exec_id).await?;
         for _ in 0..2 {
             self.turn ^= 1;
-            let (kind, index) = if self.turn == 1 { (OutputKind::Stdout, 0) } else { (OutputKind::Stderr, 1) };
-            let Some(slot) = self.offsets.get_mut(index) else { continue };
+            let (kind, index) = if self.turn == 1 {
+                (OutputKind::Stdout, 0)
+            } else {
+                (OutputKind::Stderr, 1)
+            };
+            let Some(slot) = self.offsets.get_mut(index) else {
+                continue;
+            };
             let (first, data) = match &self.ended {
                 Some(result) => output.read_ended(kind, result, *slot, CHUNK).await,
                 None => output.read(kind, *slot, CHUNK).await,
@@ -235,7 +238,13 @@ impl Reader {
                 let dropped = first.saturating_sub(*slot);
                 *slot = first.saturating_add(data.len() as u64);
                 let exec_id = self.exec_id.clone();
-                return Ok(Some(OutputPiece { exec_id, kind, offset: first, data, dropped }));
+                return Ok(Some(OutputPiece {
+                    exec_id,
+                    kind,
+                    offset: first,
+                    data,
+                    dropped,
+                }));
             }
         }
         Ok(None)

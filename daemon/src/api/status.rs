@@ -4,43 +4,53 @@
 
 use std::collections::HashMap;
 
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, HelpLink, StatusExt};
 
 use crate::domain::rejection::Rejection;
 use crate::session::Fault;
-use crate::store::StoreError;
+
+/// What every method answers.
+pub(super) type Reply<T> = Result<Response<T>, Status>;
+/// A "no" on its way to the wire.
+pub(super) type No = Status;
 
 const DOMAIN: &str = "agentd";
 
-/// The Status of a fault or rejection.
-pub(super) fn status(fault: Fault) -> Status {
-    match fault {
-        Fault::Rejected(rejection) => rejected(&rejection),
-        Fault::Store(StoreError::Full) => make(
-            Code::ResourceExhausted,
-            "STORAGE_FULL",
-            "the disk that holds agentd's state is full",
-            vec!["free some space; nothing was lost and reading goes on".into()],
-        ),
-        Fault::Store(StoreError::Closed) => rejected(&Rejection::ShuttingDown),
-        Fault::Store(error) => internal(&error),
+impl From<Rejection> for Status {
+    fn from(rejection: Rejection) -> Self {
+        make(
+            code(&rejection),
+            rejection.reason(),
+            &rejection.to_string(),
+            rejection.hints(),
+        )
     }
 }
 
-/// The Status of a rejection.
-pub(super) fn rejected(rejection: &Rejection) -> Status {
-    make(code(rejection), rejection.reason(), &rejection.to_string(), rejection.hints())
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Rejected(rejection) => rejection.into(),
+            Fault::Full(_) => make(
+                Code::ResourceExhausted,
+                "STORAGE_FULL",
+                "the disk that holds agentd's state is full",
+                vec!["free some space; nothing was lost and reading goes on".into()],
+            ),
+            Fault::Store(error) => internal(&error),
+        }
+    }
 }
 
 /// A field that can't be read.
-pub(super) fn invalid(message: impl Into<String>) -> Status {
-    rejected(&Rejection::InvalidArgument(message.into()))
+pub(super) fn invalid(message: impl Into<String>) -> Rejection {
+    Rejection::InvalidArgument(message.into())
 }
 
 /// Something broken: the details go to the log, an id to the client.
 pub(super) fn internal(error: &dyn std::fmt::Display) -> Status {
-    let id = &crate::session::trace_id()[..8];
+    let id: String = crate::session::trace_id().chars().take(8).collect();
     tracing::error!(%error, id, "internal error");
     make(
         Code::Internal,
@@ -52,7 +62,12 @@ pub(super) fn internal(error: &dyn std::fmt::Display) -> Status {
 
 /// The peer is another user.
 pub(super) fn foreign_user() -> Status {
-    make(Code::PermissionDenied, "FOREIGN_USER", "this daemon serves another user", Vec::new())
+    make(
+        Code::PermissionDenied,
+        "FOREIGN_USER",
+        "this daemon serves another user",
+        Vec::new(),
+    )
 }
 
 fn make(code: Code, reason: &str, message: &str, hints: Vec<String>) -> Status {

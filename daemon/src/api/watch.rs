@@ -4,9 +4,8 @@
 use agentd_proto::pb;
 use futures::stream::{self, SelectAll, Stream, StreamExt};
 use pb::watch_item::Item;
-use tonic::Status;
 
-use super::status::{invalid, status};
+use super::status::{No, invalid};
 use crate::domain::principal::Caller;
 use crate::session::{Fault, FollowItem, FollowOptions, Follower};
 use crate::supervisor::Supervisor;
@@ -19,8 +18,8 @@ pub(super) async fn follower(
     supervisor: &Supervisor,
     who: &Caller,
     wish: pb::WatchSubscription,
-) -> Result<Follower, Status> {
-    let handle = supervisor.find(&wish.session_id, who).await.map_err(status)?;
+) -> Result<Follower, Fault> {
+    let handle = supervisor.find(&wish.session_id, who).await?;
     Ok(handle.follow(FollowOptions {
         after_seq: wish.after_seq,
         previews: wish.previews,
@@ -30,7 +29,7 @@ pub(super) async fn follower(
 }
 
 /// One session's stream.
-pub(super) fn one(follower: Follower) -> impl Stream<Item = Result<pb::WatchSessionResponse, Status>> {
+pub(super) fn one(follower: Follower) -> impl Stream<Item = Result<pb::WatchSessionResponse, No>> {
     items(follower).map(|item| item.map(|item| pb::WatchSessionResponse { item: Some(item) }))
 }
 
@@ -39,12 +38,12 @@ pub(super) async fn many(
     supervisor: &Supervisor,
     who: &Caller,
     wish: pb::WatchRequest,
-) -> Result<impl Stream<Item = Result<pb::WatchResponse, Status>> + Send + use<>, Status> {
+) -> Result<impl Stream<Item = Result<pb::WatchResponse, No>> + Send + use<>, No> {
     if wish.subscriptions.len() > MAX_SUBSCRIPTIONS {
-        return Err(invalid(format!("at most {MAX_SUBSCRIPTIONS} subscriptions on one stream")));
+        return Err(invalid(format!("at most {MAX_SUBSCRIPTIONS} subscriptions on one stream")).into());
     }
     if wish.subscriptions.is_empty() && !wish.sessions {
-        return Err(invalid("nothing to watch: give subscriptions, or set sessions"));
+        return Err(invalid("nothing to watch: give subscriptions, or set sessions").into());
     }
     let mut all = SelectAll::new();
     for subscription in wish.subscriptions {
@@ -56,7 +55,7 @@ pub(super) async fn many(
     Ok(all.map(|item| item.map(|item| pb::WatchResponse { item: Some(item) })))
 }
 
-fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, Status>> + Send {
+fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, No>> + Send {
     let id = follower.session_id().to_string();
     stream::unfold(Some(follower), move |follower| {
         let id = id.clone();
@@ -65,7 +64,7 @@ fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, Status>
             match follower.next().await {
                 Ok(Some(item)) => Some((Ok(wire(id, item)), Some(follower))),
                 Ok(None) => None,
-                Err(error) => Some((Err(status(Fault::Store(error))), None)),
+                Err(error) => Some((Err(error.into()), None)),
             }
         }
     })
@@ -73,7 +72,7 @@ fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, Status>
 
 fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
     let item = match item {
-        FollowItem::Event(event) => Item::Event(event.into()),
+        FollowItem::Event(event) => Item::Event((*event).into()),
         FollowItem::CaughtUp(head) => Item::CaughtUp(pb::CaughtUp { head }),
         FollowItem::Preview(delta) => Item::Preview(pb::Preview {
             turn_id: delta.turn_id.to_string(),
@@ -86,11 +85,14 @@ fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
         FollowItem::Output(piece) => Item::Output(piece.into()),
         FollowItem::Summary(summary) => Item::Session((*summary).into()),
     };
-    pb::WatchItem { session_id, item: Some(item) }
+    pb::WatchItem {
+        session_id,
+        item: Some(item),
+    }
 }
 
 /// Every session's row now, and again when it changes.
-fn rows(supervisor: Supervisor) -> impl Stream<Item = Result<pb::WatchItem, Status>> + Send {
+fn rows(supervisor: Supervisor) -> impl Stream<Item = Result<pb::WatchItem, No>> + Send {
     let bell = supervisor.listen();
     let start = (supervisor, bell, 0u64, std::collections::VecDeque::new());
     stream::unfold(Some(start), |state| async move {
@@ -108,7 +110,7 @@ fn rows(supervisor: Supervisor) -> impl Stream<Item = Result<pb::WatchItem, Stat
                         item: Some(Item::Session(summary.into())),
                     }));
                 }
-                Err(fault) => return Some((Err(status(fault)), None)),
+                Err(fault) => return Some((Err(fault.into()), None)),
             }
             if ready.is_empty() && bell.changed().await.is_err() {
                 return None;

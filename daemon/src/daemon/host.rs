@@ -2,7 +2,7 @@
 //! Guarantees: keys go in and never come out; a new key is known to the redactor before it is stored.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::wiring;
 use crate::api::{Facts, Host as HostApi};
@@ -28,6 +28,8 @@ pub(super) struct Host {
     environment_keys: Vec<String>,
     shutdown: Shutdown,
     paths: Paths,
+    /// Asked once: bwrap does not change under a running daemon.
+    bwrap_version: OnceLock<String>,
 }
 
 impl Host {
@@ -62,6 +64,7 @@ impl Host {
             environment_keys,
             shutdown,
             paths: paths.clone(),
+            bwrap_version: OnceLock::new(),
         }
     }
 
@@ -71,7 +74,8 @@ impl Host {
 
     fn refresh_models(&self) -> Result<(), String> {
         let stored = wiring::stored(&self.credentials).map_err(|e| e.to_string())?;
-        self.settings.set_models(self.settings.models().with_credentials(stored));
+        self.settings
+            .set_models(self.settings.models().with_credentials(stored));
         Ok(())
     }
 }
@@ -87,7 +91,7 @@ impl HostApi for Host {
     }
 
     async fn set_credential(&self, provider: &str, key: String) -> Result<String, String> {
-        let key = Secret::new(key.trim().to_owned());
+        let key = Secret::new(key);
         self.redactor.learn(key.expose());
         self.credentials.set(provider, &key).map_err(|e| e.to_string())?;
         self.refresh_models()?;
@@ -132,7 +136,10 @@ impl HostApi for Host {
 
     fn jail_line(&self) -> String {
         match jail::ensure_jail_possible() {
-            Ok(bwrap) => format!("{} ok", jail::version_line(&bwrap)),
+            Ok(bwrap) => {
+                let version = self.bwrap_version.get_or_init(|| jail::version_line(&bwrap));
+                format!("{version} ok")
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -143,9 +150,12 @@ impl Host {
         let path = self.credentials.path();
         let check = "credentials".to_owned();
         match self.credentials.list() {
-            Ok(names) if names.is_empty() => {
-                Checkup { check, ok: Some(true), message: "no key is stored".into(), fix: String::new() }
-            }
+            Ok(names) if names.is_empty() => Checkup {
+                check,
+                ok: Some(true),
+                message: "no key is stored".into(),
+                fix: String::new(),
+            },
             Ok(names) => Checkup {
                 check,
                 ok: Some(true),
@@ -165,7 +175,12 @@ impl Host {
     async fn prove(&self) -> Vec<Checkup> {
         let dir = self.paths.state_dir.join("doctor");
         let failed = |message: String| {
-            vec![Checkup { check: "jail_proof".into(), ok: Some(false), message, fix: "agentctl daemon logs".into() }]
+            vec![Checkup {
+                check: "jail_proof".into(),
+                ok: Some(false),
+                message,
+                fix: "agentctl daemon logs".into(),
+            }]
         };
         if let Err(error) = std::fs::create_dir_all(&dir) {
             return failed(error.to_string());
@@ -181,13 +196,30 @@ impl Host {
             JailSpec::new(SessionId::random(), workspace, ShellKind::Sh),
             None,
         );
-        let home = std::env::var("HOME").unwrap_or_default();
+        // A file of ours beside the workspace: what the jail can't see of it, it can't see of yours.
+        let canary = self.paths.state_dir.join("doctor.canary");
+        if let Err(error) = std::fs::write(&canary, "reached\n") {
+            return failed(error.to_string());
+        }
+        let quoted = canary.display().to_string().replace('\'', "'\\''");
         let tries = [
-            ("jail_files", "cat /etc/shadow ~/.ssh/id_* 2>/dev/null; ls /home /root 2>/dev/null".to_owned()),
-            ("jail_home", format!("ls -A '{}' 2>/dev/null", home.replace('\'', ""))),
-            ("jail_network", "cat /proc/net/route 2>/dev/null | tail -n +2 | grep .".to_owned()),
-            ("jail_processes", "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned()),
-            ("jail_secrets", "env | grep -i -E 'key|token|secret'".to_owned()),
+            ("jail_files", "cat /etc/shadow ~/.ssh/id_* 2>/dev/null".to_owned()),
+            (
+                "jail_outside",
+                format!("cat '{quoted}' 2>/dev/null; ls /root/.ssh /var/lib 2>/dev/null"),
+            ),
+            (
+                "jail_network",
+                "tail -n +2 /proc/net/route 2>/dev/null | grep .".to_owned(),
+            ),
+            (
+                "jail_processes",
+                "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned(),
+            ),
+            (
+                "jail_secrets",
+                "env | grep -E '(_API_KEY|_TOKEN|_SECRET|SSH_AUTH_SOCK|DISPLAY)='".to_owned(),
+            ),
         ];
         let mut checks = Vec::new();
         for (check, script) in tries {
@@ -197,33 +229,51 @@ impl Host {
             };
             let result = handle.finished().await;
             if result.not_run {
-                checks.extend(failed(result.message.unwrap_or_else(|| "the jail did not start".into())));
+                checks.extend(failed(
+                    result.message.unwrap_or_else(|| "the jail did not start".into()),
+                ));
                 break;
             }
             let held = result.stdout_bytes == 0;
             checks.push(Checkup {
                 check: check.into(),
                 ok: Some(held),
-                message: if held { "nothing of yours can be reached".into() } else { "something could be reached".into() },
-                fix: if held { String::new() } else { "please report this: agentctl daemon logs".into() },
+                message: if held {
+                    "nothing of yours can be reached".into()
+                } else {
+                    "something could be reached".into()
+                },
+                fix: if held {
+                    String::new()
+                } else {
+                    "please report this: agentctl daemon logs".into()
+                },
             });
         }
         if let Err(error) = shell.end().await {
             checks.extend(failed(error.to_string()));
         }
+        // The next proof writes it anew; a leftover is a word on our own disk.
+        let _leftover = std::fs::remove_file(&canary);
         checks
     }
 }
 
 fn private(check: &str, path: &Path) -> Checkup {
     use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+    let mode = std::fs::metadata(path)
+        .map(|m| m.permissions().mode() & 0o777)
+        .unwrap_or(0);
     let ok = mode & 0o077 == 0;
     Checkup {
         check: check.into(),
         ok: Some(ok),
         message: format!("{} (mode {mode:03o})", path.display()),
-        fix: if ok { String::new() } else { format!("chmod 700 '{}'", path.display()) },
+        fix: if ok {
+            String::new()
+        } else {
+            format!("chmod 700 '{}'", path.display())
+        },
     }
 }
 
@@ -231,11 +281,17 @@ fn private(check: &str, path: &Path) -> Checkup {
 const LOW_SPACE: u64 = 1024 * 1024 * 1024;
 
 fn free_space(path: &Path) -> Checkup {
-    let free = rustix::fs::statvfs(path).map(|s| s.f_bavail.saturating_mul(s.f_frsize)).unwrap_or(0);
+    let free = rustix::fs::statvfs(path)
+        .map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+        .unwrap_or(0);
     Checkup {
         check: "disk".into(),
         ok: if free >= LOW_SPACE { Some(true) } else { None },
         message: format!("{} MiB free for {}", free / (1024 * 1024), path.display()),
-        fix: if free >= LOW_SPACE { String::new() } else { "free some disk space".into() },
+        fix: if free >= LOW_SPACE {
+            String::new()
+        } else {
+            "free some disk space".into()
+        },
     }
 }

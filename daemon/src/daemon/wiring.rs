@@ -13,10 +13,10 @@ use crate::domain::policy::Policy;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
-use crate::paths::{Env, Paths};
+use crate::paths::{self, Env, Paths};
 use crate::session::Settings;
-use crate::store::redact::Redactor;
 use crate::store::Store;
+use crate::store::redact::Redactor;
 use crate::supervisor::Defaults;
 
 /// A redactor that knows every secret the daemon was started with.
@@ -34,11 +34,19 @@ pub fn redactor_of(config: &Config, credentials: &Credentials, env: &Env) -> Arc
 }
 
 /// The models, with the credentials of this moment.
-pub(super) fn models(config: &Config, credentials: &Credentials, env: &Env) -> Result<ModelRegistry, BeginError> {
+pub(super) fn models(
+    config: &Config,
+    credentials: &Credentials,
+    env: &Env,
+) -> Result<ModelRegistry, BeginError> {
     model::install_tls();
     let settings = ModelSettings {
         default_model: config.model.default.clone(),
-        providers: config.providers.iter().map(|(name, entry)| (name.clone(), provider(entry))).collect(),
+        providers: config
+            .providers
+            .iter()
+            .map(|(name, entry)| (name.clone(), provider(entry)))
+            .collect(),
         models: BTreeMap::new(),
     };
     let environment = Environment::from_vars(env.clone());
@@ -50,8 +58,14 @@ pub(super) fn stored(credentials: &Credentials) -> Result<model::Credentials, Be
     let mut all = BTreeMap::new();
     for name in credentials.list()? {
         if let Some(key) = credentials.get(&name)? {
-            let api_key = Some(model::Secret::new(key.expose()));
-            all.insert(name, Credential { api_key, ..Credential::default() });
+            let api_key = Some(key);
+            all.insert(
+                name,
+                Credential {
+                    api_key,
+                    ..Credential::default()
+                },
+            );
         }
     }
     Ok(model::Credentials(all))
@@ -105,10 +119,15 @@ pub(super) async fn settings(
             nproc: Some(config.limits.nproc),
             data: config.limits.data,
             tmp_bytes: config.limits.tmp.unwrap_or(Limits::default().tmp_bytes),
+            umask: paths::persons_umask(),
         },
         read_only: config.jail.read_only.clone(),
         cache_dir: paths.cache_dir.clone(),
-        git_identity: if config.git.pass_identity { git_identity() } else { None },
+        git_identity: if config.git.pass_identity {
+            git_identity()
+        } else {
+            None
+        },
         environment: BTreeMap::new(),
         tool_timeout: config.shell.agent_timeout.unwrap_or(unlimited),
         max_output: config.shell.max_output.unwrap_or(u64::MAX / 4),
@@ -176,19 +195,30 @@ struct Journal(Store);
 
 impl MountJournal for Journal {
     fn record(&self, workspace: &Path, dir: &Path) -> std::io::Result<()> {
-        self.0.record_mount_point(workspace, dir).map_err(std::io::Error::other)
+        self.0
+            .record_mount_point(workspace, dir)
+            .map_err(std::io::Error::other)
     }
 
     fn forget(&self, workspace: &Path, dir: &Path) -> std::io::Result<()> {
-        self.0.forget_mount_point(workspace, dir).map_err(std::io::Error::other)
+        self.0
+            .forget_mount_point(workspace, dir)
+            .map_err(std::io::Error::other)
     }
 
     fn ours(&self, workspace: &Path) -> Vec<PathBuf> {
-        self.points(Some(workspace)).into_iter().map(|(_, dir)| dir).collect()
+        self.points(Some(workspace))
+            .into_iter()
+            .map(|(_, dir)| dir)
+            .collect()
     }
 
     fn workspaces(&self) -> Vec<PathBuf> {
-        let mut all: Vec<PathBuf> = self.points(None).into_iter().map(|(workspace, _)| workspace).collect();
+        let mut all: Vec<PathBuf> = self
+            .points(None)
+            .into_iter()
+            .map(|(workspace, _)| workspace)
+            .collect();
         all.sort();
         all.dedup();
         all

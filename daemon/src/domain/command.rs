@@ -61,6 +61,9 @@ pub enum Command {
         exec_id: ExecId,
         /// How.
         result: ExecResult,
+        /// Of a tool call that outlived its turn: the turn, the call, and what the model will read. In the same
+        /// breath, so that nobody finds the session ready and the result missing.
+        late: Option<(TurnId, CallId, String)>,
     },
     /// Facts of the open turn, in order. Refused when the turn is no longer open.
     RecordTurn {
@@ -70,15 +73,6 @@ pub enum Command {
         facts: Vec<EventBody>,
         /// Name of the next turn, should this batch end the open one while messages wait.
         next_turn_id: TurnId,
-    },
-    /// A tool call that outlived its turn came to an end.
-    FinishLateCall {
-        /// The turn that started it.
-        turn_id: TurnId,
-        /// Which.
-        call_id: CallId,
-        /// What the model will read.
-        result: String,
     },
     /// Say something a person should know.
     Notice {
@@ -136,7 +130,9 @@ impl Command {
             Self::PostMessage { message_id, .. } => Reply::Posted {
                 seq: seq_of(|e| matches!(e, EventBody::MessagePosted { .. })),
                 message_id: message_id.clone(),
-                queued: events.iter().any(|e| matches!(e, EventBody::MessagePosted { queued: true, .. })),
+                queued: events
+                    .iter()
+                    .any(|e| matches!(e, EventBody::MessagePosted { queued: true, .. })),
                 turn_id: events.iter().find_map(|e| match e {
                     EventBody::TurnStarted { turn_id, .. } => Some(turn_id.clone()),
                     _ => None,
@@ -150,7 +146,9 @@ impl Command {
                 seq: seq_of(|e| matches!(e, EventBody::ApprovalResolved { .. })),
                 approval_id: approval_id.clone(),
             },
-            _ => Reply::Done { seq: head.saturating_add(events.len() as Seq) },
+            _ => Reply::Done {
+                seq: head.saturating_add(events.len() as Seq),
+            },
         }
     }
 }

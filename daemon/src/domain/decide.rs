@@ -19,11 +19,20 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// Decides a Command. `now_us` is wall-clock time for durations in facts.
 pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<EventBody>, Rejection> {
     match command {
-        Command::PostMessage { message_id, parts, model, options, turn_id, expected_head } => {
+        Command::PostMessage {
+            message_id,
+            parts,
+            model,
+            options,
+            turn_id,
+            expected_head,
+        } => {
             check_head(session, *expected_head)?;
             check_parts(parts)?;
             if session.queue.len() >= MAX_QUEUE {
-                return Err(Rejection::WrongState(format!("{MAX_QUEUE} messages wait already")));
+                return Err(Rejection::WrongState(format!(
+                    "{MAX_QUEUE} messages wait already"
+                )));
             }
             let mut events = Vec::new();
             if let Some(model) = model
@@ -43,7 +52,10 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
                     return Err(Rejection::Model {
                         reason: "auth_missing".into(),
                         message: "no model is set up for this session".into(),
-                        hints: vec!["agentctl run --model demo \"hello\"".into(), "agentctl models list".into()],
+                        hints: vec![
+                            "agentctl run --model demo \"hello\"".into(),
+                            "agentctl models list".into(),
+                        ],
                     });
                 };
                 // Messages left over from a turn that was stopped go along with the first new one.
@@ -62,7 +74,12 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             check_name(name)?;
             Ok(vec![EventBody::SessionRenamed { name: name.clone() }])
         }
-        Command::ResolveApproval { approval_id, verdict, reason, expected_head } => {
+        Command::ResolveApproval {
+            approval_id,
+            verdict,
+            reason,
+            expected_head,
+        } => {
             check_head(session, *expected_head)?;
             if let Some(before) = session.decided.iter().find(|a| &a.approval_id == approval_id)
                 && let Some(answer) = &before.answer
@@ -73,14 +90,18 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
                 return Err(Rejection::ApprovalNotFound(approval_id.to_string()));
             };
             if *verdict == Verdict::Withdrawn {
-                return Err(Rejection::InvalidArgument("an approval is approved or denied".into()));
+                return Err(Rejection::InvalidArgument(
+                    "an approval is approved or denied".into(),
+                ));
             }
             if *verdict == Verdict::ApprovedSession && approval.session_grant.is_none() {
                 return Err(Rejection::InvalidArgument(
                     "this one can't be approved for the session: no exact rule would match only it".into(),
                 ));
             }
-            let rule = (*verdict == Verdict::ApprovedSession).then(|| approval.session_rule.clone()).flatten();
+            let rule = (*verdict == Verdict::ApprovedSession)
+                .then(|| approval.session_rule.clone())
+                .flatten();
             Ok(vec![EventBody::ApprovalResolved {
                 approval_id: approval_id.clone(),
                 call_id: approval.call_id.clone(),
@@ -89,40 +110,54 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
                 rule,
             }])
         }
-        Command::StartExec { exec_id, script, script_truncated, pty, timeout_ms } => {
-            Ok(vec![EventBody::ExecStarted {
-                exec_id: exec_id.clone(),
-                script: script.clone(),
-                script_truncated: *script_truncated,
-                call_id: None,
-                pty: *pty,
-                timeout_ms: *timeout_ms,
-            }])
-        }
-        Command::FinishExec { exec_id, result } => {
+        Command::StartExec {
+            exec_id,
+            script,
+            script_truncated,
+            pty,
+            timeout_ms,
+        } => Ok(vec![EventBody::ExecStarted {
+            exec_id: exec_id.clone(),
+            script: script.clone(),
+            script_truncated: *script_truncated,
+            call_id: None,
+            pty: *pty,
+            timeout_ms: *timeout_ms,
+        }]),
+        Command::FinishExec {
+            exec_id,
+            result,
+            late,
+        } => {
             if !session.execs.contains_key(exec_id) {
                 return Err(Rejection::ExecNotFound(exec_id.to_string()));
             }
-            Ok(vec![EventBody::ExecFinished { exec_id: exec_id.clone(), result: result.clone() }])
-        }
-        Command::RecordTurn { turn_id, facts, next_turn_id } => {
-            record_turn(session, turn_id, facts, next_turn_id, now_us)
-        }
-        Command::FinishLateCall { turn_id, call_id, result } => {
-            if session.late_calls.get(call_id) != Some(turn_id) {
-                return Err(Rejection::WrongState("no such call is open".into()));
-            }
-            Ok(vec![EventBody::ToolCallFinished {
-                turn_id: turn_id.clone(),
-                call_id: call_id.clone(),
-                outcome: CallOutcome::Succeeded,
+            let mut events = vec![EventBody::ExecFinished {
+                exec_id: exec_id.clone(),
                 result: result.clone(),
-                duration_ms: 0,
-            }])
+            }];
+            if let Some((turn_id, call_id, result)) = late
+                && session.late_calls.get(call_id) == Some(turn_id)
+            {
+                events.push(EventBody::ToolCallFinished {
+                    turn_id: turn_id.clone(),
+                    call_id: call_id.clone(),
+                    outcome: CallOutcome::Succeeded,
+                    result: result.clone(),
+                    duration_ms: 0,
+                });
+            }
+            Ok(events)
         }
-        Command::Notice { code, message } => {
-            Ok(vec![EventBody::NoticeRecorded { code: code.clone(), message: message.clone() }])
-        }
+        Command::RecordTurn {
+            turn_id,
+            facts,
+            next_turn_id,
+        } => record_turn(session, turn_id, facts, next_turn_id, now_us),
+        Command::Notice { code, message } => Ok(vec![EventBody::NoticeRecorded {
+            code: code.clone(),
+            message: message.clone(),
+        }]),
     }
 }
 
@@ -172,7 +207,11 @@ fn finish(turn: &Turn, outcome: &TurnOutcome, before: &[EventBody], now_us: i64)
             _ => {}
         }
     }
-    EventBody::TurnFinished { turn_id: turn.turn_id.clone(), outcome: outcome.clone(), totals }
+    EventBody::TurnFinished {
+        turn_id: turn.turn_id.clone(),
+        outcome: outcome.clone(),
+        totals,
+    }
 }
 
 /// Questions nobody answered before their turn ended.
@@ -197,7 +236,10 @@ fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
     Some(EventBody::TurnStarted {
         turn_id: turn_id.clone(),
         message_ids: session.queue.iter().map(|q| q.message_id.clone()).collect(),
-        model: session.model.clone().or_else(|| session.turn.as_ref().map(|t| t.model.clone()))?,
+        model: session
+            .model
+            .clone()
+            .or_else(|| session.turn.as_ref().map(|t| t.model.clone()))?,
         options: last,
     })
 }
@@ -212,7 +254,8 @@ pub fn recover(session: &Session, running: &dyn Fn(&super::id::ExecId) -> bool) 
             result: super::event::ExecResult {
                 exit_code: 125,
                 unknown: true,
-                message: "agentd or the machine went down; the outcome is unknown and nothing was run again".into(),
+                message: "agentd or the machine went down; the outcome is unknown and nothing was run again"
+                    .into(),
                 ..Default::default()
             },
         });
@@ -229,9 +272,10 @@ pub fn recover(session: &Session, running: &dyn Fn(&super::id::ExecId) -> bool) 
                 turn_id: turn.turn_id.clone(),
                 call_id: open.call.call_id.clone(),
                 outcome: CallOutcome::Unknown,
-                result: "[outcome unknown: agentd went down while this ran. It was not run again. Look at the \
+                result:
+                    "[outcome unknown: agentd went down while this ran. It was not run again. Look at the \
                          state of things before you repeat it.]"
-                    .into(),
+                        .into(),
                 duration_ms: 0,
             });
         }
@@ -239,7 +283,9 @@ pub fn recover(session: &Session, running: &dyn Fn(&super::id::ExecId) -> bool) 
     // A turn that only waits for an answer lost nothing: it stays open, and the answer moves it on.
     let waits = !session.approvals.is_empty() && !started;
     if !waits {
-        let outcome = TurnOutcome::Interrupted { reason: "agentd went down during the turn".into() };
+        let outcome = TurnOutcome::Interrupted {
+            reason: "agentd went down during the turn".into(),
+        };
         events.extend(withdraw(session));
         events.push(finish(turn, &outcome, &events, session.updated_us));
     }
@@ -257,9 +303,10 @@ pub fn decided(approval_id: &str, answer: &Answer) -> Rejection {
 
 fn check_head(session: &Session, expected: Option<Seq>) -> Result<(), Rejection> {
     match expected {
-        Some(expected) if expected != session.head => {
-            Err(Rejection::HeadMoved { head: session.head, expected })
-        }
+        Some(expected) if expected != session.head => Err(Rejection::HeadMoved {
+            head: session.head,
+            expected,
+        }),
         _ => Ok(()),
     }
 }
@@ -277,7 +324,11 @@ fn check_parts(parts: &[Part]) -> Result<(), Rejection> {
                 words = true;
                 bytes = bytes.saturating_add(text.len());
             }
-            _ => return Err(Rejection::InvalidArgument("a message has text and attachments only".into())),
+            _ => {
+                return Err(Rejection::InvalidArgument(
+                    "a message has text and attachments only".into(),
+                ));
+            }
         }
     }
     if !words {
@@ -300,7 +351,10 @@ pub fn check_name(name: &str) -> Result<(), Rejection> {
     if name.chars().count() > MAX_NAME_CHARS {
         return bad(&format!("is longer than {MAX_NAME_CHARS} characters"));
     }
-    if name.chars().any(|c| c.is_control() || c == '/' || is_invisible(c)) {
+    if name
+        .chars()
+        .any(|c| c.is_control() || c == '/' || is_invisible(c))
+    {
         return bad("has a control character, an invisible character or a slash");
     }
     if name.starts_with("s-") || name.starts_with('@') || name.starts_with('-') || name == "." {

@@ -274,7 +274,7 @@ pub enum Origin {
 /// A model by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRef {
-    /// `provider/name`, or `demo`.
+    /// `provider/name`; the built-in demo model is `demo/demo`.
     pub name: String,
     /// The built-in scripted model: marked as such everywhere.
     pub demo: bool,
@@ -296,7 +296,11 @@ pub struct TurnOptions {
 
 impl Default for TurnOptions {
     fn default() -> Self {
-        Self { deny_approvals: false, approver_present: false, max_steps: 100 }
+        Self {
+            deny_approvals: false,
+            approver_present: false,
+            max_steps: 100,
+        }
     }
 }
 

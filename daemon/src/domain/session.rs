@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::approval::{Answer, Approval, Verdict};
 use super::event::{
     CallOutcome, Event, EventBody, ModelRef, SessionSpec, TurnOptions, TurnOutcome, TurnTotals,
@@ -13,7 +11,9 @@ use super::event::{
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Message, Part, Role, ToolCall, ToolResult};
 use super::policy::Grant;
-use super::usage::{Cost, CostSource, Tokens};
+use super::summary::line_of;
+pub use super::summary::{Spent, State, Summary, clip};
+use super::usage::{Cost, CostSource};
 
 /// How many decided approvals are remembered to answer latecomers in full; older ones are in the store.
 const DECIDED_KEPT: usize = 64;
@@ -131,88 +131,12 @@ pub struct OpenExec {
     pub pty: bool,
 }
 
-/// Ledger sums of a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// All tokens.
-    pub tokens: Tokens,
-    /// Micro-USD over steps whose price is known.
-    pub micro_usd: u64,
-    /// At least one price is unknown.
-    pub unknown: bool,
-    /// Tokens of the last request: what fills the context.
-    pub context_tokens: u64,
-}
-
-/// A session as lists and clients see it: small, whatever the length of its log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Its id.
-    pub session_id: SessionId,
-    /// Its name.
-    pub name: String,
-    /// What it is doing.
-    pub state: State,
-    /// What it was made with.
-    pub spec: SessionSpec,
-    /// When it was made, microseconds since the epoch.
-    pub created_us: i64,
-    /// When its last event was.
-    pub updated_us: i64,
-    /// Its head.
-    pub head: Seq,
-    /// The model of the next turn.
-    pub model: Option<ModelRef>,
-    /// The open turn.
-    pub turn_id: Option<TurnId>,
-    /// The last event as one line.
-    pub last_line: String,
-    /// Open approvals, oldest first.
-    pub approval_ids: Vec<ApprovalId>,
-    /// Ledger sums.
-    pub spent: Spent,
-    /// Messages that wait.
-    pub queued: u32,
-    /// Commands without an end.
-    pub open_execs: u32,
-}
-
-/// What a session is doing, in the product's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Waiting for a message.
-    Ready,
-    /// A turn or a command runs.
-    Working,
-    /// An approval is open.
-    NeedsYou,
-    /// By a person or a budget.
-    Paused,
-    /// The last turn ended in an error.
-    Failed,
-    /// Hidden.
-    Archived,
-}
-
-impl State {
-    /// The word in SQL.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Working => "working",
-            Self::NeedsYou => "needs_you",
-            Self::Paused => "paused",
-            Self::Failed => "failed",
-            Self::Archived => "archived",
-        }
-    }
-}
-
 impl Session {
     /// The state after `SessionCreated`; `None` when the first event is something else.
     pub fn begin(event: &Event) -> Option<Self> {
-        let EventBody::SessionCreated(spec) = &event.body else { return None };
+        let EventBody::SessionCreated(spec) = &event.body else {
+            return None;
+        };
         Some(Self {
             session_id: event.session_id.clone(),
             name: spec.name.clone(),
@@ -273,35 +197,69 @@ impl Session {
             | EventBody::NoticeRecorded { .. } => {}
             EventBody::SessionRenamed { name } => self.name.clone_from(name),
             EventBody::ModelChosen { model } => self.model = Some(model.clone()),
-            EventBody::MessagePosted { message_id, parts, options, .. } => {
+            EventBody::MessagePosted {
+                message_id,
+                parts,
+                options,
+                ..
+            } => {
                 self.queue.push_back(QueuedMessage {
                     message_id: message_id.clone(),
                     parts: parts.clone(),
                     options: *options,
                 });
             }
-            EventBody::TurnStarted { turn_id, message_ids, model, options } => {
+            EventBody::TurnStarted {
+                turn_id,
+                message_ids,
+                model,
+                options,
+            } => {
                 self.start_turn(event, turn_id, message_ids, model, *options);
             }
             EventBody::StepFinished { parts, usage, .. } => self.finish_step(parts, usage),
             EventBody::ApprovalRequested { approval } => {
-                self.set_stage(&approval.call_id, CallStage::Waiting(approval.approval_id.clone()));
+                self.set_stage(
+                    &approval.call_id,
+                    CallStage::Waiting(approval.approval_id.clone()),
+                );
                 self.approvals.push(approval.clone());
             }
-            EventBody::ApprovalResolved { approval_id, call_id, verdict, reason, rule: _ } => {
+            EventBody::ApprovalResolved {
+                approval_id,
+                call_id,
+                verdict,
+                reason,
+                rule: _,
+            } => {
                 self.resolve(event, approval_id, call_id, *verdict, reason);
             }
             EventBody::ToolCallStarted { call, exec_id, .. } => {
                 self.set_stage(&call.call_id, CallStage::Started(exec_id.clone()));
             }
-            EventBody::ToolCallFinished { call_id, outcome, result, .. } => {
+            EventBody::ToolCallFinished {
+                call_id,
+                outcome,
+                result,
+                ..
+            } => {
                 self.finish_call(call_id, *outcome, result);
             }
-            EventBody::ExecStarted { exec_id, script, call_id, pty, .. } => {
+            EventBody::ExecStarted {
+                exec_id,
+                script,
+                call_id,
+                pty,
+                ..
+            } => {
                 let line = script.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
                 self.execs.insert(
                     exec_id.clone(),
-                    OpenExec { line: clip(line, 200), call_id: call_id.clone(), pty: *pty },
+                    OpenExec {
+                        line: clip(line, 200),
+                        call_id: call_id.clone(),
+                        pty: *pty,
+                    },
                 );
             }
             EventBody::ExecFinished { exec_id, .. } => {
@@ -321,7 +279,9 @@ impl Session {
     ) {
         let mut parts = Vec::new();
         if !self.late_results.is_empty() {
-            parts.push(Part::Text { text: self.late_results.join("\n") });
+            parts.push(Part::Text {
+                text: self.late_results.join("\n"),
+            });
             self.late_results.clear();
         }
         self.queue.retain(|queued| {
@@ -331,7 +291,10 @@ impl Session {
             }
             !taken
         });
-        self.said.push(Arc::new(Message { role: Role::User, parts }));
+        self.said.push(Arc::new(Message {
+            role: Role::User,
+            parts,
+        }));
         self.last_outcome = None;
         self.turn = Some(Turn {
             turn_id: turn_id.clone(),
@@ -355,7 +318,10 @@ impl Session {
             Some(cost) => self.spent.micro_usd = self.spent.micro_usd.saturating_add(cost.micro_usd),
             None => self.spent.unknown = true,
         }
-        let message = Message { role: Role::Assistant, parts: parts.to_vec() };
+        let message = Message {
+            role: Role::Assistant,
+            parts: parts.to_vec(),
+        };
         if let Some(turn) = &mut self.turn {
             turn.steps = turn.steps.saturating_add(1);
             turn.totals.steps = turn.steps;
@@ -376,7 +342,10 @@ impl Session {
             }
             turn.calls = message
                 .tool_calls()
-                .map(|call| OpenCall { call: call.clone(), stage: CallStage::Planned })
+                .map(|call| OpenCall {
+                    call: call.clone(),
+                    stage: CallStage::Planned,
+                })
                 .collect();
         }
         if !message.parts.is_empty() {
@@ -402,7 +371,9 @@ impl Session {
         verdict: Verdict,
         reason: &str,
     ) {
-        let Some(index) = self.approvals.iter().position(|a| &a.approval_id == approval_id) else { return };
+        let Some(index) = self.approvals.iter().position(|a| &a.approval_id == approval_id) else {
+            return;
+        };
         let mut approval = self.approvals.remove(index);
         approval.answer = Some(Answer {
             verdict,
@@ -436,7 +407,11 @@ impl Session {
         if let (Some(turn), Some(index)) = (&mut self.turn, position) {
             turn.calls.remove(index);
             turn.totals.tool_calls = turn.totals.tool_calls.saturating_add(1);
-            self.said.push(Arc::new(tool_message(call_id, result, outcome == CallOutcome::Succeeded)));
+            self.said.push(Arc::new(tool_message(
+                call_id,
+                result,
+                outcome == CallOutcome::Succeeded,
+            )));
         } else if self.late_calls.remove(call_id).is_some() {
             self.late_results.push(format!(
                 "[The earlier tool call {call_id}, still running when its turn ended, has finished]\n{result}"
@@ -450,12 +425,14 @@ impl Session {
         for open in turn.calls {
             let text = match &open.stage {
                 CallStage::Started(_) => {
-                    self.late_calls.insert(open.call.call_id.clone(), turn.turn_id.clone());
+                    self.late_calls
+                        .insert(open.call.call_id.clone(), turn.turn_id.clone());
                     "[still running when the turn ended; its result, if any, follows later]"
                 }
                 _ => "[not done: the turn ended before this call]",
             };
-            self.said.push(Arc::new(tool_message(&open.call.call_id, text, false)));
+            self.said
+                .push(Arc::new(tool_message(&open.call.call_id, text, false)));
         }
         self.last_outcome = Some(outcome.clone());
     }
@@ -488,7 +465,10 @@ impl Turn {
         let mut totals = self.totals.clone();
         totals.duration_ms = u64::try_from(micros / 1000).unwrap_or_default();
         if totals.steps == 0 {
-            totals.cost = Some(Cost { micro_usd: 0, source: CostSource::Catalog });
+            totals.cost = Some(Cost {
+                micro_usd: 0,
+                source: CostSource::Catalog,
+            });
         }
         totals
     }
@@ -497,61 +477,10 @@ impl Turn {
 fn tool_message(call_id: &CallId, text: &str, ok: bool) -> Message {
     Message {
         role: Role::Tool,
-        parts: vec![Part::ToolResult(ToolResult { call_id: call_id.clone(), text: text.to_owned(), ok })],
+        parts: vec![Part::ToolResult(ToolResult {
+            call_id: call_id.clone(),
+            text: text.to_owned(),
+            ok,
+        })],
     }
-}
-
-/// The first `max` characters, with `…` where something is missing.
-pub fn clip(text: &str, max: usize) -> String {
-    let mut out: String = text.chars().take(max).collect();
-    if out.len() < text.len() {
-        out.push('…');
-    }
-    out
-}
-
-/// The event as one line for lists; `None` where the line before says more.
-fn line_of(body: &EventBody) -> Option<String> {
-    let text = match body {
-        EventBody::SessionCreated(_) => return None,
-        EventBody::SessionRenamed { name } => format!("renamed to {name}"),
-        EventBody::ModelChosen { model } => format!("model {}", model.name),
-        EventBody::MessagePosted { parts, .. } => {
-            format!("you: {}", Message { role: Role::User, parts: parts.clone() }.text())
-        }
-        EventBody::TurnStarted { .. } => return None,
-        EventBody::StepFinished { parts, .. } => {
-            let text = Message { role: Role::Assistant, parts: parts.clone() }.text();
-            if text.trim().is_empty() {
-                return None;
-            }
-            text
-        }
-        EventBody::StepRetried { attempt, max_attempts, reason, .. } => {
-            format!("retrying ({attempt} of {max_attempts}): {reason}")
-        }
-        EventBody::ApprovalRequested { approval } => format!("wants: {}", approval.summary),
-        EventBody::ApprovalResolved { verdict, .. } => verdict.word().to_owned(),
-        EventBody::ToolCallStarted { summary, .. } => summary.clone(),
-        EventBody::ToolCallFinished { .. } => return None,
-        EventBody::ExecStarted { script, .. } => {
-            script.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().to_owned()
-        }
-        EventBody::ExecFinished { result, .. } if result.unknown => "outcome unknown".into(),
-        EventBody::ExecFinished { result, .. } => format!("exit {}", result.exit_code),
-        EventBody::ChangeRecorded { path, added, removed, .. } => {
-            format!("{} +{added} -{removed}", path.display())
-        }
-        EventBody::TurnFinished { outcome, .. } => match outcome {
-            TurnOutcome::Done => return None,
-            TurnOutcome::Interrupted { reason } => format!("interrupted: {reason}"),
-            TurnOutcome::GoalNotMet => "goal not met".into(),
-            TurnOutcome::OverBudget { reason } => format!("over budget: {reason}"),
-            TurnOutcome::Failed { message, .. } => format!("failed: {message}"),
-            TurnOutcome::Denied { reason } => format!("denied: {reason}"),
-        },
-        EventBody::NoticeRecorded { message, .. } => message.clone(),
-    };
-    let first = text.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();
-    Some(clip(first, 200))
 }

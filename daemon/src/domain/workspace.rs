@@ -110,7 +110,12 @@ mod tests {
     use super::*;
 
     fn workspace(layout: Layout) -> Workspace {
-        Workspace { root: "/home/u/p".into(), start_dir: "".into(), layout, layout_reason: String::new() }
+        Workspace {
+            root: "/home/u/p".into(),
+            start_dir: "".into(),
+            layout,
+            layout_reason: String::new(),
+        }
     }
 
     #[test]
@@ -129,7 +134,11 @@ mod tests {
             (&host, "/etc/passwd", None),
         ];
         for (workspace, path, expected) in cases {
-            assert_eq!(workspace.relative(Path::new(path)), expected.map(PathBuf::from), "{path}");
+            assert_eq!(
+                workspace.relative(Path::new(path)),
+                expected.map(PathBuf::from),
+                "{path}"
+            );
         }
         assert_eq!(root.jail_path(Path::new("docs")), Path::new("/docs"));
         assert_eq!(host.jail_path(Path::new("docs")), Path::new("/home/u/p/docs"));

@@ -5,6 +5,25 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Arguments of the smallest enclosure that shows whether this machine allows ours at all.
+pub const TRIAL: &[&str] = &[
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-net",
+    "--disable-userns",
+    "--ro-bind",
+    "/",
+    "/",
+    "--proc",
+    "/proc",
+    "--dev",
+    "/dev",
+    "--",
+    "/bin/sh",
+    "-c",
+    ":",
+];
+
 /// One thing that appears inside, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
@@ -114,7 +133,11 @@ mod tests {
             mounts: vec![
                 Mount::Bind("/w".into(), "/".into()),
                 Mount::ReadOnly("/usr".into(), "/usr".into()),
-                Mount::Tmpfs { at: "/tmp".into(), bytes: 9, mode: "1777" },
+                Mount::Tmpfs {
+                    at: "/tmp".into(),
+                    bytes: 9,
+                    mode: "1777",
+                },
                 Mount::Freeze("/dev".into()),
             ],
             env: BTreeMap::from([("A".to_owned(), "b c".to_owned())]),
@@ -124,7 +147,11 @@ mod tests {
             chdir: "/d".into(),
             command: vec!["/run/jinit".into(), "serve".into()],
         };
-        let line: Vec<String> = enclosure.argv().iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        let line: Vec<String> = enclosure
+            .argv()
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
         assert_eq!(
             line.join(" "),
             "--unshare-user --disable-userns --unshare-pid --unshare-net --unshare-ipc --unshare-uts \

@@ -44,7 +44,9 @@ pub fn git_guard(root: &Path) -> GitGuard {
         if depth >= DEPTH {
             continue;
         }
-        let Ok(entries) = std::fs::read_dir(root.join(&dir)) else { continue };
+        let Ok(entries) = std::fs::read_dir(root.join(&dir)) else {
+            continue;
+        };
         for entry in entries.flatten() {
             left = left.saturating_sub(1);
             let name = entry.file_name();
@@ -58,14 +60,22 @@ pub fn git_guard(root: &Path) -> GitGuard {
         }
     }
     // Sorted: a parent comes before what lies in it.
-    GitGuard { pinned: pinned.into_iter().collect(), read_only: read_only.into_iter().collect(), outside }
+    GitGuard {
+        pinned: pinned.into_iter().collect(),
+        read_only: read_only.into_iter().collect(),
+        outside,
+    }
 }
 
 fn protect(root: &Path, git: &Path, pinned: &mut BTreeSet<PathBuf>, read_only: &mut BTreeSet<PathBuf>) {
     for name in ["hooks", "config", "config.worktree"] {
         let path = git.join(name);
         // A symlink would be followed to a place that is not ours to judge.
-        if root.join(&path).symlink_metadata().is_ok_and(|m| m.is_dir() || m.is_file()) {
+        if root
+            .join(&path)
+            .symlink_metadata()
+            .is_ok_and(|m| m.is_dir() || m.is_file())
+        {
             read_only.insert(path);
         }
     }
@@ -81,8 +91,13 @@ fn protect_modules(
     pinned: &mut BTreeSet<PathBuf>,
     read_only: &mut BTreeSet<PathBuf>,
 ) {
-    let Ok(entries) = std::fs::read_dir(root.join(dir)) else { return };
-    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+    let Ok(entries) = std::fs::read_dir(root.join(dir)) else {
+        return;
+    };
+    for entry in entries
+        .flatten()
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+    {
         let path = dir.join(entry.file_name());
         if root.join(&path).join("HEAD").is_file() {
             protect(root, &path, pinned, read_only);
@@ -96,8 +111,12 @@ fn protect_modules(
 /// The git directory and the common directory that a `.git` file names.
 fn outside_of(root: &Path, file: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let Some(named) = text.lines().find_map(|l| l.strip_prefix("gitdir:")) else { return Vec::new() };
-    let Ok(gitdir) = root.join(named.trim()).canonicalize() else { return Vec::new() };
+    let Some(named) = text.lines().find_map(|l| l.strip_prefix("gitdir:")) else {
+        return Vec::new();
+    };
+    let Ok(gitdir) = root.join(named.trim()).canonicalize() else {
+        return Vec::new();
+    };
     // Only what looks like a git directory: the file is the project's and could name anything.
     if !gitdir.join("HEAD").is_file() {
         return Vec::new();
@@ -127,6 +146,9 @@ mod tests {
         std::fs::write(dir.path().join(".git/config"), "").unwrap();
         let guard = git_guard(dir.path());
         assert_eq!(guard.pinned, [".git", "a", "a/b", "a/b/.git"].map(PathBuf::from));
-        assert_eq!(guard.read_only, [".git/config", ".git/hooks", "a/b/.git/hooks"].map(PathBuf::from));
+        assert_eq!(
+            guard.read_only,
+            [".git/config", ".git/hooks", "a/b/.git/hooks"].map(PathBuf::from)
+        );
     }
 }

@@ -12,11 +12,17 @@ use crate::domain::workspace::Layout;
 pub const REQUIRED: [&str; 9] = ["usr", "bin", "etc", "dev", "proc", "tmp", "run", "lib64", "sys"];
 
 /// Directories whose use as a Workspace can only be a mistake.
-const SYSTEM: [&str; 14] =
-    ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/run", "/var", "/home", "/tmp"];
+const SYSTEM: [&str; 14] = [
+    "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/run", "/var",
+    "/home", "/tmp",
+];
 
 fn refused(path: &Path, reason: &str, next_step: &str) -> JailError {
-    JailError::Workspace { path: path.to_owned(), reason: reason.to_owned(), next_step: next_step.to_owned() }
+    JailError::Workspace {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+        next_step: next_step.to_owned(),
+    }
 }
 
 /// The canonical path of a directory that may be a Workspace.
@@ -30,23 +36,47 @@ pub fn check_workspace(path: &Path) -> Result<PathBuf, JailError> {
 
 fn check_workspace_for(path: &Path, home: Option<&Path>) -> Result<PathBuf, JailError> {
     let root = path.canonicalize().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => refused(path, "no such directory", "create it, or name another with -C"),
+        std::io::ErrorKind::NotFound => {
+            refused(path, "no such directory", "create it, or name another with -C")
+        }
         _ => refused(path, &error.to_string(), "name a directory you can enter with -C"),
     })?;
     let elsewhere = "name the project's own directory with -C";
     if !root.is_dir() {
-        return Err(refused(&root, "not a directory", "name the directory it lies in with -C"));
+        return Err(refused(
+            &root,
+            "not a directory",
+            "name the directory it lies in with -C",
+        ));
     }
     if root == Path::new("/") {
-        return Err(refused(&root, "the whole machine can't be a workspace", elsewhere));
+        return Err(refused(
+            &root,
+            "the whole machine can't be a workspace",
+            elsewhere,
+        ));
     }
-    if home.and_then(|h| h.canonicalize().ok()).is_some_and(|h| h == root) {
-        let reason = "your home directory can't be a workspace: it holds your keys and settings";
-        return Err(refused(&root, reason, "make a directory for the project and name it with -C"));
-    }
-    if SYSTEM.iter().any(|s| Path::new(s) == root) || ["/usr", "/etc", "/proc", "/sys", "/dev"].iter().any(|s| root.starts_with(s))
+    if home
+        .and_then(|h| h.canonicalize().ok())
+        .is_some_and(|h| h == root)
     {
-        return Err(refused(&root, "a system directory can't be a workspace", elsewhere));
+        let reason = "your home directory can't be a workspace: it holds your keys and settings";
+        return Err(refused(
+            &root,
+            reason,
+            "make a directory for the project and name it with -C",
+        ));
+    }
+    if SYSTEM.iter().any(|s| Path::new(s) == root)
+        || ["/usr", "/etc", "/proc", "/sys", "/dev"]
+            .iter()
+            .any(|s| root.starts_with(s))
+    {
+        return Err(refused(
+            &root,
+            "a system directory can't be a workspace",
+            elsewhere,
+        ));
     }
     Ok(root)
 }
@@ -64,9 +94,11 @@ pub fn choose_layout(
     match (asked, obstacle) {
         (Some(Layout::Host), _) => Ok((Layout::Host, "asked for".to_owned())),
         (Some(Layout::Root), None) => Ok((Layout::Root, "asked for".to_owned())),
-        (Some(Layout::Root), Some(why)) => {
-            Err(refused(root, &format!("the root layout is not possible: {why}"), "use --layout=host"))
-        }
+        (Some(Layout::Root), Some(why)) => Err(refused(
+            root,
+            &format!("the root layout is not possible: {why}"),
+            "use --layout=host",
+        )),
         (None, None) => Ok((Layout::Root, "nothing in the project is in the way".to_owned())),
         (None, Some(why)) => Ok((Layout::Host, why)),
     }
@@ -83,7 +115,9 @@ fn obstacle(root: &Path, ours: &dyn Fn(&Path) -> bool) -> Option<String> {
         }
     }
     // Without /lib the loader itself must be reachable elsewhere.
-    let loader_in_lib = super::plan::HostFacts::gather().loader.is_some_and(|(at, _)| at.starts_with("/lib/"));
+    let loader_in_lib = super::plan::HostFacts::gather()
+        .loader
+        .is_some_and(|(at, _)| at.starts_with("/lib/"));
     if loader_in_lib && root.join("lib").symlink_metadata().is_ok() && !ours(&root.join("lib")) {
         return Some("the project has its own lib, and programs here need /lib".to_owned());
     }
@@ -125,9 +159,15 @@ mod tests {
         std::fs::create_dir(dir.path().join("lib")).unwrap();
         std::fs::create_dir(dir.path().join("bin")).unwrap();
         let (layout, reason) = choose_layout(dir.path(), None, &nobody).unwrap();
-        assert_eq!((layout, reason.as_str()), (Layout::Host, "the project has its own bin"));
+        assert_eq!(
+            (layout, reason.as_str()),
+            (Layout::Host, "the project has its own bin")
+        );
         assert!(choose_layout(dir.path(), Some(Layout::Root), &nobody).is_err());
         let left_over = |path: &Path| path.ends_with("bin");
-        assert_eq!(choose_layout(dir.path(), None, &left_over).unwrap().0, Layout::Root);
+        assert_eq!(
+            choose_layout(dir.path(), None, &left_over).unwrap().0,
+            Layout::Root
+        );
     }
 }

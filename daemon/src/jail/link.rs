@@ -10,8 +10,8 @@ use std::sync::Arc;
 use agent_jinit::wire::{FromJail, MAX_FRAME, ToJail};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    SocketAddrUnix, SocketFlags, SocketType,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -34,14 +34,22 @@ pub(super) fn listen(path: &Path) -> std::io::Result<OwnedFd> {
 }
 
 /// A descriptor in the runtime's care.
-#[expect(deprecated, reason = "the replacement is unsafe; the reason for it does not touch an OwnedFd, which can't lie")]
+#[expect(
+    deprecated,
+    reason = "the replacement is unsafe; the reason for it does not touch an OwnedFd, which can't lie"
+)]
 pub(super) fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(fd)
 }
 
 fn socket() -> std::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
 }
 
 impl Link {
@@ -50,6 +58,10 @@ impl Link {
         let fd = socket()?;
         rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
         let fd = Arc::new(watched(fd)?);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "frames are few and small; a bounded queue could make jinit wait for us"
+        )]
         let (tx, rx) = mpsc::unbounded_channel();
         tokio::spawn(read_all(Arc::clone(&fd), tx));
         Ok((Self { fd }, rx))
@@ -70,7 +82,12 @@ impl Link {
                     control.push(SendAncillaryMessage::ScmRights(fds));
                 }
                 let parts = [IoSlice::new(&bytes)];
-                Ok(rustix::net::sendmsg(fd.as_fd(), &parts, &mut control, SendFlags::NOSIGNAL)?)
+                Ok(rustix::net::sendmsg(
+                    fd.as_fd(),
+                    &parts,
+                    &mut control,
+                    SendFlags::NOSIGNAL,
+                )?)
             });
             match sent {
                 Ok(result) => return result.map(|_| ()),

@@ -70,6 +70,9 @@ impl JailError {
 
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
-        move |error| Self::Io { doing, why: error.to_string() }
+        move |error| Self::Io {
+            doing,
+            why: error.to_string(),
+        }
     }
 }

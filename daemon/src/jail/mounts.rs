@@ -51,11 +51,21 @@ impl MountJournal for MemoryJournal {
     }
 
     fn ours(&self, workspace: &Path) -> Vec<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(workspace).cloned().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(workspace)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn workspaces(&self) -> Vec<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
     }
 }
 
@@ -67,13 +77,19 @@ pub(super) struct MountPoints {
 
 impl MountPoints {
     pub(super) fn new(journal: Arc<dyn MountJournal>) -> Self {
-        Self { journal, users: Mutex::new(HashMap::new()) }
+        Self {
+            journal,
+            users: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Makes what is missing and counts the session as a user.
     pub(super) fn acquire(&self, workspace: &Path, names: &[PathBuf], session: &SessionId) -> io::Result<()> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.entry(workspace.to_owned()).or_default().insert(session.clone());
+        users
+            .entry(workspace.to_owned())
+            .or_default()
+            .insert(session.clone());
         for name in names {
             let dir = workspace.join(name);
             if dir.is_dir() {

@@ -44,7 +44,11 @@ impl HostFacts {
 
 /// The directories the root layout needs in the project.
 pub fn mount_points(root: &Path, ours: &[PathBuf]) -> Vec<PathBuf> {
-    let mut names: Vec<PathBuf> = super::layout::REQUIRED.iter().filter(|n| **n != "sys").map(PathBuf::from).collect();
+    let mut names: Vec<PathBuf> = super::layout::REQUIRED
+        .iter()
+        .filter(|n| **n != "sys")
+        .map(PathBuf::from)
+        .collect();
     let lib = root.join("lib");
     if lib.symlink_metadata().is_err() || ours.contains(&lib) {
         names.push("lib".into());
@@ -72,7 +76,11 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     let workspace = &spec.workspace;
     let root_layout = workspace.layout == Layout::Root;
     let same = |p: &Path| Mount::ReadOnly(p.to_owned(), p.to_owned());
-    let tmpfs = |at: &str, mode| Mount::Tmpfs { at: at.into(), bytes: spec.limits.tmp_bytes, mode };
+    let tmpfs = |at: &str, mode| Mount::Tmpfs {
+        at: at.into(),
+        bytes: spec.limits.tmp_bytes,
+        mode,
+    };
     let mut mounts = Vec::new();
     if root_layout {
         mounts.push(Mount::Bind(workspace.root.clone(), "/".into()));
@@ -81,8 +89,17 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     if root_layout {
         // Directories, not links: a link would be left in the project.
         mounts.push(Mount::ReadOnly("/bin".into(), "/bin".into()));
-        mounts.push(Mount::Tmpfs { at: "/lib64".into(), bytes: 64 * 1024, mode: "0755" });
-        if let Some((at, file)) = inputs.facts.loader.as_ref().filter(|(at, _)| at.starts_with("/lib64")) {
+        mounts.push(Mount::Tmpfs {
+            at: "/lib64".into(),
+            bytes: 64 * 1024,
+            mode: "0755",
+        });
+        if let Some((at, file)) = inputs
+            .facts
+            .loader
+            .as_ref()
+            .filter(|(at, _)| at.starts_with("/lib64"))
+        {
             mounts.push(Mount::ReadOnly(file.clone(), at.clone()));
         }
         mounts.push(Mount::Freeze("/lib64".into()));
@@ -91,7 +108,12 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         }
     } else {
         for name in ["/bin", "/sbin", "/lib", "/lib64", "/lib32"] {
-            match inputs.facts.merged.iter().find(|(link, _)| link == Path::new(name)) {
+            match inputs
+                .facts
+                .merged
+                .iter()
+                .find(|(link, _)| link == Path::new(name))
+            {
                 Some((link, text)) => mounts.push(Mount::Symlink(text.clone(), link.clone())),
                 None if Path::new(name).is_dir() => mounts.push(same(Path::new(name))),
                 None => {}
@@ -99,7 +121,13 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         }
     }
     mounts.push(Mount::ReadOnly(inputs.etc.0.to_owned(), "/etc".into()));
-    mounts.extend(inputs.etc.1.iter().map(|name| same(&Path::new("/etc").join(name))));
+    mounts.extend(
+        inputs
+            .etc
+            .1
+            .iter()
+            .map(|name| same(&Path::new("/etc").join(name))),
+    );
     mounts.push(Mount::Proc);
     if inputs.uid == 0 {
         // Root may write there without any capability.
@@ -110,7 +138,11 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     mounts.push(Mount::Freeze("/dev".into()));
     mounts.push(tmpfs("/tmp", "1777"));
     mounts.push(Mount::Dir(HOME.into()));
-    mounts.push(Mount::Tmpfs { at: "/run".into(), bytes: 16 * 1024 * 1024, mode: "0755" });
+    mounts.push(Mount::Tmpfs {
+        at: "/run".into(),
+        bytes: 16 * 1024 * 1024,
+        mode: "0755",
+    });
     mounts.push(Mount::ReadOnly(inputs.exchange.to_owned(), EXCHANGE.into()));
     mounts.push(Mount::ReadOnly(inputs.jinit.to_owned(), JINIT.into()));
     if let Some(cache) = &spec.cache_dir {

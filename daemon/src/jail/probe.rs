@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use super::JailError;
+use super::{JailError, bwrap};
 
 /// The oldest Bubblewrap with everything needed (`--disable-userns`, `--add-seccomp-fd`, `--size`).
 const NEEDED: (u32, u32) = (0, 8);
@@ -63,7 +63,9 @@ pub fn find_bwrap() -> Option<PathBuf> {
 
 /// Everything there is to say, good news too.
 pub fn probe() -> Vec<Finding> {
-    let Some(bwrap) = find_bwrap() else { return vec![missing()] };
+    let Some(bwrap) = find_bwrap() else {
+        return vec![missing()];
+    };
     let version = version_of(&bwrap);
     let mut findings = vec![version.clone()];
     if version.severity == Severity::Ok {
@@ -78,7 +80,9 @@ pub fn probe() -> Vec<Finding> {
 /// [`JailError::Impossible`] with the cause and its fix.
 pub fn ensure_jail_possible() -> Result<PathBuf, JailError> {
     static KNOWN_GOOD: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut known = KNOWN_GOOD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut known = KNOWN_GOOD
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(path) = known.as_ref().filter(|p| p.exists()) {
         return Ok(path.clone());
     }
@@ -102,12 +106,18 @@ fn missing() -> Finding {
 fn install_commands(verb: &str) -> Vec<String> {
     let os = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let all = [
-        ("debian ubuntu mint pop", format!("sudo apt-get update && sudo apt-get {verb} -y bubblewrap")),
+        (
+            "debian ubuntu mint pop",
+            format!("sudo apt-get update && sudo apt-get {verb} -y bubblewrap"),
+        ),
         ("fedora rhel centos", "sudo dnf install -y bubblewrap".to_owned()),
         ("arch manjaro", "sudo pacman -S --needed bubblewrap".to_owned()),
     ];
-    let mut ours: Vec<String> =
-        all.iter().filter(|(ids, _)| ids.split(' ').any(|id| os.contains(id))).map(|(_, c)| c.clone()).collect();
+    let mut ours: Vec<String> = all
+        .iter()
+        .filter(|(ids, _)| ids.split(' ').any(|id| os.contains(id)))
+        .map(|(_, c)| c.clone())
+        .collect();
     if ours.is_empty() {
         ours = all.into_iter().map(|(_, c)| c).collect();
     }
@@ -117,13 +127,23 @@ fn install_commands(verb: &str) -> Vec<String> {
 /// What `bwrap --version` says, such as `bwrap 0.8.0`.
 pub fn version_line(bwrap: &Path) -> String {
     let output = Command::new(bwrap).arg("--version").output();
-    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).trim().replace("bubblewrap", "bwrap"));
+    let text = output.map(|o| {
+        String::from_utf8_lossy(&o.stdout)
+            .trim()
+            .replace("bubblewrap", "bwrap")
+    });
     text.unwrap_or_default()
 }
 
 fn version_of(bwrap: &Path) -> Finding {
     let text = version_line(bwrap);
-    let mut numbers = text.trim().rsplit(' ').next().unwrap_or_default().split('.').map(|n| n.parse().unwrap_or(0));
+    let mut numbers = text
+        .trim()
+        .rsplit(' ')
+        .next()
+        .unwrap_or_default()
+        .split('.')
+        .map(|n| n.parse().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let fine = found >= NEEDED;
     Finding {
@@ -132,19 +152,25 @@ fn version_of(bwrap: &Path) -> Finding {
         what: if fine {
             format!("{} at {}.", text.trim(), bwrap.display())
         } else {
-            format!("{} is too old ({}); {}.{} or later is needed.", bwrap.display(), text.trim(), NEEDED.0, NEEDED.1)
+            format!(
+                "{} is too old ({}); {}.{} or later is needed.",
+                bwrap.display(),
+                text.trim(),
+                NEEDED.0,
+                NEEDED.1
+            )
         },
-        fix: if fine { Vec::new() } else { install_commands("install --only-upgrade") },
+        fix: if fine {
+            Vec::new()
+        } else {
+            install_commands("install --only-upgrade")
+        },
     }
 }
 
 /// The only certain test is to try.
-fn try_namespaces(bwrap: &Path) -> Finding {
-    let output = Command::new(bwrap)
-        .args(["--unshare-user", "--unshare-pid", "--unshare-net", "--disable-userns", "--ro-bind", "/", "/", "--proc", "/proc"])
-        .args(["--dev", "/dev", "--", "/bin/sh", "-c", ":"])
-        .env_clear()
-        .output();
+fn try_namespaces(program: &Path) -> Finding {
+    let output = Command::new(program).args(bwrap::TRIAL).env_clear().output();
     match output {
         Ok(output) if output.status.success() => Finding {
             name: "user_namespaces",
@@ -167,10 +193,16 @@ fn blocked(said: &str, sysctl: &dyn Fn(&str) -> Option<String>) -> Finding {
     let is = |name: &str, value: &str| sysctl(name).is_some_and(|v| v == value);
     let (what, fix) = if is("kernel.unprivileged_userns_clone", "0") {
         let line = "echo kernel.unprivileged_userns_clone=1 | sudo tee /etc/sysctl.d/60-userns.conf && sudo sysctl --system";
-        ("This kernel is set to refuse user namespaces (kernel.unprivileged_userns_clone = 0).", vec![line.to_owned()])
+        (
+            "This kernel is set to refuse user namespaces (kernel.unprivileged_userns_clone = 0).",
+            vec![line.to_owned()],
+        )
     } else if is("user.max_user_namespaces", "0") {
         let line = "echo user.max_user_namespaces=15000 | sudo tee /etc/sysctl.d/60-userns.conf && sudo sysctl --system";
-        ("This system allows no user namespaces (user.max_user_namespaces = 0).", vec![line.to_owned()])
+        (
+            "This system allows no user namespaces (user.max_user_namespaces = 0).",
+            vec![line.to_owned()],
+        )
     } else if is("kernel.apparmor_restrict_unprivileged_userns", "1") {
         let write = format!("sudo tee /etc/apparmor.d/bwrap >/dev/null <<'EOF'\n{APPARMOR_PROFILE}EOF");
         (
@@ -186,10 +218,22 @@ fn blocked(said: &str, sysctl: &dyn Fn(&str) -> Option<String>) -> Finding {
             ],
         )
     } else {
-        ("bwrap could not make a jail.", vec!["Run `bwrap --ro-bind / / --unshare-user true` to see the cause".to_owned()])
+        (
+            "bwrap could not make a jail.",
+            vec!["Run `bwrap --ro-bind / / --unshare-user true` to see the cause".to_owned()],
+        )
     };
-    let said = if said.is_empty() { String::new() } else { format!(" It said: {said}") };
-    Finding { name: "user_namespaces", severity: Severity::Fatal, what: format!("{what}{said}"), fix }
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!(" It said: {said}")
+    };
+    Finding {
+        name: "user_namespaces",
+        severity: Severity::Fatal,
+        what: format!("{what}{said}"),
+        fix,
+    }
 }
 
 #[cfg(test)]
@@ -199,13 +243,25 @@ mod tests {
     #[test]
     fn each_block_is_named_with_its_own_fix() {
         let cases = [
-            ("kernel.unprivileged_userns_clone", "0", "unprivileged_userns_clone=1"),
+            (
+                "kernel.unprivileged_userns_clone",
+                "0",
+                "unprivileged_userns_clone=1",
+            ),
             ("user.max_user_namespaces", "0", "max_user_namespaces=15000"),
-            ("kernel.apparmor_restrict_unprivileged_userns", "1", "apparmor.d/bwrap"),
+            (
+                "kernel.apparmor_restrict_unprivileged_userns",
+                "1",
+                "apparmor.d/bwrap",
+            ),
         ];
         for (name, value, fix) in cases {
             let finding = blocked("bwrap: denied", &|n| (n == name).then(|| value.to_owned()));
-            assert!(finding.what.contains(name) && finding.what.contains("bwrap: denied"), "{}", finding.what);
+            assert!(
+                finding.what.contains(name) && finding.what.contains("bwrap: denied"),
+                "{}",
+                finding.what
+            );
             assert!(finding.fix.iter().any(|f| f.contains(fix)), "{:?}", finding.fix);
         }
     }

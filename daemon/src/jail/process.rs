@@ -12,8 +12,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_jinit::wire::{FromJail, OLDEST, ToJail, VERSION};
 use agent_jinit::names;
+use agent_jinit::wire::{FromJail, OLDEST, ToJail, VERSION};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -63,7 +63,9 @@ pub struct JailHost {
 
 impl std::fmt::Debug for JailHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JailHost").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("JailHost")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,7 +114,11 @@ impl JailHost {
         for dir in [&config.runtime_dir, &config.state_dir.join("spool")] {
             private_dir(dir).map_err(JailError::io(format!("making {}", dir.display())))?;
         }
-        let host = Arc::new(Self { config, points: MountPoints::new(journal), live: Mutex::default() });
+        let host = Arc::new(Self {
+            config,
+            points: MountPoints::new(journal),
+            live: Mutex::default(),
+        });
         host.find_live();
         host.points.sweep();
         Ok(host)
@@ -164,7 +170,9 @@ impl JailHost {
     async fn bring_up(&self, spec: &JailSpec, bwrap: Option<&Path>, dir: &Path) -> Result<Jail, JailError> {
         let io = |what: &str| JailError::io(format!("{what} in {}", dir.display()));
         let exchange = dir.join("j");
-        private_dir(dir).and_then(|()| private_dir(&exchange)).map_err(io("making the exchange directory"))?;
+        private_dir(dir)
+            .and_then(|()| private_dir(&exchange))
+            .map_err(io("making the exchange directory"))?;
         private_dir(&self.spool_dir(&spec.session)).map_err(io("making the spool directory"))?;
         make_fifo(&exchange.join(names::REPORT)).map_err(io("making a FIFO"))?;
         let listener = link::listen(&dir.join("ctl")).map_err(io("making the control socket"))?;
@@ -172,12 +180,21 @@ impl JailHost {
         let (args, filters) = self.arguments(spec, bwrap, dir, &exchange)?;
         let filter_file = filter_file(filters).map_err(io("writing the filters"))?;
         let mut command = tokio::process::Command::new(&self.config.jinit);
-        command.args(args).env_clear().current_dir("/").kill_on_drop(false);
+        command
+            .args(args)
+            .env_clear()
+            .current_dir("/")
+            .kill_on_drop(false);
         if spec.kind == JailKind::Outer {
             command.envs(spec.environment());
         }
-        command.stdin(Stdio::from(filter_file)).stdout(Stdio::from(listener)).stderr(Stdio::from(boot_log));
-        let mut child = command.spawn().map_err(JailError::io(format!("starting {}", self.config.jinit.display())))?;
+        command
+            .stdin(Stdio::from(filter_file))
+            .stdout(Stdio::from(listener))
+            .stderr(Stdio::from(boot_log));
+        let mut child = command
+            .spawn()
+            .map_err(JailError::io(format!("starting {}", self.config.jinit.display())))?;
         let pid = child.id().unwrap_or(0);
         let record = Record {
             session: spec.session.clone(),
@@ -198,7 +215,11 @@ impl JailHost {
         jail.map_err(|error| {
             let said = std::fs::read_to_string(dir.join("boot.log")).unwrap_or_default();
             let said = said.trim();
-            if said.is_empty() { JailError::Start(error.to_string()) } else { JailError::Start(said.to_owned()) }
+            if said.is_empty() {
+                JailError::Start(error.to_string())
+            } else {
+                JailError::Start(said.to_owned())
+            }
         })
     }
 
@@ -210,8 +231,16 @@ impl JailHost {
         dir: &Path,
         exchange: &Path,
     ) -> Result<(Vec<OsString>, &'static [Vec<u8>]), JailError> {
-        let inside: &Path = if bwrap.is_some() { Path::new(EXCHANGE) } else { exchange };
-        let myself: &Path = if bwrap.is_some() { Path::new(JINIT) } else { &self.config.jinit };
+        let inside: &Path = if bwrap.is_some() {
+            Path::new(EXCHANGE)
+        } else {
+            exchange
+        };
+        let myself: &Path = if bwrap.is_some() {
+            Path::new(JINIT)
+        } else {
+            &self.config.jinit
+        };
         let (program, dialect) = plan::shell_program(spec.shell);
         let cwd = spec.workspace.jail_path(&spec.workspace.start_dir);
         let mut serve: Vec<OsString> = vec![myself.into(), "serve".into()];
@@ -222,29 +251,43 @@ impl JailHost {
         option("--cwd", cwd.into());
         option("--self", myself.into());
         option("--nofile", spec.limits.nofile.to_string().into());
-        for (name, limit) in
-            [("--fsize", spec.limits.fsize), ("--nproc", spec.limits.nproc), ("--data", spec.limits.data)]
-        {
+        for (name, limit) in [
+            ("--fsize", spec.limits.fsize),
+            ("--nproc", spec.limits.nproc),
+            ("--data", spec.limits.data),
+            ("--umask", spec.limits.umask.map(u64::from)),
+        ] {
             if let Some(limit) = limit {
                 option(name, limit.to_string().into());
             }
         }
         let Some(bwrap) = bwrap else {
             serve.push("--outer".into());
-            return Ok(([vec!["launch".into(), "-".into(), "--".into()], serve].concat(), &[]));
+            return Ok((
+                [vec!["launch".into(), "-".into(), "--".into()], serve].concat(),
+                &[],
+            ));
         };
         let root = &spec.workspace.root;
         let root_layout = spec.workspace.layout == Layout::Root;
         let mut own_lib = false;
+        let mut hidden = Vec::new();
         if root_layout {
             let points = plan::mount_points(root, &self.points.ours(root));
             own_lib = !points.iter().any(|p| p == Path::new("lib"));
             let made = self.points.acquire(root, &points, &spec.session);
-            made.map_err(JailError::io(format!("making mount points in {}", root.display())))?;
+            made.map_err(JailError::io(format!(
+                "making mount points in {}",
+                root.display()
+            )))?;
+            hidden = points;
         }
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let (uid, gid) = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
         let etc_dir = dir.join("etc");
-        let shown = etc::write(&etc_dir, uid, gid).map_err(JailError::io("writing the jail's /etc"))?;
+        let shown = etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
         let inputs = Inputs {
             spec,
@@ -259,7 +302,12 @@ impl JailHost {
             gid,
         };
         let lengths: Vec<String> = filters.iter().map(|f| f.len().to_string()).collect();
-        let mut args: Vec<OsString> = vec!["launch".into(), lengths.join(",").into(), "--".into(), bwrap.into()];
+        let mut args: Vec<OsString> = vec![
+            "launch".into(),
+            lengths.join(",").into(),
+            "--".into(),
+            bwrap.into(),
+        ];
         args.extend(plan::enclosure(&inputs, serve).argv());
         Ok((args, filters))
     }
@@ -269,7 +317,10 @@ impl JailHost {
         if !self.records().contains_key(session) {
             return None;
         }
-        tokio::time::timeout(START, self.connect(session)).await.ok()?.ok()
+        tokio::time::timeout(START, self.connect(session))
+            .await
+            .ok()?
+            .ok()
     }
 
     async fn connect(&self, session: &SessionId) -> Result<Jail, JailError> {
@@ -293,7 +344,9 @@ impl JailHost {
                     has_shell: shell != 0,
                 })
             }
-            Some(_) => Err(JailError::Start("its PID 1 speaks another version of the protocol".to_owned())),
+            Some(_) => Err(JailError::Start(
+                "its PID 1 speaks another version of the protocol".to_owned(),
+            )),
             None => Err(JailError::Gone),
         }
     }
@@ -327,6 +380,17 @@ impl JailHost {
         Ok(())
     }
 
+    /// Clears what a Jail that died by itself has left. One that lives is left alone: then another daemon has taken over.
+    pub(crate) async fn bury(&self, session: &SessionId) {
+        let Some(record) = self.records().get(session).cloned() else {
+            return;
+        };
+        // bwrap goes a moment after PID 1, whose end we were told of.
+        if gone_within(&record, &[], END).await {
+            let _cleared = self.end(session).await;
+        }
+    }
+
     fn records(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Record>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -345,10 +409,16 @@ impl JailHost {
     }
 
     fn find_live(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.config.runtime_dir) else { return };
+        let Ok(entries) = std::fs::read_dir(&self.config.runtime_dir) else {
+            return;
+        };
         for entry in entries.flatten() {
-            let Ok(text) = std::fs::read(entry.path().join("jail.json")) else { continue };
-            let Ok(record) = serde_json::from_slice::<Record>(&text) else { continue };
+            let Ok(text) = std::fs::read(entry.path().join("jail.json")) else {
+                continue;
+            };
+            let Ok(record) = serde_json::from_slice::<Record>(&text) else {
+                continue;
+            };
             if self.dir(&record.session) != entry.path() {
                 continue;
             }
@@ -410,11 +480,18 @@ fn alive(record: &Record) -> bool {
 fn init_of(record: &Record) -> Vec<(u32, u64)> {
     let path = format!("/proc/{0}/task/{0}/children", record.pid);
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter_map(|p| p.parse().ok()).filter_map(|p| Some((p, start_time(p)?))).collect()
+    text.split_whitespace()
+        .filter_map(|p| p.parse().ok())
+        .filter_map(|p| Some((p, start_time(p)?)))
+        .collect()
 }
 
 fn kill(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().filter(|p| *p > 1).and_then(rustix::process::Pid::from_raw) {
+    if let Some(pid) = i32::try_from(pid)
+        .ok()
+        .filter(|p| *p > 1)
+        .and_then(rustix::process::Pid::from_raw)
+    {
         let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
@@ -423,10 +500,11 @@ async fn gone_within(record: &Record, inits: &[(u32, u64)], limit: Duration) -> 
     let wait = async {
         for (pid, started) in inits.iter().copied().chain([(record.pid, record.started)]) {
             let target = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            let handle = target.and_then(|p| {
-                rustix::process::pidfd_open(p, rustix::process::PidfdFlags::NONBLOCK).ok()
-            });
-            let Some(handle) = handle.filter(|_| is(pid, started)) else { continue };
+            let handle = target
+                .and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::NONBLOCK).ok());
+            let Some(handle) = handle.filter(|_| is(pid, started)) else {
+                continue;
+            };
             // Readable once the process has ended; no polling.
             if let Ok(handle) = link::watched(handle) {
                 let _ended = handle.readable().await;

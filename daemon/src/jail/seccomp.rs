@@ -72,7 +72,12 @@ pub fn filters() -> Result<&'static [Vec<u8>], String> {
 
 fn build(arch: TargetArch) -> Result<Vec<Vec<u8>>, String> {
     let x86 = arch == TargetArch::x86_64;
-    let plain = |names: &str| names.split_whitespace().map(|n| json!({ "syscall": n })).collect::<Vec<_>>();
+    let plain = |names: &str| {
+        names
+            .split_whitespace()
+            .map(|n| json!({ "syscall": n }))
+            .collect::<Vec<_>>()
+    };
     let mut allowed = plain(ALLOWED);
     allowed.extend(plain(if x86 { ALLOWED_X86 } else { ALLOWED_ARM }));
     let mut denied = plain(DENIED);
@@ -82,9 +87,11 @@ fn build(arch: TargetArch) -> Result<Vec<Vec<u8>>, String> {
     denied.extend(denied_by_argument(x86));
     let list = json!({ "mismatch_action": { "errno": ENOSYS }, "match_action": "allow", "filter": allowed });
     let deny = json!({ "mismatch_action": "allow", "match_action": { "errno": EPERM }, "filter": denied });
-    let families =
-        json!({ "mismatch_action": "allow", "match_action": { "errno": EAFNOSUPPORT }, "filter": foreign_families() });
-    [list, deny, families].iter().map(|filter| compile(filter, arch)).collect()
+    let families = json!({ "mismatch_action": "allow", "match_action": { "errno": EAFNOSUPPORT }, "filter": foreign_families() });
+    [list, deny, families]
+        .iter()
+        .map(|filter| compile(filter, arch))
+        .collect()
 }
 
 fn arg(index: u8, op: Value, val: u64) -> Value {
@@ -103,7 +110,16 @@ fn denied_by_argument(x86: bool) -> Vec<Value> {
         rules.push(rule("ioctl", &[arg(1, json!("eq"), request)]));
     }
     // New namespaces: time, mount, cgroup, uts, ipc, user, pid, net.
-    for flag in [0x80_u64, 0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+    for flag in [
+        0x80_u64,
+        0x2_0000,
+        0x200_0000,
+        0x400_0000,
+        0x800_0000,
+        0x1000_0000,
+        0x2000_0000,
+        0x4000_0000,
+    ] {
         // In clone the low byte is the exit signal.
         if flag != 0x80 {
             rules.push(rule("clone", &[has_bits(0, flag)]));
@@ -120,7 +136,11 @@ fn denied_by_argument(x86: bool) -> Vec<Value> {
         open_at.push(("open", 1, 2));
     }
     for bit in [0o4000_u64, 0o2000] {
-        rules.extend(mode_at.iter().map(|(name, index)| rule(name, &[has_bits(*index, bit)])));
+        rules.extend(
+            mode_at
+                .iter()
+                .map(|(name, index)| rule(name, &[has_bits(*index, bit)])),
+        );
         for (name, flags, mode) in &open_at {
             // The mode counts only with O_CREAT or O_TMPFILE: without them it is whatever was in the register.
             for create in [0o100_u64, 0o20_000_000] {
@@ -142,7 +162,10 @@ fn denied_by_argument(x86: bool) -> Vec<Value> {
 
 fn foreign_families() -> Vec<Value> {
     // AF_UNIX, AF_INET, AF_INET6, AF_NETLINK.
-    let none_of: Vec<Value> = [1, 2, 10, 16].into_iter().map(|v| arg(0, json!("ne"), v)).collect();
+    let none_of: Vec<Value> = [1, 2, 10, 16]
+        .into_iter()
+        .map(|v| arg(0, json!("ne"), v))
+        .collect();
     vec![
         json!({ "syscall": "socket", "args": none_of }),
         // Of netlink only NETLINK_ROUTE (of the Jail's own network): programs list their interfaces with it.
@@ -181,7 +204,13 @@ mod tests {
     #[test]
     fn unreviewed_calls_are_not_listed() {
         for name in ["clone3", "openat2", "fchmodat2", "uselib", "memfd_secret"] {
-            assert!(!ALLOWED.split_whitespace().chain(ALLOWED_X86.split_whitespace()).any(|n| n == name), "{name}");
+            assert!(
+                !ALLOWED
+                    .split_whitespace()
+                    .chain(ALLOWED_X86.split_whitespace())
+                    .any(|n| n == name),
+                "{name}"
+            );
         }
     }
 }

@@ -25,11 +25,20 @@ pub struct Limits {
     pub data: Option<u64>,
     /// Bytes in each tmpfs.
     pub tmp_bytes: u64,
+    /// The file mode mask: that of the person, not the daemon's own. `None` keeps what is inherited.
+    pub umask: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nofile: 16 * 1024, fsize: None, nproc: default_nproc(), data: None, tmp_bytes: 1024 * 1024 * 1024 }
+        Self {
+            nofile: 16 * 1024,
+            fsize: None,
+            nproc: default_nproc(),
+            data: None,
+            tmp_bytes: 1024 * 1024 * 1024,
+            umask: None,
+        }
     }
 }
 
@@ -37,7 +46,9 @@ impl Default for Limits {
 fn default_nproc() -> Option<u64> {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     (version >= (5, 14)).then_some(4096)
 }
@@ -86,10 +97,17 @@ impl JailSpec {
 
     /// The whole environment of a shell inside.
     pub fn environment(&self) -> BTreeMap<String, String> {
-        let user = if rustix::process::getuid().is_root() { "root" } else { "agent" };
+        let user = if rustix::process::getuid().is_root() {
+            "root"
+        } else {
+            "agent"
+        };
         let mut env: BTreeMap<String, String> = [
             ("HOME", HOME),
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            ),
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),
             ("TERM", "dumb"),
@@ -106,7 +124,10 @@ impl JailSpec {
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
         if self.kind == JailKind::Outer {
-            env.insert("HOME".to_owned(), std::env::temp_dir().to_string_lossy().into_owned());
+            env.insert(
+                "HOME".to_owned(),
+                std::env::temp_dir().to_string_lossy().into_owned(),
+            );
         }
         if self.cache_dir.is_some() {
             for (name, dir) in [
@@ -120,7 +141,14 @@ impl JailSpec {
                 env.insert(name.to_owned(), format!("{CACHE}/{dir}"));
             }
         }
-        let mut git = vec![("commit.gpgsign", "false"), ("tag.gpgsign", "false"), ("safe.directory", "*")];
+        let mut git = vec![
+            ("commit.gpgsign", "false"),
+            ("tag.gpgsign", "false"),
+            ("safe.directory", "*"),
+        ];
+        if self.kind != JailKind::Outer {
+            git.push(("core.excludesFile", "/etc/gitignore"));
+        }
         if let Some((name, email)) = &self.git_identity {
             git.extend([("user.name", name.as_str()), ("user.email", email.as_str())]);
         }

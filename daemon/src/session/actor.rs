@@ -62,7 +62,11 @@ pub(super) struct Wish {
 
 enum Ask {
     Wish(Box<Wish>, oneshot::Sender<Result<Reply, Fault>>),
-    Record(TurnId, Vec<EventBody>, oneshot::Sender<Result<Option<TurnView>, Fault>>),
+    Record(
+        TurnId,
+        Vec<EventBody>,
+        oneshot::Sender<Result<Option<TurnView>, Fault>>,
+    ),
     View(TurnId, oneshot::Sender<Option<TurnView>>),
     Interrupt(Caller, oneshot::Sender<Result<Seq, Fault>>),
     /// A turn's task is over, however.
@@ -74,7 +78,10 @@ enum Ask {
 impl Actor {
     pub(super) async fn wish(&self, wish: Wish) -> Result<Reply, Fault> {
         let (answer, wait) = oneshot::channel();
-        self.asks.send(Ask::Wish(Box::new(wish), answer)).await.map_err(|_| Fault::closing())?;
+        self.asks
+            .send(Ask::Wish(Box::new(wish), answer))
+            .await
+            .map_err(|_| Fault::closing())?;
         wait.await.map_err(|_| Fault::closing())?
     }
 
@@ -85,7 +92,10 @@ impl Actor {
         facts: Vec<EventBody>,
     ) -> Result<Option<TurnView>, Gone> {
         let (answer, wait) = oneshot::channel();
-        self.asks.send(Ask::Record(turn_id.clone(), facts, answer)).await.map_err(|_| Gone)?;
+        self.asks
+            .send(Ask::Record(turn_id.clone(), facts, answer))
+            .await
+            .map_err(|_| Gone)?;
         match wait.await.map_err(|_| Gone)? {
             Ok(view) => Ok(view),
             Err(error) => {
@@ -97,13 +107,19 @@ impl Actor {
 
     pub(super) async fn view(&self, turn_id: &TurnId) -> Result<Option<TurnView>, Gone> {
         let (answer, wait) = oneshot::channel();
-        self.asks.send(Ask::View(turn_id.clone(), answer)).await.map_err(|_| Gone)?;
+        self.asks
+            .send(Ask::View(turn_id.clone(), answer))
+            .await
+            .map_err(|_| Gone)?;
         wait.await.map_err(|_| Gone)
     }
 
     pub(super) async fn interrupt(&self, caller: Caller) -> Result<Seq, Fault> {
         let (answer, wait) = oneshot::channel();
-        self.asks.send(Ask::Interrupt(caller, answer)).await.map_err(|_| Fault::closing())?;
+        self.asks
+            .send(Ask::Interrupt(caller, answer))
+            .await
+            .map_err(|_| Fault::closing())?;
         wait.await.map_err(|_| Fault::closing())?
     }
 
@@ -123,14 +139,20 @@ impl Actor {
         result: crate::domain::event::ExecResult,
         late: Option<(TurnId, CallId, String)>,
     ) {
-        let wish = |command| Wish { command, caller: caller.clone(), request: None, model: None, launch: None };
-        if let Err(error) = self.wish(wish(Command::FinishExec { exec_id: exec_id.clone(), result })).await {
+        let command = Command::FinishExec {
+            exec_id: exec_id.clone(),
+            result,
+            late,
+        };
+        let wish = Wish {
+            command,
+            caller,
+            request: None,
+            model: None,
+            launch: None,
+        };
+        if let Err(error) = self.wish(wish).await {
             tracing::warn!(%error, exec = %exec_id, "a command's end could not be written");
-        }
-        if let Some((turn_id, call_id, result)) = late
-            && let Err(error) = self.wish(wish(Command::FinishLateCall { turn_id, call_id, result })).await
-        {
-            tracing::warn!(%error, exec = %exec_id, "a late result could not be written");
         }
     }
 }
@@ -224,8 +246,10 @@ impl State {
 
     async fn wish(&mut self, wish: Wish) -> Result<Reply, Fault> {
         if let Some(key) = &wish.request
-            && let Some((before, reply)) =
-                self.answered.iter().find(|(before, _)| before.request_id == key.request_id)
+            && let Some((before, reply)) = self
+                .answered
+                .iter()
+                .find(|(before, _)| before.request_id == key.request_id)
         {
             return if before == key {
                 Ok(reply.clone())
@@ -233,7 +257,12 @@ impl State {
                 Err(Rejection::RequestIdReused(key.request_id.clone()).into())
             };
         }
-        if self.stopping && matches!(wish.command, Command::PostMessage { .. } | Command::StartExec { .. }) {
+        if self.stopping
+            && matches!(
+                wish.command,
+                Command::PostMessage { .. } | Command::StartExec { .. }
+            )
+        {
             return Err(Rejection::ShuttingDown.into());
         }
         let now = now_us();
@@ -291,11 +320,16 @@ impl State {
     }
 
     async fn record(&mut self, turn_id: TurnId, facts: Vec<EventBody>) -> Result<Option<TurnView>, Fault> {
-        let Some(turn) = &self.session.turn else { return Ok(None) };
+        let Some(turn) = &self.session.turn else {
+            return Ok(None);
+        };
         let caller = Caller::daemon(turn.trace_id.clone());
         let now = now_us();
-        let command =
-            Command::RecordTurn { turn_id: turn_id.clone(), facts, next_turn_id: TurnId::random() };
+        let command = Command::RecordTurn {
+            turn_id: turn_id.clone(),
+            facts,
+            next_turn_id: TurnId::random(),
+        };
         let bodies = match decide(&self.session, &command, now) {
             Ok(bodies) => bodies,
             Err(Rejection::NoOpenTurn(_)) => return Ok(None),
@@ -318,7 +352,11 @@ impl State {
         }
         let new = bodies
             .into_iter()
-            .map(|body| NewEvent { time_us: now, caller: caller.clone(), body })
+            .map(|body| NewEvent {
+                time_us: now,
+                caller: caller.clone(),
+                body,
+            })
             .collect();
         let head = self.session.head;
         let sealed = self.store.seal(&self.session.session_id, head, new)?;
@@ -345,7 +383,11 @@ impl State {
     }
 
     fn view(&self, turn_id: &TurnId) -> Option<TurnView> {
-        let turn = self.session.turn.as_ref().filter(|turn| &turn.turn_id == turn_id)?;
+        let turn = self
+            .session
+            .turn
+            .as_ref()
+            .filter(|turn| &turn.turn_id == turn_id)?;
         Some(TurnView {
             session_id: self.session.session_id.clone(),
             spec: self.session.spec.clone(),
@@ -364,7 +406,14 @@ impl State {
         let turn_id = turn.turn_id.clone();
         if !self.stop_job(Stop::Person) {
             // No task works on it (it waits for an answer since a restart): close it here.
-            self.close_turn(turn_id, TurnOutcome::Interrupted { reason: "by a person".into() }, &caller).await?;
+            self.close_turn(
+                turn_id,
+                TurnOutcome::Interrupted {
+                    reason: "by a person".into(),
+                },
+                &caller,
+            )
+            .await?;
         }
         Ok(self.session.head)
     }
@@ -377,14 +426,23 @@ impl State {
         true
     }
 
-    async fn close_turn(&mut self, turn_id: TurnId, outcome: TurnOutcome, caller: &Caller) -> Result<(), Fault> {
+    async fn close_turn(
+        &mut self,
+        turn_id: TurnId,
+        outcome: TurnOutcome,
+        caller: &Caller,
+    ) -> Result<(), Fault> {
         let now = now_us();
         let facts = vec![EventBody::TurnFinished {
             turn_id: turn_id.clone(),
             outcome,
             totals: TurnTotals::default(),
         }];
-        let command = Command::RecordTurn { turn_id, facts, next_turn_id: TurnId::random() };
+        let command = Command::RecordTurn {
+            turn_id,
+            facts,
+            next_turn_id: TurnId::random(),
+        };
         let bodies = decide(&self.session, &command, now)?;
         self.commit(bodies, caller, None, now).await
     }
@@ -420,9 +478,10 @@ impl State {
             return;
         }
         // A turn that waits for an answer since a restart goes on with the answer, not before.
-        let waits = turn.calls.front().is_some_and(|open| {
-            matches!(open.stage, crate::domain::session::CallStage::Waiting(_))
-        });
+        let waits = turn
+            .calls
+            .front()
+            .is_some_and(|open| matches!(open.stage, crate::domain::session::CallStage::Waiting(_)));
         if waits {
             return;
         }
@@ -433,14 +492,22 @@ impl State {
             Some(model) => Ok(model),
             None => self.settings.models().resolve(&name, &Environment::default()),
         };
-        let ready = model.map_err(|e| (e.reason_code().to_owned(), e.to_string(), e.hints())).and_then(|model| {
-            let guard = self.guard();
-            guard.map(|guard| (model, guard)).map_err(|e| ("workspace_refused".to_owned(), e, Vec::new()))
-        });
+        let ready = model
+            .map_err(|e| (e.reason_code().to_owned(), e.to_string(), e.hints()))
+            .and_then(|model| {
+                let guard = self.guard();
+                guard
+                    .map(|guard| (model, guard))
+                    .map_err(|e| ("workspace_refused".to_owned(), e, Vec::new()))
+            });
         let (model, guard) = match ready {
             Ok(ready) => ready,
             Err((reason, message, hints)) => {
-                let outcome = TurnOutcome::Failed { reason, message, hints };
+                let outcome = TurnOutcome::Failed {
+                    reason,
+                    message,
+                    hints,
+                };
                 if let Err(error) = self.close_turn(turn_id, outcome, &caller).await {
                     tracing::error!(%error, "turn: its end could not be written");
                 }
@@ -450,7 +517,11 @@ impl State {
         let Some(actor) = self.actor() else { return };
         let stop = CancellationToken::new();
         let why = Arc::new(OnceLock::new());
-        self.job = Some(Job { turn_id: turn_id.clone(), stop: stop.clone(), why: why.clone() });
+        self.job = Some(Job {
+            turn_id: turn_id.clone(),
+            stop: stop.clone(),
+            why: why.clone(),
+        });
         let job = TurnJob {
             turn_id: turn_id.clone(),
             actor: actor.clone(),
@@ -479,7 +550,7 @@ impl State {
             return Ok(guard.clone());
         }
         let guard = Guard::open(&self.session.spec.workspace.root).map_err(|e| e.to_string())?;
-        let guard = Arc::new(guard);
+        let guard = Arc::new(guard.with_umask(self.settings.limits.umask));
         self.guard = Some(guard.clone());
         Ok(guard)
     }

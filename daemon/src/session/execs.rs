@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 
@@ -22,7 +24,9 @@ use crate::domain::rejection::Rejection;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailSpec, ensure_jail_possible};
-use crate::shell::{PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot, Stdin};
+use crate::shell::{
+    PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot, Stdin,
+};
 use crate::store::Store;
 use crate::tools::JailPaths;
 
@@ -48,8 +52,24 @@ pub(super) struct Execs {
     shell: Mutex<Shell>,
     spec: JailSpec,
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
-    inputs: Mutex<BTreeMap<ExecId, u64>>,
+    /// Bytes written, by run and writer.
+    inputs: Mutex<BTreeMap<(ExecId, String), u64>>,
     cwd: Mutex<Option<String>>,
+    kept: Arc<tokio::sync::Mutex<Kept>>,
+}
+
+/// Writers of one session at most: each costs some memory until its run ends.
+const MAX_WRITERS: usize = 1000;
+
+/// Which state of the shell was kept last, by its hash.
+#[derive(Default)]
+struct Kept(Option<[u8; 32]>);
+
+impl Kept {
+    fn is_new(&mut self, text: &str) -> bool {
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        self.0.replace(hash) != Some(hash)
+    }
 }
 
 impl Execs {
@@ -69,7 +89,11 @@ impl Execs {
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
             cache_dir: None,
-            ..JailSpec::new(session.session_id.clone(), session.spec.workspace.clone(), session.spec.shell)
+            ..JailSpec::new(
+                session.session_id.clone(),
+                session.spec.workspace.clone(),
+                session.spec.shell,
+            )
         };
         let snapshot: Option<ShellSnapshot> = snapshot.and_then(|text| match serde_json::from_str(&text) {
             Ok(snapshot) => Some(snapshot),
@@ -91,6 +115,7 @@ impl Execs {
             live: Mutex::default(),
             inputs: Mutex::default(),
             cwd: Mutex::new(cwd),
+            kept: Arc::default(),
             settings,
         });
         if execs.settings.jails.live().contains(&session.session_id) {
@@ -110,8 +135,10 @@ impl Execs {
             });
         }
         if self.jail == JailKind::Bwrap {
-            ensure_jail_possible()
-                .map_err(|e| Rejection::JailUnavailable { message: e.to_string(), hints: e.hints() })?;
+            ensure_jail_possible().map_err(|e| Rejection::JailUnavailable {
+                message: e.to_string(),
+                hints: e.hints(),
+            })?;
         }
         Ok(())
     }
@@ -195,12 +222,20 @@ impl Execs {
         let me = self.clone();
         tokio::spawn(async move {
             let result = handle.finished().await;
-            let Some(exec_result) = me.ended_with(&handle, &result).await else { return };
+            let Some(exec_result) = me.ended_with(&handle, &result).await else {
+                return;
+            };
             let late = match late {
                 None => None,
-                Some((turn, call)) => Some((turn, call, runner::late_text(&me, &handle.exec_id, &exec_result).await)),
+                Some((turn, call)) => Some((
+                    turn,
+                    call,
+                    runner::late_text(&me, &handle.exec_id, &exec_result).await,
+                )),
             };
-            actor.exec_ended(caller, handle.exec_id.clone(), exec_result, late).await;
+            actor
+                .exec_ended(caller, handle.exec_id.clone(), exec_result, late)
+                .await;
             me.forget(&handle).await;
         });
     }
@@ -238,10 +273,18 @@ impl Execs {
     /// Keeps the shell's state, off the path of the answer.
     fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
+        let kept_before = self.kept.clone();
         tokio::spawn(async move {
-            let Some(snapshot) = shell.snapshot() else { return };
+            let Some(snapshot) = shell.settled().await else {
+                return;
+            };
             let kept = match serde_json::to_string(&snapshot) {
-                Ok(text) => store.put_snapshot(&id, now_us(), text).await.map_err(|e| e.to_string()),
+                // Most commands change nothing of the shell: they cost no write.
+                Ok(text) if !kept_before.lock().await.is_new(&text) => Ok(()),
+                Ok(text) => store
+                    .put_snapshot(&id, now_us(), text)
+                    .await
+                    .map_err(|e| e.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = kept {
@@ -256,7 +299,10 @@ impl Execs {
         // An error means that the shell is gone: closed all the same.
         let _closed = changed.wait_for(|p| p.state == RunState::Closed).await;
         self.live().remove(&handle.exec_id);
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.exec_id);
+        self.inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(exec_id, _), _| *exec_id != handle.exec_id);
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
@@ -288,25 +334,37 @@ impl Execs {
     /// Stops a run.
     pub(super) async fn interrupt(&self, exec_id: &ExecId) -> Result<(), Rejection> {
         let handle = self.handle(exec_id)?;
-        handle.interrupt().map_err(|e| Rejection::JailFailed(e.to_string()))
+        handle
+            .interrupt()
+            .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 
     /// Writes input at `offset`; the offset of the next byte.
     pub(super) async fn write_input(
         &self,
         exec_id: &ExecId,
-        offset: u64,
+        (writer, offset): (String, u64),
         data: bytes::Bytes,
         eof: bool,
     ) -> Result<u64, Rejection> {
         let handle = self.handle(exec_id)?;
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = inputs.entry(exec_id.clone()).or_insert(0);
+        if inputs.len() >= MAX_WRITERS {
+            return Err(Rejection::InvalidArgument("too many writers write at the same time".into()));
+        }
+        let next = inputs.entry((exec_id.clone(), writer)).or_insert(0);
         if offset > *next {
-            return Err(Rejection::OffsetMismatch(format!("the next input byte is {next}, not {offset}")));
+            return Err(Rejection::OffsetMismatch(format!(
+                "the next input byte is {next}, not {offset}"
+            )));
         }
         let end = offset.saturating_add(data.len() as u64);
-        handle.write_input(offset, data.to_vec(), eof).map_err(|e| Rejection::JailFailed(e.to_string()))?;
+        // What this writer sent before is cut off here: only the daemon knows writers apart.
+        let seen = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let fresh = data.get(seen..).unwrap_or_default().to_vec();
+        handle
+            .write_input(u64::MAX, fresh, eof)
+            .map_err(|e| Rejection::JailFailed(e.to_string()))?;
         *next = end.max(*next);
         Ok(*next)
     }
@@ -314,7 +372,9 @@ impl Execs {
     /// Resizes a run's terminal.
     pub(super) async fn resize(&self, exec_id: &ExecId, columns: u16, rows: u16) -> Result<(), Rejection> {
         let handle = self.handle(exec_id)?;
-        handle.resize(PtySize { rows, cols: columns }).map_err(|e| Rejection::JailFailed(e.to_string()))
+        handle
+            .resize(PtySize { rows, cols: columns })
+            .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 
     /// Ends the jail: nothing of it is left when this returns.
@@ -336,7 +396,10 @@ impl Execs {
     }
 
     fn handle(&self, exec_id: &ExecId) -> Result<RunHandle, Rejection> {
-        self.live().get(exec_id).cloned().ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
+        self.live()
+            .get(exec_id)
+            .cloned()
+            .ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
     }
 
     fn reopen(&self, ended: &Shell) -> Shell {
@@ -356,7 +419,11 @@ impl Execs {
 }
 
 fn failed(error: &ShellError) -> ExecResult {
-    ExecResult { exit_code: 125, message: error.to_string(), ..ExecResult::default() }
+    ExecResult {
+        exit_code: 125,
+        message: error.to_string(),
+        ..ExecResult::default()
+    }
 }
 
 /// Thousands of commands without output would leave thousands of empty files.

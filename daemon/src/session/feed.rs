@@ -67,7 +67,13 @@ pub struct PreviewDelta {
 impl Feed {
     /// A feed at `head`.
     pub fn new(head: Seq) -> Self {
-        Self { tick: watch::Sender::new(Tick { head, ..Tick::default() }), preview: Mutex::default() }
+        Self {
+            tick: watch::Sender::new(Tick {
+                head,
+                ..Tick::default()
+            }),
+            preview: Mutex::default(),
+        }
     }
 
     /// A receiver of the doorbell.
@@ -82,14 +88,19 @@ impl Feed {
 
     /// Some command wrote something.
     pub fn output(&self) {
-        self.tick.send_modify(|tick| tick.output = tick.output.wrapping_add(1));
+        self.tick
+            .send_modify(|tick| tick.output = tick.output.wrapping_add(1));
     }
 
     /// A step begins (or begins again): nothing of it is written yet.
     pub fn begin_step(&self, turn_id: &TurnId, step: u32) {
         let mut preview = self.lock();
         let round = preview.round.wrapping_add(1);
-        *preview = Preview { turn: Some((turn_id.clone(), step)), round, ..Preview::default() };
+        *preview = Preview {
+            turn: Some((turn_id.clone(), step)),
+            round,
+            ..Preview::default()
+        };
         drop(preview);
         self.ring();
     }
@@ -116,7 +127,10 @@ impl Feed {
     pub fn end_step(&self) {
         let mut preview = self.lock();
         let round = preview.round;
-        *preview = Preview { round, ..Preview::default() };
+        *preview = Preview {
+            round,
+            ..Preview::default()
+        };
     }
 
     /// What `cursor` has not seen; moves it.
@@ -125,10 +139,18 @@ impl Feed {
         let (turn_id, step) = preview.turn.clone()?;
         let restart = cursor.turn != preview.turn || cursor.round != preview.round;
         if restart {
-            *cursor = PreviewCursor { turn: preview.turn.clone(), round: preview.round, ..Default::default() };
+            *cursor = PreviewCursor {
+                turn: preview.turn.clone(),
+                round: preview.round,
+                ..Default::default()
+            };
         }
         let text = preview.text.get(cursor.text..).unwrap_or_default().to_owned();
-        let reasoning = preview.reasoning.get(cursor.reasoning..).unwrap_or_default().to_owned();
+        let reasoning = preview
+            .reasoning
+            .get(cursor.reasoning..)
+            .unwrap_or_default()
+            .to_owned();
         let tool_call = if cursor.tool_call == preview.tool_call {
             String::new()
         } else {
@@ -140,11 +162,19 @@ impl Feed {
         cursor.text = preview.text.len();
         cursor.reasoning = preview.reasoning.len();
         cursor.tool_call.clone_from(&preview.tool_call);
-        Some(PreviewDelta { turn_id, step, restart, text, reasoning, tool_call })
+        Some(PreviewDelta {
+            turn_id,
+            step,
+            restart,
+            text,
+            reasoning,
+            tool_call,
+        })
     }
 
     fn ring(&self) {
-        self.tick.send_modify(|tick| tick.preview = tick.preview.wrapping_add(1));
+        self.tick
+            .send_modify(|tick| tick.preview = tick.preview.wrapping_add(1));
     }
 
     fn lock(&self) -> MutexGuard<'_, Preview> {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::Fault;
 use super::execs::{Execs, OutputKind};
 use super::feed::{Feed, PreviewCursor, PreviewDelta, Tick};
 use crate::domain::event::{Event, EventBody};
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::session::Summary;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Events read at a time: bounds a reader's memory.
 const BATCH: u32 = 256;
@@ -39,7 +40,7 @@ pub struct FollowOptions {
 #[derive(Debug, Clone)]
 pub enum FollowItem {
     /// A fact.
-    Event(Event),
+    Event(Box<Event>),
     /// Everything up to here was sent; live from now on.
     CaughtUp(Seq),
     /// More of the answer being made.
@@ -113,7 +114,7 @@ impl Follower {
     }
 
     /// The next thing; waits for it. `None` when the session is gone (shutdown).
-    pub async fn next(&mut self) -> Result<Option<FollowItem>, StoreError> {
+    pub async fn next(&mut self) -> Result<Option<FollowItem>, Fault> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
@@ -134,15 +135,18 @@ impl Follower {
         }
     }
 
-    async fn read_events(&mut self, tick: Tick) -> Result<(), StoreError> {
-        let events = self.store.events_after(&self.session_id, self.cursor, BATCH).await?;
+    async fn read_events(&mut self, tick: Tick) -> Result<(), Fault> {
+        let events = self
+            .store
+            .events_after(&self.session_id, self.cursor, BATCH)
+            .await?;
         let any = !events.is_empty();
         for event in events {
             self.cursor = event.seq;
             if self.options.output && self.caught_up {
                 self.around(&event).await;
             }
-            self.ready.push_back(FollowItem::Event(event));
+            self.ready.push_back(FollowItem::Event(Box::new(event)));
         }
         if self.cursor < tick.head {
             return Ok(());
@@ -165,11 +169,9 @@ impl Follower {
             EventBody::ExecStarted { exec_id, .. } => {
                 self.running.insert(exec_id.clone(), [0, 0]);
             }
-            EventBody::ExecFinished { exec_id, .. } => {
-                if self.running.contains_key(exec_id) {
-                    while self.read_exec(exec_id.clone()).await {}
-                    self.running.remove(exec_id);
-                }
+            EventBody::ExecFinished { exec_id, .. } if self.running.contains_key(exec_id) => {
+                while self.read_exec(exec_id.clone()).await {}
+                self.running.remove(exec_id);
             }
             _ => {}
         }
@@ -201,7 +203,9 @@ impl Follower {
         let mut more = false;
         for (index, kind) in [OutputKind::Stdout, OutputKind::Stderr].into_iter().enumerate() {
             for _ in 0..ROUND {
-                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else { break };
+                let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else {
+                    break;
+                };
                 let (offset, data) = output.read(kind, from, CHUNK).await;
                 if data.is_empty() {
                     break;

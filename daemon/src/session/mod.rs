@@ -88,9 +88,22 @@ pub enum Fault {
     /// A reasoned "no".
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// No space left for the store.
+    #[error("{0}")]
+    Full(StoreError),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full(error),
+            StoreError::Closed => Self::closing(),
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl Fault {
@@ -152,12 +165,21 @@ impl SessionHandle {
     }
 
     /// Posts a message.
-    pub async fn post(&self, caller: Caller, request: Option<RequestKey>, post: Post) -> Result<Reply, Fault> {
-        let model = post.model.as_ref().filter(|_| post.choose_model).map(|model| ModelRef {
-            name: model.name().to_owned(),
-            demo: model.is_demo(),
-            context_tokens: model.context_tokens(),
-        });
+    pub async fn post(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        post: Post,
+    ) -> Result<Reply, Fault> {
+        let model = post
+            .model
+            .as_ref()
+            .filter(|_| post.choose_model)
+            .map(|model| ModelRef {
+                name: model.name().to_owned(),
+                demo: model.is_demo(),
+                context_tokens: model.context_tokens(),
+            });
         let command = Command::PostMessage {
             message_id: MessageId::random(),
             parts: post.parts,
@@ -166,19 +188,43 @@ impl SessionHandle {
             turn_id: TurnId::random(),
             expected_head: post.expected_head,
         };
-        self.actor.wish(Wish { command, caller, request, model: post.model, launch: None }).await
+        self.actor
+            .wish(Wish {
+                command,
+                caller,
+                request,
+                model: post.model,
+                launch: None,
+            })
+            .await
     }
 
     /// Gives it another name.
-    pub async fn rename(&self, caller: Caller, request: Option<RequestKey>, name: String) -> Result<Seq, Fault> {
+    pub async fn rename(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        name: String,
+    ) -> Result<Seq, Fault> {
         let command = Command::Rename { name: name.clone() };
-        let done = self.actor.wish(Wish { command, caller, request, model: None, launch: None }).await;
+        let done = self
+            .actor
+            .wish(Wish {
+                command,
+                caller,
+                request,
+                model: None,
+                launch: None,
+            })
+            .await;
         match done {
             Ok(Reply::Done { seq }) => Ok(seq),
             Ok(_) => Ok(self.summary().head),
-            Err(Fault::Store(StoreError::NameTaken(name))) => {
-                Err(Rejection::NameTaken { name, workspace: "another session".into() }.into())
+            Err(Fault::Store(StoreError::NameTaken(name))) => Err(Rejection::NameTaken {
+                name,
+                workspace: "another session".into(),
             }
+            .into()),
             Err(error) => Err(error),
         }
     }
@@ -193,8 +239,23 @@ impl SessionHandle {
         reason: String,
         expected_head: Option<Seq>,
     ) -> Result<Seq, Fault> {
-        let command = Command::ResolveApproval { approval_id, verdict, reason: clip(&reason, 2000), expected_head };
-        match self.actor.wish(Wish { command, caller, request, model: None, launch: None }).await? {
+        let command = Command::ResolveApproval {
+            approval_id,
+            verdict,
+            reason: clip(&reason, 2000),
+            expected_head,
+        };
+        match self
+            .actor
+            .wish(Wish {
+                command,
+                caller,
+                request,
+                model: None,
+                launch: None,
+            })
+            .await?
+        {
             Reply::Resolved { seq, .. } => Ok(seq),
             _ => Ok(self.summary().head),
         }
@@ -221,22 +282,39 @@ impl SessionHandle {
             script_truncated: script.len() < text.len(),
             script,
             pty: matches!(run.stdin, Stdin::Pty(_)),
-            timeout_ms: run.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+            timeout_ms: run
+                .timeout
+                .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         };
         let launch = self.execs.launch_of(exec_id.clone(), run);
-        match self.actor.wish(Wish { command, caller, request, model: None, launch: Some(launch) }).await? {
+        match self
+            .actor
+            .wish(Wish {
+                command,
+                caller,
+                request,
+                model: None,
+                launch: Some(launch),
+            })
+            .await?
+        {
             Reply::ExecStarted { seq, exec_id } => Ok((exec_id, seq)),
             _ => Ok((exec_id, self.summary().head)),
         }
     }
 
-    /// Waits until a command has its end in the log.
-    pub async fn exec_finished(&self, exec_id: &ExecId) -> Result<ExecResult, Fault> {
+    /// Waits until a command that was started at `started` has its end in the log.
+    pub async fn exec_finished(&self, exec_id: &ExecId, started: Seq) -> Result<ExecResult, Fault> {
         let mut bell = self.feed.listen();
+        // Output rings too: the store is asked only when a fact came since the last look.
+        let mut looked_at = started;
         loop {
-            bell.borrow_and_update();
-            if let Some(result) = self.exec_result(exec_id).await? {
-                return Ok(result);
+            let head = bell.borrow_and_update().head;
+            if head != looked_at || !self.execs.is_running(exec_id) {
+                looked_at = head;
+                if let Some(result) = self.exec_result(exec_id).await? {
+                    return Ok(result);
+                }
             }
             bell.changed().await.map_err(|_| Fault::closing())?;
         }
@@ -272,11 +350,11 @@ impl SessionHandle {
     pub async fn write_input(
         &self,
         exec_id: &ExecId,
-        offset: u64,
+        writer: (String, u64),
         data: bytes::Bytes,
         eof: bool,
     ) -> Result<u64, Fault> {
-        Ok(self.execs.write_input(exec_id, offset, data, eof).await?)
+        Ok(self.execs.write_input(exec_id, writer, data, eof).await?)
     }
 
     /// Resizes a command's terminal.

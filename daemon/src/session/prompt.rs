@@ -61,7 +61,8 @@ pub(super) fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
 pub(super) fn says_goal_not_met(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start_matches(['*', '#', ' ', '_']);
-        line.get(..GOAL_NOT_MET.len()).is_some_and(|start| start.eq_ignore_ascii_case(GOAL_NOT_MET))
+        line.get(..GOAL_NOT_MET.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(GOAL_NOT_MET))
     })
 }
 
@@ -73,6 +74,8 @@ mod tests {
     fn only_a_line_that_begins_so_says_it() {
         assert!(says_goal_not_met("GOAL NOT MET: the compiler is missing"));
         assert!(says_goal_not_met("I tried.\n**GOAL NOT MET:** no network"));
-        assert!(!says_goal_not_met("All done. (I would say GOAL NOT MET otherwise.)"));
+        assert!(!says_goal_not_met(
+            "All done. (I would say GOAL NOT MET otherwise.)"
+        ));
     }
 }

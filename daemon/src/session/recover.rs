@@ -37,16 +37,40 @@ pub async fn load(
     let (publish, published) = watch::channel(session.summary());
     let adopted: Vec<_> = session.execs.keys().cloned().collect();
     let late = session.late_calls.clone();
-    let calls: Vec<_> = session.execs.iter().map(|(id, open)| (id.clone(), open.call_id.clone())).collect();
-    let trace = session.turn.as_ref().map_or_else(super::trace_id, |t| t.trace_id.clone());
-    let actor =
-        actor::start(session, history, store.clone(), settings.clone(), feed.clone(), execs.clone(), publish);
+    let calls: Vec<_> = session
+        .execs
+        .iter()
+        .map(|(id, open)| (id.clone(), open.call_id.clone()))
+        .collect();
+    let trace = session
+        .turn
+        .as_ref()
+        .map_or_else(super::trace_id, |t| t.trace_id.clone());
+    let actor = actor::start(
+        session,
+        history,
+        store.clone(),
+        settings.clone(),
+        feed.clone(),
+        execs.clone(),
+        publish,
+    );
     for exec_id in adopted {
-        let call = calls.iter().find(|(id, _)| id == &exec_id).and_then(|(_, call)| call.clone());
+        let call = calls
+            .iter()
+            .find(|(id, _)| id == &exec_id)
+            .and_then(|(_, call)| call.clone());
         let late = call.and_then(|call| late.get(&call).map(|turn| (turn.clone(), call.clone())));
         execs.take_up(&exec_id, Caller::daemon(trace.clone()), actor.clone(), late);
     }
-    Ok(SessionHandle { session_id: session_id.clone(), actor, feed, execs, store: store.clone(), published })
+    Ok(SessionHandle {
+        session_id: session_id.clone(),
+        actor,
+        feed,
+        execs,
+        store: store.clone(),
+        published,
+    })
 }
 
 async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc<Message>>), Fault> {
@@ -70,7 +94,11 @@ async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc
         }
     }
     session.map(|session| (session, history)).ok_or_else(|| {
-        Rejection::SessionNotFound { wanted: session_id.to_string(), hints: Vec::new() }.into()
+        Rejection::SessionNotFound {
+            wanted: session_id.to_string(),
+            hints: Vec::new(),
+        }
+        .into()
     })
 }
 
@@ -84,11 +112,20 @@ async fn append_truth(
     if bodies.is_empty() {
         return Ok(());
     }
-    let trace = session.turn.as_ref().map_or_else(super::trace_id, |t| t.trace_id.clone());
+    let trace = session
+        .turn
+        .as_ref()
+        .map_or_else(super::trace_id, |t| t.trace_id.clone());
     let caller = Caller::daemon(trace);
     let now = now_us();
-    let new =
-        bodies.into_iter().map(|body| NewEvent { time_us: now, caller: caller.clone(), body }).collect();
+    let new = bodies
+        .into_iter()
+        .map(|body| NewEvent {
+            time_us: now,
+            caller: caller.clone(),
+            body,
+        })
+        .collect();
     let sealed = store.seal(&session.session_id, session.head, new)?;
     let mut draft = session.clone();
     for event in sealed.events() {

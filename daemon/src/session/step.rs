@@ -54,7 +54,11 @@ where
             event = stream.next() => event,
         };
         match event {
-            None => return StepEnd::Failed(ModelError::CutStream { detail: "no end of the answer".into() }),
+            None => {
+                return StepEnd::Failed(ModelError::CutStream {
+                    detail: "no end of the answer".into(),
+                });
+            }
             Some(Err(error)) => return StepEnd::Failed(error),
             Some(Ok(ModelEvent::Finished(reply))) => return StepEnd::Replied(reply),
             Some(Ok(ModelEvent::TextDelta(delta))) => {
@@ -62,7 +66,12 @@ where
                 text.push_str(&delta);
             }
             Some(Ok(ModelEvent::ReasoningDelta(delta))) => feed.reasoning(&delta),
-            Some(Ok(ModelEvent::ToolCallDelta { index, tool, arguments, .. })) => {
+            Some(Ok(ModelEvent::ToolCallDelta {
+                index,
+                tool,
+                arguments,
+                ..
+            })) => {
                 if call.0 != index {
                     call = (index, String::new(), 0);
                 }
@@ -72,11 +81,22 @@ where
                 call.2 = call.2.saturating_add(arguments.len());
                 feed.tool_call(format!("{} · {} bytes", call.1, call.2));
             }
-            Some(Ok(ModelEvent::Retrying { attempt, max_attempts, wait, reason })) => {
+            Some(Ok(ModelEvent::Retrying {
+                attempt,
+                max_attempts,
+                wait,
+                reason,
+            })) => {
                 text.clear();
                 feed.begin_step(turn_id, step);
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                retrying(Retry { attempt, max_attempts, wait_ms, reason }).await;
+                retrying(Retry {
+                    attempt,
+                    max_attempts,
+                    wait_ms,
+                    reason,
+                })
+                .await;
             }
         }
     }
@@ -85,7 +105,10 @@ where
 /// The ledger's view of a reply.
 pub(super) fn usage(model: &Arc<dyn Model>, reply: &StepReply, models: &ModelRegistry) -> Usage {
     let cost = if model.is_demo() {
-        Some(Cost { micro_usd: 0, source: CostSource::Demo })
+        Some(Cost {
+            micro_usd: 0,
+            source: CostSource::Demo,
+        })
     } else {
         let entry = models.catalog_entry(model.name());
         catalog::cost(&entry, reply.tokens.as_ref(), reply.reported_cost_micro_usd)
@@ -105,7 +128,10 @@ pub(super) fn usage_unknown(model: &Arc<dyn Model>, since: Instant) -> Usage {
     Usage {
         model: model.name().to_owned(),
         tokens: None,
-        cost: model.is_demo().then_some(Cost { micro_usd: 0, source: CostSource::Demo }),
+        cost: model.is_demo().then_some(Cost {
+            micro_usd: 0,
+            source: CostSource::Demo,
+        }),
         first_token_ms: None,
         total_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
         retries: 0,

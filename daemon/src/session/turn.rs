@@ -61,6 +61,14 @@ enum Begun {
     Waits,
 }
 
+/// What follows a round trip.
+enum Next {
+    /// Nothing: the turn is over.
+    Over,
+    /// The next step, or a call that is ready.
+    Go(Option<Box<Ready>>),
+}
+
 struct Ready {
     call: ToolCall,
     arguments: serde_json::Value,
@@ -102,8 +110,8 @@ impl TurnJob {
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
             match self.step(&mut view, &tools).await? {
-                Some(next) => ready = next,
-                None => return Ok(()),
+                Next::Go(next) => ready = next,
+                Next::Over => return Ok(()),
             }
         }
     }
@@ -142,37 +150,44 @@ impl TurnJob {
         self.record_begun(view, facts, begun).await
     }
 
-    /// One model round trip. `None`: the turn is over. `Some(next)`: go on, perhaps with a call that is ready.
-    #[expect(clippy::option_option, reason = "over / go on / go on with this call are three things")]
-    async fn step(
-        &self,
-        view: &mut TurnView,
-        tools: &Registry,
-    ) -> Result<Option<Option<Box<Ready>>>, Gone> {
+    /// One model round trip.
+    async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Next, Gone> {
         let number = view.steps.saturating_add(1);
         let request = ModelRequest {
             instructions: prompt::instructions(&view.spec, self.model.dialect()),
-            messages: view.history.iter().map(|m| Message::clone(m)).collect::<Vec<_>>().into(),
+            messages: view
+                .history
+                .iter()
+                .map(|m| Message::clone(m))
+                .collect::<Vec<_>>()
+                .into(),
             tools: tools.specs(),
             effort: self.settings.effort.clone(),
             session_key: view.session_id.to_string(),
             approver_present: view.options.approver_present,
         };
         let since = Instant::now();
-        let end = step::run(&self.model, request, &self.feed, (&self.turn_id, number), &self.stop, |retry| {
-            let fact = EventBody::StepRetried {
-                turn_id: self.turn_id.clone(),
-                step: number,
-                attempt: retry.attempt,
-                max_attempts: retry.max_attempts,
-                wait_ms: retry.wait_ms,
-                reason: retry.reason,
-            };
-            async move {
-                // A turn that is gone is noticed by the next record.
-                let _gone = self.actor.record(&self.turn_id, vec![fact]).await;
-            }
-        })
+        let end = step::run(
+            &self.model,
+            request,
+            &self.feed,
+            (&self.turn_id, number),
+            &self.stop,
+            |retry| {
+                let fact = EventBody::StepRetried {
+                    turn_id: self.turn_id.clone(),
+                    step: number,
+                    attempt: retry.attempt,
+                    max_attempts: retry.max_attempts,
+                    wait_ms: retry.wait_ms,
+                    reason: retry.reason,
+                };
+                async move {
+                    // A turn that is gone is noticed by the next record.
+                    let _gone = self.actor.record(&self.turn_id, vec![fact]).await;
+                }
+            },
+        )
         .await;
         let reply = match end {
             step::StepEnd::Replied(reply) => reply,
@@ -182,32 +197,52 @@ impl TurnJob {
                     message: error.to_string(),
                     hints: error.hints(),
                 };
-                let fact = self.step_fact(number, Vec::new(), "failed", step::usage_unknown(&self.model, since));
+                let fact = self.step_fact(
+                    number,
+                    Vec::new(),
+                    "failed",
+                    step::usage_unknown(&self.model, since),
+                );
                 self.finish(vec![fact], outcome).await?;
-                return Ok(None);
+                return Ok(Next::Over);
             }
             step::StepEnd::Stopped(text) => {
-                let parts = if text.trim().is_empty() { Vec::new() } else { vec![Part::Text { text }] };
-                let fact =
-                    self.step_fact(number, parts, "interrupted", step::usage_unknown(&self.model, since));
+                let parts = if text.trim().is_empty() {
+                    Vec::new()
+                } else {
+                    vec![Part::Text { text }]
+                };
+                let fact = self.step_fact(
+                    number,
+                    parts,
+                    "interrupted",
+                    step::usage_unknown(&self.model, since),
+                );
                 self.finish(vec![fact], self.stopped()).await?;
-                return Ok(None);
+                return Ok(Next::Over);
             }
         };
         self.replied(view, tools, number, reply).await
     }
 
-    #[expect(clippy::option_option, reason = "as in step")]
     async fn replied(
         &self,
         view: &mut TurnView,
         tools: &Registry,
         number: u32,
         reply: StepReply,
-    ) -> Result<Option<Option<Box<Ready>>>, Gone> {
+    ) -> Result<Next, Gone> {
         let usage = step::usage(&self.model, &reply, &self.settings.models());
-        let said = Message { role: crate::domain::message::Role::Assistant, parts: reply.parts.clone() };
-        let fact = self.step_fact(number, reply.parts.clone(), &step::finish_word(&reply.finish), usage);
+        let said = Message {
+            role: crate::domain::message::Role::Assistant,
+            parts: reply.parts.clone(),
+        };
+        let fact = self.step_fact(
+            number,
+            reply.parts.clone(),
+            &step::finish_word(&reply.finish),
+            usage,
+        );
         let Some(call) = said.tool_calls().next().cloned() else {
             let outcome = match reply.finish {
                 Finish::Length => TurnOutcome::Failed {
@@ -224,12 +259,15 @@ impl TurnJob {
                 _ => TurnOutcome::Done,
             };
             self.finish(vec![fact], outcome).await?;
-            return Ok(None);
+            return Ok(Next::Over);
         };
         let mut facts = vec![fact];
-        let open = OpenCall { call, stage: CallStage::Planned };
+        let open = OpenCall {
+            call,
+            stage: CallStage::Planned,
+        };
         let begun = self.begin(tools, view, &open, &mut facts);
-        Ok(Some(self.record_begun(view, facts, begun).await?))
+        Ok(Next::Go(self.record_begun(view, facts, begun).await?))
     }
 
     /// After a performed call: its facts, and the start of the next call of the same step, in one commit.
@@ -240,7 +278,11 @@ impl TurnJob {
         facts: &mut Vec<EventBody>,
         done: &ToolCall,
     ) -> Result<Option<Box<Ready>>, Gone> {
-        let next = view.calls.iter().find(|open| open.call.call_id != done.call_id).cloned();
+        let next = view
+            .calls
+            .iter()
+            .find(|open| open.call.call_id != done.call_id)
+            .cloned();
         let begun = match next {
             Some(open) => self.begin(tools, view, &open, facts),
             None => Begun::Settled,
@@ -280,7 +322,11 @@ impl TurnJob {
         }
         let Some(tool) = tools.get(&call.tool) else {
             let names: Vec<String> = tools.specs().iter().map(|s| s.name.clone()).collect();
-            let text = format!("There is no tool '{}'. There are: {}.", call.tool, names.join(", "));
+            let text = format!(
+                "There is no tool '{}'. There are: {}.",
+                call.tool,
+                names.join(", ")
+            );
             facts.push(self.settled(call, CallOutcome::Failed, text));
             return Begun::Settled;
         };
@@ -320,7 +366,12 @@ impl TurnJob {
                         timeout_ms: None,
                     });
                 }
-                Begun::Ready(Box::new(Ready { call: call.clone(), arguments, plan, exec_id }))
+                Begun::Ready(Box::new(Ready {
+                    call: call.clone(),
+                    arguments,
+                    plan,
+                    exec_id,
+                }))
             }
             Decision::Deny { why } => {
                 facts.push(self.settled(call, CallOutcome::Denied, format!("denied by policy: {why}")));
@@ -329,10 +380,14 @@ impl TurnJob {
             Decision::Ask { why } if view.options.deny_approvals => {
                 let text = format!("denied: {why}, and nobody is there to ask (--on-approval=deny)");
                 facts.push(self.settled(call, CallOutcome::Denied, text));
-                Begun::Ends(TurnOutcome::Denied { reason: format!("{} ({why})", plan.summary) })
+                Begun::Ends(TurnOutcome::Denied {
+                    reason: format!("{} ({why})", plan.summary),
+                })
             }
             Decision::Ask { why } => {
-                facts.push(EventBody::ApprovalRequested { approval: approval(call, &plan, &call_facts, why) });
+                facts.push(EventBody::ApprovalRequested {
+                    approval: approval(call, &plan, &call_facts, why),
+                });
                 Begun::Waits
             }
         }
@@ -361,11 +416,20 @@ impl TurnJob {
                 message: "the command was not run".into(),
                 ..ExecResult::default()
             });
-            facts.push(EventBody::ExecFinished { exec_id: exec_id.clone(), result });
+            facts.push(EventBody::ExecFinished {
+                exec_id: exec_id.clone(),
+                result,
+            });
         }
         let (outcome, text, changes) = match result {
-            Ok(ToolOutput { text, ok, changes, .. }) => {
-                let outcome = if ok { CallOutcome::Succeeded } else { CallOutcome::Failed };
+            Ok(ToolOutput {
+                text, ok, changes, ..
+            }) => {
+                let outcome = if ok {
+                    CallOutcome::Succeeded
+                } else {
+                    CallOutcome::Failed
+                };
                 (outcome, text, changes)
             }
             Err(error) => (CallOutcome::Failed, error.to_string(), Vec::new()),
@@ -375,7 +439,11 @@ impl TurnJob {
         }
         // A command that stays with its jail keeps its call open: its result follows when it ends.
         if !left_running {
-            let outcome = if self.stop.is_cancelled() { CallOutcome::Interrupted } else { outcome };
+            let outcome = if self.stop.is_cancelled() {
+                CallOutcome::Interrupted
+            } else {
+                outcome
+            };
             facts.push(EventBody::ToolCallFinished {
                 turn_id: self.turn_id.clone(),
                 call_id: call.call_id.clone(),
@@ -388,8 +456,14 @@ impl TurnJob {
     }
 
     fn context(&self, runner: Option<Arc<ToolRunner>>, cleared: Vec<std::path::PathBuf>) -> ToolContext {
-        let runner =
-            runner.unwrap_or_else(|| Arc::new(ToolRunner::new(self.execs.clone(), None, self.stop.clone(), self.why.clone())));
+        let runner = runner.unwrap_or_else(|| {
+            Arc::new(ToolRunner::new(
+                self.execs.clone(),
+                None,
+                self.stop.clone(),
+                self.why.clone(),
+            ))
+        });
         ToolContext {
             guard: self.guard.clone(),
             paths: self.execs.paths(),
@@ -418,7 +492,13 @@ impl TurnJob {
         finish: &str,
         usage: crate::domain::usage::Usage,
     ) -> EventBody {
-        EventBody::StepFinished { turn_id: self.turn_id.clone(), step, parts, finish: finish.to_owned(), usage }
+        EventBody::StepFinished {
+            turn_id: self.turn_id.clone(),
+            step,
+            parts,
+            finish: finish.to_owned(),
+            usage,
+        }
     }
 
     fn stopped(&self) -> TurnOutcome {
@@ -426,7 +506,9 @@ impl TurnJob {
             Some(Stop::Shutdown) => "agentd was stopped",
             _ => "by a person",
         };
-        TurnOutcome::Interrupted { reason: reason.into() }
+        TurnOutcome::Interrupted {
+            reason: reason.into(),
+        }
     }
 
     async fn finish(&self, mut facts: Vec<EventBody>, outcome: TurnOutcome) -> Result<(), Gone> {
@@ -455,7 +537,10 @@ fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why: String) ->
         call_id: call.call_id.clone(),
         tool: call.tool.clone(),
         summary: plan.summary.clone(),
-        detail: plan.command.clone().unwrap_or_else(|| clip(&call.arguments, SCRIPT_IN_LOG)),
+        detail: plan
+            .command
+            .clone()
+            .unwrap_or_else(|| clip(&call.arguments, SCRIPT_IN_LOG)),
         effects: plan.effects.clone(),
         why,
         session_rule: grant.as_ref().and_then(|_| policy::rule_text(facts)),

@@ -20,7 +20,10 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
     let has_before = request.cwd.is_some() || !request.env.is_empty();
     if last_status != 0 {
         // The `||` is for dash, whose `set -e` looks into a sourced file even where its status is tested outside.
-        std::fs::write(file(names::STATUS), format!("\\return {last_status} || </dev/null\n"))?;
+        std::fs::write(
+            file(names::STATUS),
+            format!("\\return {last_status} || </dev/null\n"),
+        )?;
     }
     if has_before {
         std::fs::write(file(names::BEFORE), before(request, jail.inside(), last_status))?;
@@ -45,7 +48,9 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
         exec: id.to_owned(),
         stdin,
         own_shell: false,
-        timeout_ms: request.timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+        timeout_ms: request
+            .timeout
+            .map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
         cap: request.max_output.max(2),
         has_status: last_status != 0 && !has_before,
         has_before,
@@ -72,7 +77,12 @@ fn is_name(name: &str) -> bool {
 fn before(request: &RunRequest, inside: &Path, last_status: i32) -> Vec<u8> {
     let id = request.exec_id.as_str();
     let mut text = Vec::new();
-    for (n, (name, value)) in request.env.iter().enumerate().filter(|(_, (name, _))| is_name(name)) {
+    for (n, (name, value)) in request
+        .env
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| is_name(name))
+    {
         let save = format!("_agentd{n}s=${{{name}+s}} _agentd{n}=${{{name}-}}\n\\export {name}=");
         text.extend_from_slice(save.as_bytes());
         text.extend_from_slice(&quoted_bytes(value.as_bytes()));
@@ -98,7 +108,12 @@ fn before(request: &RunRequest, inside: &Path, last_status: i32) -> Vec<u8> {
 
 fn after(request: &RunRequest) -> String {
     let mut text = String::new();
-    for (n, (name, _)) in request.env.iter().enumerate().filter(|(_, (name, _))| is_name(name)) {
+    for (n, (name, _)) in request
+        .env
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| is_name(name))
+    {
         let line = format!(
             "case ${{_agentd{n}s-}} in s) {name}=$_agentd{n};; *) \\unset {name};; esac\n\\unset _agentd{n}s _agentd{n}\n"
         );

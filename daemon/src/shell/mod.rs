@@ -4,8 +4,10 @@
 
 mod actor;
 mod exchange;
+mod outcome;
 mod snapshot;
 pub mod spool;
+mod state;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -160,6 +162,8 @@ pub(crate) enum Ask {
     Interrupt(ExecId),
     /// The answer comes once everything is gone.
     End(tokio::sync::oneshot::Sender<Result<(), JailError>>),
+    /// Answered once no state is being asked for.
+    Settled(tokio::sync::oneshot::Sender<()>),
     /// Find the live Jail, if there is one; answers with its open runs.
     Adopt(tokio::sync::oneshot::Sender<Vec<RunHandle>>),
 }
@@ -186,10 +190,26 @@ pub struct RunHandle {
 
 impl RunHandle {
     fn new(exec_id: ExecId, spool: SpoolPaths, asks: mpsc::UnboundedSender<Ask>) -> (Self, RunSide) {
-        let start = Progress { stdout_bytes: 0, stderr_bytes: 0, state: RunState::Queued };
+        let start = Progress {
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            state: RunState::Queued,
+        };
         let (progress, changed) = watch::channel(start);
         let (result_tx, result) = watch::channel(None);
-        (Self { exec_id, spool, changed, result, asks }, RunSide { progress, result: result_tx })
+        (
+            Self {
+                exec_id,
+                spool,
+                changed,
+                result,
+                asks,
+            },
+            RunSide {
+                progress,
+                result: result_tx,
+            },
+        )
     }
 
     /// Waits for the end.
@@ -253,12 +273,20 @@ impl Shell {
     /// The Jail starts at the first command; a live one (of a daemon before us) is adopted then, or by [`Shell::adopt`].
     /// Must be called inside a tokio runtime.
     pub fn open(host: Arc<JailHost>, spec: JailSpec, snapshot: Option<ShellSnapshot>) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "asks carry no output; callers wait for their results, not for room"
+        )]
         let (asks, inbox) = mpsc::unbounded_channel();
         let spool_dir = host.spool_dir(&spec.session);
         let snapshot = Arc::new(Mutex::new(snapshot));
         let actor = actor::Actor::new(host, spec, Arc::clone(&snapshot), asks.downgrade());
         tokio::spawn(actor.run(inbox));
-        Self { asks, snapshot, spool_dir }
+        Self {
+            asks,
+            snapshot,
+            spool_dir,
+        }
     }
 
     /// Queues a command behind those of other callers.
@@ -267,7 +295,9 @@ impl Shell {
     /// When the Shell was ended. What goes wrong later is in the result.
     pub fn run(&self, request: RunRequest) -> Result<RunHandle, ShellError> {
         let (handle, side) = self.handle(request.exec_id.clone());
-        self.asks.send(Ask::Run(Box::new(request), side)).map_err(|_| ShellError::Ended)?;
+        self.asks
+            .send(Ask::Run(Box::new(request), side))
+            .map_err(|_| ShellError::Ended)?;
         Ok(handle)
     }
 
@@ -278,7 +308,9 @@ impl Shell {
     /// When the Shell was ended.
     pub fn open_pty(&self, exec_id: ExecId, size: PtySize) -> Result<RunHandle, ShellError> {
         let (handle, side) = self.handle(exec_id.clone());
-        self.asks.send(Ask::Pty(exec_id, size, side)).map_err(|_| ShellError::Ended)?;
+        self.asks
+            .send(Ask::Pty(exec_id, size, side))
+            .map_err(|_| ShellError::Ended)?;
         Ok(handle)
     }
 
@@ -296,7 +328,9 @@ impl Shell {
     /// # Errors
     /// When the Shell was ended.
     pub fn interrupt(&self, exec_id: &ExecId) -> Result<(), ShellError> {
-        self.asks.send(Ask::Interrupt(exec_id.clone())).map_err(|_| ShellError::Ended)
+        self.asks
+            .send(Ask::Interrupt(exec_id.clone()))
+            .map_err(|_| ShellError::Ended)
     }
 
     /// Ends the Jail and the Shell: no process is left when this returns.
@@ -311,9 +345,22 @@ impl Shell {
         Ok(rx.await.unwrap_or(Ok(()))?)
     }
 
+    /// Waits until the state after the last finished command is taken (it comes a moment after the result), and returns
+    /// it. At once when nothing ran.
+    pub async fn settled(&self) -> Option<ShellSnapshot> {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        if self.asks.send(Ask::Settled(tx)).is_ok() {
+            let _ended = rx.await;
+        }
+        self.snapshot()
+    }
+
     /// The state after the last command: to be kept, so that a reboot can restore it.
     pub fn snapshot(&self) -> Option<ShellSnapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn handle(&self, exec_id: ExecId) -> (RunHandle, RunSide) {

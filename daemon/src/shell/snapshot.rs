@@ -60,12 +60,23 @@ pub(crate) fn script(is_bash: bool) -> &'static str {
 
 /// The same for a terminal's shell, on one stream. Not its traps: ours is among them.
 pub(crate) fn terminal_script(is_bash: bool) -> &'static str {
-    if is_bash { "\\declare -p; \\declare -f\n" } else { "\\set; \\export -p; \\readonly -p\n" }
+    if is_bash {
+        "\\declare -p; \\declare -f\n"
+    } else {
+        "\\set; \\export -p; \\readonly -p\n"
+    }
 }
 
 impl ShellSnapshot {
     /// From what the script printed on its two streams.
-    pub(crate) fn new(cwd: PathBuf, umask: u32, last_status: i32, is_bash: bool, out: Vec<u8>, err: &[u8]) -> Self {
+    pub(crate) fn new(
+        cwd: PathBuf,
+        umask: u32,
+        last_status: i32,
+        is_bash: bool,
+        out: Vec<u8>,
+        err: &[u8],
+    ) -> Self {
         let mut words = Vec::new();
         let mut options = Vec::new();
         for entry in entries(err) {
@@ -81,12 +92,24 @@ impl ShellSnapshot {
                 words.extend_from_slice(entry);
             }
         }
-        Self { cwd, umask, variables: out.into(), words: words.into(), options: options.into(), last_status }
+        Self {
+            cwd,
+            umask,
+            variables: out.into(),
+            words: words.into(),
+            options: options.into(),
+            last_status,
+        }
     }
 
     /// From what a terminal's shell says at its end. Options, aliases of dash and the umask stay those of `before`: a
     /// terminal has its own (job control) that must not come along. So does its TERM.
-    pub(crate) fn from_terminal(root: &Path, before: Option<&Self>, last_status: i32, mut text: Vec<u8>) -> Self {
+    pub(crate) fn from_terminal(
+        root: &Path,
+        before: Option<&Self>,
+        last_status: i32,
+        mut text: Vec<u8>,
+    ) -> Self {
         text.extend_from_slice(b"\nTERM=dumb\n");
         let empty = || Text::Utf8(String::new());
         Self {
@@ -109,9 +132,12 @@ impl ShellSnapshot {
         text.extend_from_slice(b"\n\\cd -- \"$PWD\" || \\cd -- ");
         text.extend_from_slice(&cwd);
         text.extend_from_slice(format!(" || \\cd /\n\\umask {:04o}\n", self.umask).as_bytes());
-        // Again, for what `cd` has just changed (OLDPWD).
-        text.extend_from_slice(self.variables.bytes());
-        text.push(b'\n');
+        // Again, since `cd` has just changed it.
+        let is_old = |line: &&[u8]| line.starts_with(b"OLDPWD=") || line.starts_with(b"declare -x OLDPWD=");
+        if let Some(line) = self.variables.bytes().split(|b| *b == b'\n').find(is_old) {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
         text.extend_from_slice(self.words.bytes());
         text.push(b'\n');
         text.extend_from_slice(self.options.bytes());
@@ -167,7 +193,10 @@ mod tests {
         let err = b"+ alias\nll='ls -l'\ntwo='a\nb'\nit='it'\\''s'\nset -o errexit\nset +o nounset\n";
         let snapshot = ShellSnapshot::new("/d".into(), 0o27, 0, false, b"A='1'\n".to_vec(), err);
         let text = String::from_utf8(snapshot.restore()).unwrap();
-        assert!(text.contains("alias ll='ls -l'\nalias two='a\nb'\nalias it='it'\\''s'\n\nset -o errexit"), "{text}");
+        assert!(
+            text.contains("alias ll='ls -l'\nalias two='a\nb'\nalias it='it'\\''s'\n\nset -o errexit"),
+            "{text}"
+        );
         assert!(text.contains("\\umask 0027"), "{text}");
     }
 

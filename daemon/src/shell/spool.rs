@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::domain::id::ExecId;
@@ -20,7 +20,10 @@ pub struct SpoolPaths {
 
 impl SpoolPaths {
     pub(crate) fn new(dir: &Path, exec: &ExecId) -> Self {
-        Self { stdout: dir.join(format!("{exec}.out")), stderr: dir.join(format!("{exec}.err")) }
+        Self {
+            stdout: dir.join(format!("{exec}.out")),
+            stderr: dir.join(format!("{exec}.err")),
+        }
     }
 
     /// Creates both, empty.
@@ -30,7 +33,12 @@ impl SpoolPaths {
 }
 
 pub(crate) fn create(path: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Where the kept halves meet, and how many bytes are missing there. None: the file is the whole stream.
@@ -44,28 +52,31 @@ pub struct Gap {
 
 /// The gap in a stream of `total` bytes whose cap was `cap`.
 pub fn gap(total: u64, cap: u64) -> Option<Gap> {
-    (total > cap).then(|| Gap { at: cap / 2, dropped: total - cap })
+    (total > cap).then(|| Gap {
+        at: cap / 2,
+        dropped: total - cap,
+    })
 }
 
-/// Puts the ring of newest bytes in order. The file's length is the cap, once it was reached.
+/// Puts the ring of newest bytes in order, once: a sorted file is read-only. The file's length is the cap, once it was
+/// reached. Not while anybody still writes.
 pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
     let file = File::open(path)?;
-    let cap = file.metadata()?.len();
-    if total <= cap {
+    let meta = file.metadata()?;
+    let cap = meta.len();
+    if total <= cap || meta.permissions().mode() & 0o200 == 0 {
         return Ok(());
     }
     let half = cap / 2;
     let ring = cap - half;
     let start = half + (total - half) % ring;
-    if start == half {
-        return Ok(());
-    }
     // A new file and a rename: a crash in between leaves the old one whole.
     let temporary = path.with_extension("sorting");
     let mut out = create(&temporary)?;
     for (from, to) in [(0, half), (start, cap), (half, start)] {
         copy(&file, from, to, &mut out)?;
     }
+    out.set_permissions(std::fs::Permissions::from_mode(0o400))?;
     std::fs::rename(&temporary, path)
 }
 
@@ -93,6 +104,7 @@ mod tests {
         let path = dir.path().join("x.out");
         // Cap 8, stream a..k (11): head abcd, ring of hijk written round.
         std::fs::write(&path, "abcdijkh").unwrap();
+        finalise(&path, 11).unwrap();
         finalise(&path, 11).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"abcdhijk");
         assert_eq!(gap(11, 8), Some(Gap { at: 4, dropped: 3 }));

@@ -31,9 +31,15 @@ pub(super) fn decode(row: &Row<'_>) -> Result<Event, StoreError> {
     let seq: Seq = row.get(1)?;
     let schema: u32 = row.get(3)?;
     let text: String = row.get(8)?;
-    let fail = |detail: String| StoreError::Decode { session: session.clone(), seq, detail };
+    let fail = |detail: String| StoreError::Decode {
+        session: session.clone(),
+        seq,
+        detail,
+    };
     let body = decode_body(schema, &text).map_err(&fail)?;
-    let session_id: SessionId = session.parse().map_err(|e: crate::domain::id::IdError| fail(e.to_string()))?;
+    let session_id: SessionId = session
+        .parse()
+        .map_err(|e: crate::domain::id::IdError| fail(e.to_string()))?;
     Ok(Event {
         session_id,
         seq,

@@ -23,7 +23,9 @@ pub enum StoreError {
     #[error("the disk that holds the session store is full")]
     Full,
     /// The database was written by a newer agentd.
-    #[error("{path} was written by a newer agentd (schema {found}, this one knows {known}): update agentd, or move the file away")]
+    #[error(
+        "{path} was written by a newer agentd (schema {found}, this one knows {known}): update agentd, or move the file away"
+    )]
     Newer {
         /// Which file.
         path: PathBuf,
@@ -33,7 +35,9 @@ pub enum StoreError {
         known: u32,
     },
     /// The database is damaged.
-    #[error("{path} is damaged ({detail}). It was not touched. To go on with an empty store, move it away: mv '{path}' '{path}.corrupt'")]
+    #[error(
+        "{path} is damaged ({detail}). It was not touched. To go on with an empty store, move it away: mv '{path}' '{path}.corrupt'"
+    )]
     Corrupt {
         /// Which file.
         path: PathBuf,

@@ -32,7 +32,8 @@ fn unjson<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 }
 
 fn id_of(text: &str) -> Result<SessionId, StoreError> {
-    text.parse().map_err(|e: crate::domain::id::IdError| StoreError::Io(std::io::Error::other(e)))
+    text.parse()
+        .map_err(|e: crate::domain::id::IdError| StoreError::Io(std::io::Error::other(e)))
 }
 
 /// Makes or moves a session's row; refuses when the head is not the expected one.
@@ -82,7 +83,9 @@ pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<()
     };
     match result {
         Ok(1) => Ok(()),
-        Ok(_) => Err(StoreError::HeadMoved { expected: append.expected_head }),
+        Ok(_) => Err(StoreError::HeadMoved {
+            expected: append.expected_head,
+        }),
         Err(error)
             if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
                 && error.to_string().contains("sessions.name") =>
@@ -108,7 +111,12 @@ pub(super) fn note(connection: &Connection, event: &Event) -> Result<(), StoreEr
                     json(approval)?
                 ])?;
         }
-        EventBody::ApprovalResolved { approval_id, verdict, reason, .. } => {
+        EventBody::ApprovalResolved {
+            approval_id,
+            verdict,
+            reason,
+            ..
+        } => {
             let text: Option<String> = connection
                 .prepare_cached("SELECT approval FROM approvals WHERE approval_id = ?1")?
                 .query_row([approval_id.as_str()], |row| row.get(0))
@@ -136,7 +144,12 @@ pub(super) fn note(connection: &Connection, event: &Event) -> Result<(), StoreEr
                 .prepare_cached(
                     "UPDATE execs SET finished_seq = ?3, result = ?4 WHERE session_id = ?1 AND exec_id = ?2",
                 )?
-                .execute(params![event.session_id.as_str(), exec_id.as_str(), event.seq, json(result)?])?;
+                .execute(params![
+                    event.session_id.as_str(),
+                    exec_id.as_str(),
+                    event.seq,
+                    json(result)?
+                ])?;
         }
         _ => {}
     }
@@ -176,8 +189,8 @@ pub(super) fn sessions(connection: &Connection, filter: &SessionFilter) -> Resul
 }
 
 pub(super) fn changed(connection: &Connection, rev: u64) -> Result<(Vec<Summary>, u64), StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT summary, rev FROM sessions WHERE rev > ?1 ORDER BY rev LIMIT 1000")?;
+    let mut statement = connection
+        .prepare_cached("SELECT summary, rev FROM sessions WHERE rev > ?1 ORDER BY rev LIMIT 1000")?;
     let mut rows = statement.query([rev])?;
     let (mut found, mut newest) = (Vec::new(), rev);
     while let Some(row) = rows.next()? {
@@ -201,8 +214,8 @@ pub(super) fn find(connection: &Connection, text: &str, principal: &str) -> Resu
     if !found.is_empty() || !text.starts_with("s-") {
         return Ok(found);
     }
-    let mut prefixed =
-        connection.prepare_cached("SELECT summary FROM sessions WHERE substr(session_id, 1, ?2) = ?1 LIMIT 4")?;
+    let mut prefixed = connection
+        .prepare_cached("SELECT summary FROM sessions WHERE substr(session_id, 1, ?2) = ?1 LIMIT 4")?;
     summaries(prefixed.query(params![text, text.len()])?)
 }
 
@@ -227,12 +240,20 @@ pub(super) fn exec(
             Ok((row.get(0)?, row.get::<_, Option<String>>(1)?))
         })
         .optional()?;
-    let Some((started_seq, result)) = row else { return Ok(None) };
-    Ok(Some(ExecRow { started_seq, result: result.as_deref().map(unjson).transpose()? }))
+    let Some((started_seq, result)) = row else {
+        return Ok(None);
+    };
+    Ok(Some(ExecRow {
+        started_seq,
+        result: result.as_deref().map(unjson).transpose()?,
+    }))
 }
 
 fn approval(row: &Row<'_>) -> Result<(SessionId, Approval), StoreError> {
-    Ok((id_of(&row.get::<_, String>(0)?)?, unjson(&row.get::<_, String>(1)?)?))
+    Ok((
+        id_of(&row.get::<_, String>(0)?)?,
+        unjson(&row.get::<_, String>(1)?)?,
+    ))
 }
 
 pub(super) fn approvals(
@@ -254,7 +275,10 @@ pub(super) fn approvals(
     Ok(found)
 }
 
-pub(super) fn find_approvals(connection: &Connection, prefix: &str) -> Result<Vec<(SessionId, Approval)>, StoreError> {
+pub(super) fn find_approvals(
+    connection: &Connection,
+    prefix: &str,
+) -> Result<Vec<(SessionId, Approval)>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT session_id, approval FROM approvals WHERE substr(approval_id, 1, ?2) = ?1 ORDER BY approval_id = ?1 DESC LIMIT 3",
     )?;
@@ -264,4 +288,13 @@ pub(super) fn find_approvals(connection: &Connection, prefix: &str) -> Result<Ve
         found.push(approval(row)?);
     }
     Ok(found)
+}
+
+pub(super) fn counts(connection: &Connection) -> Result<(u32, u32, u32), StoreError> {
+    let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
+    Ok((
+        one("SELECT count(*) FROM sessions WHERE state <> 'archived'")?,
+        one("SELECT count(*) FROM sessions WHERE open_work = 1 AND state = 'working'")?,
+        one("SELECT count(*) FROM approvals WHERE open = 1")?,
+    ))
 }

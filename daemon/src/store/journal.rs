@@ -20,8 +20,10 @@ impl Store {
         let snapshot = self.redactor.redact_json(&snapshot).unwrap_or(snapshot);
         self.writer
             .write(move |c| {
-                c.prepare_cached("INSERT OR REPLACE INTO snapshots (session_id, time_us, snapshot) VALUES (?1, ?2, ?3)")?
-                    .execute(params![id.as_str(), time_us, snapshot])?;
+                c.prepare_cached(
+                    "INSERT OR REPLACE INTO snapshots (session_id, time_us, snapshot) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![id.as_str(), time_us, snapshot])?;
                 Ok(())
             })
             .await
@@ -32,9 +34,11 @@ impl Store {
         let id = session_id.clone();
         self.readers
             .read(move |c| {
-                Ok(c.prepare_cached("SELECT snapshot FROM snapshots WHERE session_id = ?1")?
-                    .query_row([id.as_str()], |row| row.get(0))
-                    .optional()?)
+                Ok(
+                    c.prepare_cached("SELECT snapshot FROM snapshots WHERE session_id = ?1")?
+                        .query_row([id.as_str()], |row| row.get(0))
+                        .optional()?,
+                )
             })
             .await
     }
@@ -43,7 +47,10 @@ impl Store {
     pub fn record_mount_point(&self, workspace: &Path, dir: &Path) -> Result<(), StoreError> {
         let (workspace, dir) = (text(workspace), text(dir));
         self.writer.write_blocking(move |c| {
-            c.execute("INSERT OR IGNORE INTO mount_points (workspace, dir) VALUES (?1, ?2)", [workspace, dir])?;
+            c.execute(
+                "INSERT OR IGNORE INTO mount_points (workspace, dir) VALUES (?1, ?2)",
+                [workspace, dir],
+            )?;
             Ok(())
         })
     }
@@ -52,7 +59,10 @@ impl Store {
     pub fn forget_mount_point(&self, workspace: &Path, dir: &Path) -> Result<(), StoreError> {
         let (workspace, dir) = (text(workspace), text(dir));
         self.writer.write_blocking(move |c| {
-            c.execute("DELETE FROM mount_points WHERE workspace = ?1 AND dir = ?2", [workspace, dir])?;
+            c.execute(
+                "DELETE FROM mount_points WHERE workspace = ?1 AND dir = ?2",
+                [workspace, dir],
+            )?;
             Ok(())
         })
     }
@@ -66,7 +76,10 @@ impl Store {
             let mut rows = statement.query(params![workspace])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push((PathBuf::from(row.get::<_, String>(0)?), PathBuf::from(row.get::<_, String>(1)?)));
+                found.push((
+                    PathBuf::from(row.get::<_, String>(0)?),
+                    PathBuf::from(row.get::<_, String>(1)?),
+                ));
             }
             Ok(found)
         })

@@ -50,11 +50,12 @@ impl Store {
             let (text, body) = match self.redactor.redact_json(&text) {
                 None => (text, event.body),
                 Some(redacted) => {
-                    let body = codec::decode_body(SCHEMA, &redacted).map_err(|detail| StoreError::Decode {
-                        session: session_id.to_string(),
-                        seq,
-                        detail,
-                    })?;
+                    let body =
+                        codec::decode_body(SCHEMA, &redacted).map_err(|detail| StoreError::Decode {
+                            session: session_id.to_string(),
+                            seq,
+                            detail,
+                        })?;
                     (redacted, body)
                 }
             };
@@ -89,7 +90,9 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
         let id = session_id.clone();
-        self.readers.read(move |c| read(c, "seq > ?2 ORDER BY seq", &id, after, limit)).await
+        self.readers
+            .read(move |c| read(c, "seq > ?2 ORDER BY seq", &id, after, limit))
+            .await
     }
 
     /// The last events of a session before `before`, ascending, at most `limit`.
@@ -100,8 +103,10 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Event>, StoreError> {
         let id = session_id.clone();
-        let mut events =
-            self.readers.read(move |c| read(c, "seq < ?2 ORDER BY seq DESC", &id, before, limit)).await?;
+        let mut events = self
+            .readers
+            .read(move |c| read(c, "seq < ?2 ORDER BY seq DESC", &id, before, limit))
+            .await?;
         events.reverse();
         Ok(events)
     }
@@ -114,7 +119,10 @@ fn read(
     seq: Seq,
     limit: u32,
 ) -> Result<Vec<Event>, StoreError> {
-    let sql = format!("SELECT {} FROM events WHERE session_id = ?1 AND {order} LIMIT ?3", codec::COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM events WHERE session_id = ?1 AND {order} LIMIT ?3",
+        codec::COLUMNS
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![session_id.as_str(), seq, limit])?;
     let mut events = Vec::new();
@@ -156,7 +164,16 @@ fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError>
 
 /// The ledger row of a model request.
 fn put_usage(connection: &Connection, event: &Event, summary: &Summary) -> Result<(), StoreError> {
-    let EventBody::StepFinished { turn_id, step, usage, finish, .. } = &event.body else { return Ok(()) };
+    let EventBody::StepFinished {
+        turn_id,
+        step,
+        usage,
+        finish,
+        ..
+    } = &event.body
+    else {
+        return Ok(());
+    };
     let tokens = usage.tokens.as_ref();
     let source = usage.cost.map(|cost| match cost.source {
         crate::domain::usage::CostSource::Reported => "reported",

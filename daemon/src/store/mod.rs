@@ -48,7 +48,12 @@ impl Store {
     pub fn open(path: &Path, redactor: Arc<Redactor>) -> Result<Self, StoreError> {
         let connection = schema::open_writer(path)?;
         let readers = reader::Readers::open(path)?;
-        Ok(Self { writer: thread::Writer::start(connection)?, readers, redactor, path: Arc::new(path.to_owned()) })
+        Ok(Self {
+            writer: thread::Writer::start(connection)?,
+            readers,
+            redactor,
+            path: Arc::new(path.to_owned()),
+        })
     }
 
     /// The database file.
@@ -85,7 +90,9 @@ impl Store {
     /// Ids of the sessions whose id starts with `prefix` or whose name is `text`.
     pub async fn find_sessions(&self, text: &str, principal: &str) -> Result<Vec<Summary>, StoreError> {
         let (text, principal) = (text.to_owned(), principal.to_owned());
-        self.readers.read(move |c| index::find(c, &text, &principal)).await
+        self.readers
+            .read(move |c| index::find(c, &text, &principal))
+            .await
     }
 
     /// Sessions that had an open turn, command or approval when their last event was written.
@@ -93,8 +100,17 @@ impl Store {
         self.readers.read(index::open_work).await
     }
 
+    /// How many sessions are not archived, how many work, and how many approvals are open.
+    pub async fn counts(&self) -> Result<(u32, u32, u32), StoreError> {
+        self.readers.read(index::counts).await
+    }
+
     /// How a command run stands.
-    pub async fn exec(&self, session_id: &SessionId, exec_id: &ExecId) -> Result<Option<ExecRow>, StoreError> {
+    pub async fn exec(
+        &self,
+        session_id: &SessionId,
+        exec_id: &ExecId,
+    ) -> Result<Option<ExecRow>, StoreError> {
         let (session, exec) = (session_id.clone(), exec_id.clone());
         self.readers.read(move |c| index::exec(c, &session, &exec)).await
     }
@@ -107,7 +123,9 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<(SessionId, crate::domain::approval::Approval)>, StoreError> {
         let session = session_id.cloned();
-        self.readers.read(move |c| index::approvals(c, session.as_ref(), decided, limit)).await
+        self.readers
+            .read(move |c| index::approvals(c, session.as_ref(), decided, limit))
+            .await
     }
 
     /// Approvals whose id starts with `prefix`; at most three, enough to see ambiguity.
@@ -116,7 +134,9 @@ impl Store {
         prefix: &str,
     ) -> Result<Vec<(SessionId, crate::domain::approval::Approval)>, StoreError> {
         let prefix = prefix.to_owned();
-        self.readers.read(move |c| index::find_approvals(c, &prefix)).await
+        self.readers
+            .read(move |c| index::find_approvals(c, &prefix))
+            .await
     }
 }
 

@@ -44,7 +44,12 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let _permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let _permit = self
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
         let pooled = self.take.lock().await.try_recv().ok();
         let (path, idle) = (self.path.clone(), self.idle.clone());
         let joined = tokio::task::spawn_blocking(move || {

@@ -11,14 +11,23 @@ use regex::Regex;
 /// never crosses the end of a JSON string. The private-key shape spans the `\n` escapes of JSON.
 const SHAPES: &[(&str, &str)] = &[
     ("api-key", r"\bsk-(?:proj-|ant-|or-)?[A-Za-z0-9_-]{20,}"),
-    ("github-token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})"),
+    (
+        "github-token",
+        r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})",
+    ),
     ("gitlab-token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
     ("aws-key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     ("slack-token", r"\bxox[abposr]-[A-Za-z0-9-]{10,}"),
     ("google-key", r"\bAIza[0-9A-Za-z_-]{35}"),
-    ("jwt", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    (
+        "jwt",
+        r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    ),
     ("bearer", r"(?i:bearer) [A-Za-z0-9._~+/-]{32,}=*"),
-    ("private-key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\x22-]*-----END [A-Z ]*PRIVATE KEY-----"),
+    (
+        "private-key",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\x22-]*-----END [A-Z ]*PRIVATE KEY-----",
+    ),
 ];
 
 /// Shorter ones would turn ordinary words into holes.
@@ -33,8 +42,10 @@ pub struct Redactor {
 impl Redactor {
     /// A redactor for the usual shapes and whatever `known` holds at the time.
     pub fn new(known: Arc<RwLock<Vec<String>>>) -> Self {
-        let pattern: Vec<String> =
-            SHAPES.iter().map(|(name, shape)| format!("(?P<{}>{shape})", name.replace('-', "_"))).collect();
+        let pattern: Vec<String> = SHAPES
+            .iter()
+            .map(|(name, shape)| format!("(?P<{}>{shape})", name.replace('-', "_")))
+            .collect();
         let shapes = Regex::new(&pattern.join("|"))
             .map_err(|error| tracing::error!(%error, "redactor: a shape does not compile"))
             .ok();
@@ -109,7 +120,9 @@ mod tests {
             key,
         ] {
             let json = format!(r#"{{"text":"before {secret} after"}}"#);
-            let out = redactor().redact_json(&json).unwrap_or_else(|| panic!("{secret} was kept"));
+            let out = redactor()
+                .redact_json(&json)
+                .unwrap_or_else(|| panic!("{secret} was kept"));
             assert!(!out.contains(secret), "{out}");
             serde_json::from_str::<serde_json::Value>(&out).expect("still JSON");
         }
@@ -119,7 +132,10 @@ mod tests {
     fn a_known_value_is_caught_whatever_its_shape() {
         let redactor = redactor();
         redactor.learn("correct horse");
-        assert_eq!(redactor.redact("the correct horse runs"), "the [redacted:key] runs");
+        assert_eq!(
+            redactor.redact("the correct horse runs"),
+            "the [redacted:key] runs"
+        );
     }
 
     #[test]

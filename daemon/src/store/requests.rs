@@ -56,7 +56,10 @@ impl Store {
     pub async fn forget_old_requests(&self, now_us: i64) -> Result<(), StoreError> {
         self.writer
             .write(move |c| {
-                c.execute("DELETE FROM requests WHERE time_us < ?1", [now_us.saturating_sub(KEEP_US)])?;
+                c.execute(
+                    "DELETE FROM requests WHERE time_us < ?1",
+                    [now_us.saturating_sub(KEEP_US)],
+                )?;
                 Ok(())
             })
             .await
@@ -78,13 +81,17 @@ fn find(connection: &Connection, request_id: &str) -> Result<Option<RequestRecor
             ))
         })
         .optional()?;
-    let Some((method, fingerprint, session, reply, time_us)) = row else { return Ok(None) };
+    let Some((method, fingerprint, session, reply, time_us)) = row else {
+        return Ok(None);
+    };
     let broken = |detail: String| StoreError::Io(std::io::Error::other(detail));
     Ok(Some(RequestRecord {
         request_id: request_id.to_owned(),
         method,
         fingerprint,
-        session_id: session.parse().map_err(|e: crate::domain::id::IdError| broken(e.to_string()))?,
+        session_id: session
+            .parse()
+            .map_err(|e: crate::domain::id::IdError| broken(e.to_string()))?,
         reply: serde_json::from_str(&reply).map_err(|e| broken(e.to_string()))?,
         time_us,
     }))
@@ -95,8 +102,7 @@ pub(super) fn insert(connection: &Connection, record: &RequestRecord) -> Result<
     if let Some(before) = find(connection, &record.request_id)? {
         return Err(StoreError::Duplicate(Box::new(before)));
     }
-    let reply =
-        serde_json::to_string(&record.reply).map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
+    let reply = serde_json::to_string(&record.reply).map_err(|e| StoreError::Io(std::io::Error::other(e)))?;
     connection
         .prepare_cached(
             "INSERT INTO requests (request_id, method, fingerprint, session_id, reply, time_us)

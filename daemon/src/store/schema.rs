@@ -18,16 +18,25 @@ pub(super) fn known() -> u32 {
 /// Opens the writing connection.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path).map_err(|e| damage(path, e))?;
-    let version: u32 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| damage(path, e))?;
+    let version: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|e| damage(path, e))?;
     if version > known() {
-        return Err(StoreError::Newer { path: path.to_owned(), found: version, known: known() });
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found: version,
+            known: known(),
+        });
     }
     if version > 0 {
-        let verdict: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| damage(path, e))?;
+        let verdict: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|e| damage(path, e))?;
         if verdict != "ok" {
-            return Err(StoreError::Corrupt { path: path.to_owned(), detail: verdict });
+            return Err(StoreError::Corrupt {
+                path: path.to_owned(),
+                detail: verdict,
+            });
         }
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -74,7 +83,10 @@ fn back_up(connection: &Connection, path: &Path, version: u32) -> Result<(), Sto
 fn damage(path: &Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-            StoreError::Corrupt { path: path.to_owned(), detail: error.to_string() }
+            StoreError::Corrupt {
+                path: path.to_owned(),
+                detail: error.to_string(),
+            }
         }
         _ => error.into(),
     }

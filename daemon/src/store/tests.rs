@@ -11,11 +11,20 @@ use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 
 fn store(dir: &Path) -> Store {
-    Store::open(&dir.join("agentd.db"), Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))))).expect("opens")
+    Store::open(
+        &dir.join("agentd.db"),
+        Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new())))),
+    )
+    .expect("opens")
 }
 
 fn caller() -> Caller {
-    Caller { principal: "ana".into(), client: Client::Cli, trace_id: "0".repeat(32), request_id: None }
+    Caller {
+        principal: "ana".into(),
+        client: Client::Cli,
+        trace_id: "0".repeat(32),
+        request_id: None,
+    }
 }
 
 pub(super) fn spec(name: &str) -> SessionSpec {
@@ -37,9 +46,22 @@ pub(super) fn spec(name: &str) -> SessionSpec {
     }
 }
 
-async fn append(store: &Store, state: &mut Option<Session>, id: &SessionId, body: EventBody) -> Result<Vec<Event>, StoreError> {
+async fn append(
+    store: &Store,
+    state: &mut Option<Session>,
+    id: &SessionId,
+    body: EventBody,
+) -> Result<Vec<Event>, StoreError> {
     let head = state.as_ref().map_or(0, |s| s.head);
-    let sealed = store.seal(id, head, vec![NewEvent { time_us: 1, caller: caller(), body }])?;
+    let sealed = store.seal(
+        id,
+        head,
+        vec![NewEvent {
+            time_us: 1,
+            caller: caller(),
+            body,
+        }],
+    )?;
     let mut draft = state.clone();
     for event in sealed.events() {
         match &mut draft {
@@ -48,13 +70,24 @@ async fn append(store: &Store, state: &mut Option<Session>, id: &SessionId, body
         }
     }
     let summary = draft.as_ref().expect("created").summary();
-    let done = store.append(Append { session_id: id.clone(), expected_head: head, sealed, summary, request: None }).await?;
+    let done = store
+        .append(Append {
+            session_id: id.clone(),
+            expected_head: head,
+            sealed,
+            summary,
+            request: None,
+        })
+        .await?;
     *state = draft;
     Ok(done)
 }
 
 fn notice(text: &str) -> EventBody {
-    EventBody::NoticeRecorded { code: "test".into(), message: text.into() }
+    EventBody::NoticeRecorded {
+        code: "test".into(),
+        message: text.into(),
+    }
 }
 
 #[tokio::test]
@@ -63,15 +96,22 @@ async fn what_was_appended_is_read_back_after_a_reopen() {
     let id = SessionId::random();
     let mut state = None;
     let store1 = store(dir.path());
-    append(&store1, &mut state, &id, EventBody::SessionCreated(spec("shop"))).await.expect("created");
-    append(&store1, &mut state, &id, notice("one")).await.expect("appended");
+    append(&store1, &mut state, &id, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
+    append(&store1, &mut state, &id, notice("one"))
+        .await
+        .expect("appended");
     store1.close().await;
     let again = store(dir.path());
     let events = again.events_after(&id, 0, 100).await.expect("read");
     assert_eq!(events.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(events[1].body, notice("one"));
     assert_eq!(again.events_before(&id, 2, 10).await.expect("read").len(), 1);
-    assert_eq!(again.session(&id).await.expect("read"), state.map(|s| s.summary()));
+    assert_eq!(
+        again.session(&id).await.expect("read"),
+        state.map(|s| s.summary())
+    );
 }
 
 #[tokio::test]
@@ -80,10 +120,16 @@ async fn a_second_writer_with_an_old_head_is_an_error_and_writes_nothing() {
     let store = store(dir.path());
     let id = SessionId::random();
     let mut state = None;
-    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop"))).await.expect("created");
+    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
     let mut old = state.clone();
-    append(&store, &mut state, &id, notice("first")).await.expect("appended");
-    let error = append(&store, &mut old, &id, notice("second")).await.expect_err("refused");
+    append(&store, &mut state, &id, notice("first"))
+        .await
+        .expect("appended");
+    let error = append(&store, &mut old, &id, notice("second"))
+        .await
+        .expect_err("refused");
     assert!(matches!(error, StoreError::HeadMoved { expected: 1 }), "{error}");
     assert_eq!(store.events_after(&id, 0, 100).await.expect("read").len(), 2);
 }
@@ -93,9 +139,22 @@ async fn a_name_is_unique_for_its_user() {
     let dir = tempfile::tempdir().expect("dir");
     let store = store(dir.path());
     let mut one = None;
-    append(&store, &mut one, &SessionId::random(), EventBody::SessionCreated(spec("shop"))).await.expect("created");
+    append(
+        &store,
+        &mut one,
+        &SessionId::random(),
+        EventBody::SessionCreated(spec("shop")),
+    )
+    .await
+    .expect("created");
     let mut two = None;
-    let error = append(&store, &mut two, &SessionId::random(), EventBody::SessionCreated(spec("shop"))).await;
+    let error = append(
+        &store,
+        &mut two,
+        &SessionId::random(),
+        EventBody::SessionCreated(spec("shop")),
+    )
+    .await;
     assert!(matches!(error, Err(StoreError::NameTaken(_))), "{error:?}");
 }
 
@@ -107,13 +166,20 @@ async fn a_secret_never_reaches_the_file() {
     store.redactor().learn(canary);
     let id = SessionId::random();
     let mut state = None;
-    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop"))).await.expect("created");
-    let done = append(&store, &mut state, &id, notice(&format!("the key is {canary}"))).await.expect("appended");
+    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
+    let done = append(&store, &mut state, &id, notice(&format!("the key is {canary}")))
+        .await
+        .expect("appended");
     assert_eq!(done[0].body, notice("the key is [redacted:key]"));
     store.close().await;
     for entry in std::fs::read_dir(dir.path()).expect("dir") {
         let bytes = std::fs::read(entry.expect("entry").path()).expect("file");
-        assert!(!bytes.windows(canary.len()).any(|w| w == canary.as_bytes()), "the canary is on disk");
+        assert!(
+            !bytes.windows(canary.len()).any(|w| w == canary.as_bytes()),
+            "the canary is on disk"
+        );
     }
 }
 
@@ -122,10 +188,23 @@ async fn a_newer_or_damaged_database_is_refused_untouched() {
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("agentd.db");
     store(dir.path()).close().await;
-    rusqlite::Connection::open(&path).expect("open").pragma_update(None, "user_version", 99).expect("pragma");
+    rusqlite::Connection::open(&path)
+        .expect("open")
+        .pragma_update(None, "user_version", 99)
+        .expect("pragma");
     let redactor = || Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))));
-    assert!(matches!(Store::open(&path, redactor()), Err(StoreError::Newer { found: 99, .. })));
-    std::fs::write(&path, b"this is not a database, it only looks like a file of some length").expect("write");
-    assert!(matches!(Store::open(&path, redactor()), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(
+        Store::open(&path, redactor()),
+        Err(StoreError::Newer { found: 99, .. })
+    ));
+    std::fs::write(
+        &path,
+        b"this is not a database, it only looks like a file of some length",
+    )
+    .expect("write");
+    assert!(matches!(
+        Store::open(&path, redactor()),
+        Err(StoreError::Corrupt { .. })
+    ));
     assert!(std::fs::read(&path).expect("read").starts_with(b"this is not"));
 }

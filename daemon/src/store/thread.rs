@@ -31,7 +31,9 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (orders, inbox) = mpsc::channel(WAITING);
-        std::thread::Builder::new().name("store-writer".into()).spawn(move || run(connection, inbox))?;
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || run(connection, inbox))?;
         Ok(Self { orders })
     }
 
@@ -42,7 +44,10 @@ impl Writer {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, wait) = oneshot::channel();
-        self.orders.send(Order::Run(job(work, answer))).await.map_err(|_| StoreError::Closed)?;
+        self.orders
+            .send(Order::Run(job(work, answer)))
+            .await
+            .map_err(|_| StoreError::Closed)?;
         wait.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -59,7 +64,9 @@ impl Writer {
         let orders = &self.orders;
         std::thread::scope(|scope| {
             let asked = scope.spawn(move || {
-                orders.blocking_send(Order::Run(job)).map_err(|_| StoreError::Closed)?;
+                orders
+                    .blocking_send(Order::Run(job))
+                    .map_err(|_| StoreError::Closed)?;
                 wait.blocking_recv().map_err(|_| StoreError::Closed)?
             });
             asked.join().unwrap_or(Err(StoreError::Closed))
@@ -156,6 +163,10 @@ fn commit(connection: &Connection, jobs: Vec<Job>) {
 }
 
 fn finish(connection: Connection, closed: oneshot::Sender<()>) {
+    // One whole file at rest: copies and backups need no `-wal` beside it.
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::debug!(%error, "store: the write-ahead log stays");
+    }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "store: closing the database");
     }

@@ -74,8 +74,20 @@ impl Supervisor {
             .or(own)
             .or_else(|| self.default_model())
             .unwrap_or_else(|| FALLBACK.to_owned());
-        let model = self.settings().models().resolve(&name, environment).map_err(|e| rejection(&e))?;
+        self.learn(environment);
+        let model = self
+            .settings()
+            .models()
+            .resolve(&name, environment)
+            .map_err(|e| rejection(&e))?;
         Ok((model, choose))
+    }
+
+    /// Keys of a caller never reach the log either, should a model or a person repeat one.
+    fn learn(&self, environment: &Environment) {
+        for key in environment.keys() {
+            self.0.store.redactor().learn(key);
+        }
     }
 
     /// Models that can be used, and those found on loopback within `probe`.
@@ -102,8 +114,15 @@ impl Supervisor {
             })
             .collect();
         for (provider, error) in listing.problems {
-            let status = if matches!(error, ModelError::AuthMissing { .. }) { "no_key" } else { "offline" };
-            for row in rows.iter_mut().filter(|r| r.name.starts_with(&format!("{provider}/"))) {
+            let status = if matches!(error, ModelError::AuthMissing { .. }) {
+                "no_key"
+            } else {
+                "offline"
+            };
+            for row in rows
+                .iter_mut()
+                .filter(|r| r.name.starts_with(&format!("{provider}/")))
+            {
                 row.status = status;
                 row.note = error.to_string();
             }
@@ -148,10 +167,15 @@ impl Supervisor {
                     Err(error) => return Err(error),
                 }
             }
-            Err(ModelError::CutStream { detail: "no end of the answer".into() })
+            Err(ModelError::CutStream {
+                detail: "no end of the answer".into(),
+            })
         })
         .await
-        .unwrap_or(Err(ModelError::Timeout { what: "the whole answer".into(), limit: TRIAL }));
+        .unwrap_or(Err(ModelError::Timeout {
+            what: "the whole answer".into(),
+            limit: TRIAL,
+        }));
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         match answer {
             Ok(()) => ModelTry {

@@ -32,12 +32,20 @@ pub struct Ran {
 pub fn jinit() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let path = exe.ancestors().nth(2).unwrap().join("agent-jinit");
-    assert!(path.exists(), "{} is missing: cargo build -p agent-jinit", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build -p agent-jinit",
+        path.display()
+    );
     path
 }
 
 pub fn config(dir: &Path) -> JailHostConfig {
-    JailHostConfig { runtime_dir: dir.join("r"), state_dir: dir.join("s"), jinit: jinit() }
+    JailHostConfig {
+        runtime_dir: dir.join("r"),
+        state_dir: dir.join("s"),
+        jinit: jinit(),
+    }
 }
 
 impl Rig {
@@ -53,10 +61,21 @@ impl Rig {
         let journal = Arc::new(MemoryJournal::default());
         let host = JailHost::new(config(dir.path()), journal.clone() as Arc<dyn MountJournal>).unwrap();
         let (layout, layout_reason) = choose_layout(&root, layout, &|_| false).unwrap();
-        let workspace = Workspace { root, start_dir: "".into(), layout, layout_reason };
+        let workspace = Workspace {
+            root,
+            start_dir: "".into(),
+            layout,
+            layout_reason,
+        };
         let spec = JailSpec::new(SessionId::random(), workspace, kind);
         let shell = Shell::open(host.clone(), spec.clone(), None::<ShellSnapshot>);
-        Self { dir, host, journal, spec, shell }
+        Self {
+            dir,
+            host,
+            journal,
+            spec,
+            shell,
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -69,9 +88,17 @@ impl Rig {
 
     pub async fn request(&self, request: RunRequest) -> Ran {
         let handle = self.shell.run(request).unwrap();
-        let result = tokio::time::timeout(std::time::Duration::from_secs(60), handle.finished()).await.unwrap();
-        let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
-        Ran { code: result.exit_code, out: text(&handle.spool.stdout), err: text(&handle.spool.stderr), result }
+        let result = tokio::time::timeout(std::time::Duration::from_secs(60), handle.finished())
+            .await
+            .unwrap();
+        let text =
+            |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        Ran {
+            code: result.exit_code,
+            out: text(&handle.spool.stdout),
+            err: text(&handle.spool.stderr),
+            result,
+        }
     }
 
     pub async fn end(self) {

@@ -1,12 +1,12 @@
 //! Owns: approvals between wire and domain.
 
 use agentd_proto::pb;
-use tonic::Status;
 
 use super::super::status::invalid;
 use super::timestamp;
 use crate::domain::approval::{Approval, Verdict};
 use crate::domain::id::SessionId;
+use crate::domain::rejection::Rejection;
 use crate::domain::tool::Effect;
 
 /// An approval as clients see it.
@@ -23,7 +23,10 @@ pub(in crate::api) fn approval(session_id: &SessionId, name: &str, a: Approval) 
         why: a.why,
         session_rule: a.session_rule.unwrap_or_default(),
         create_time: Some(timestamp(a.asked_us)),
-        decision: answer.as_ref().map_or(pb::ApprovalDecision::Unspecified, |a| decision(a.verdict)).into(),
+        decision: answer
+            .as_ref()
+            .map_or(pb::ApprovalDecision::Unspecified, |a| decision(a.verdict))
+            .into(),
         decided_by: answer.as_ref().map(|a| a.by.clone()).unwrap_or_default(),
         decide_time: answer.as_ref().map(|a| timestamp(a.at_us)),
         reason: answer.map(|a| a.reason).unwrap_or_default(),
@@ -58,12 +61,13 @@ pub(super) fn decision(verdict: Verdict) -> pb::ApprovalDecision {
 }
 
 /// An answer somebody gives.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn verdict(number: i32) -> Result<Verdict, Status> {
+pub(in crate::api) fn verdict(number: i32) -> Result<Verdict, Rejection> {
     match pb::ApprovalDecision::try_from(number) {
         Ok(pb::ApprovalDecision::ApprovedOnce) => Ok(Verdict::ApprovedOnce),
         Ok(pb::ApprovalDecision::ApprovedSession) => Ok(Verdict::ApprovedSession),
         Ok(pb::ApprovalDecision::Denied) => Ok(Verdict::Denied),
-        _ => Err(invalid("decision: an approval is APPROVED_ONCE, APPROVED_SESSION or DENIED")),
+        _ => Err(invalid(
+            "decision: an approval is APPROVED_ONCE, APPROVED_SESSION or DENIED",
+        )),
     }
 }

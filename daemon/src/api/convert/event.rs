@@ -40,109 +40,151 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
         EventBody::SessionCreated(_) => Body::SessionCreated(pb::SessionCreated { session: created }),
         EventBody::SessionRenamed { name } => Body::SessionRenamed(pb::SessionRenamed { name }),
         EventBody::ModelChosen { model } => Body::ModelChosen(pb::ModelChosen { model: model.name }),
-        EventBody::MessagePosted { message_id, parts: said, queued, .. } => {
-            Body::MessagePosted(pb::MessagePosted {
-                message_id: message_id.to_string(),
-                parts: parts(said),
-                queued,
-            })
-        }
-        EventBody::TurnStarted { turn_id, message_ids, model, .. } => Body::TurnStarted(pb::TurnStarted {
+        EventBody::MessagePosted {
+            message_id,
+            parts: said,
+            queued,
+            ..
+        } => Body::MessagePosted(pb::MessagePosted {
+            message_id: message_id.to_string(),
+            parts: parts(said),
+            queued,
+        }),
+        EventBody::TurnStarted {
+            turn_id,
+            message_ids,
+            model,
+            ..
+        } => Body::TurnStarted(pb::TurnStarted {
             turn_id: turn_id.to_string(),
             message_ids: message_ids.iter().map(ToString::to_string).collect(),
             model: model.name,
             demo: model.demo,
         }),
-        EventBody::StepFinished { turn_id, step, parts: said, finish, usage } => {
-            Body::StepFinished(pb::StepFinished {
-                turn_id: turn_id.to_string(),
-                step,
-                parts: parts(said),
-                finish,
-                usage: Some(usage.into()),
-            })
-        }
-        EventBody::StepRetried { turn_id, step, attempt, max_attempts, wait_ms, reason } => {
-            Body::StepRetried(pb::StepRetried {
-                turn_id: turn_id.to_string(),
-                step,
-                attempt,
-                max_attempts,
-                wait: Some(ms(wait_ms)),
-                reason,
-            })
-        }
+        EventBody::StepFinished {
+            turn_id,
+            step,
+            parts: said,
+            finish,
+            usage,
+        } => Body::StepFinished(pb::StepFinished {
+            turn_id: turn_id.to_string(),
+            step,
+            parts: parts(said),
+            finish,
+            usage: Some(usage.into()),
+        }),
+        EventBody::StepRetried {
+            turn_id,
+            step,
+            attempt,
+            max_attempts,
+            wait_ms,
+            reason,
+        } => Body::StepRetried(pb::StepRetried {
+            turn_id: turn_id.to_string(),
+            step,
+            attempt,
+            max_attempts,
+            wait: Some(ms(wait_ms)),
+            reason,
+        }),
         EventBody::ApprovalRequested { approval } => Body::ApprovalRequested(pb::ApprovalRequested {
             approval: Some(approval::approval(session_id, "", approval)),
         }),
-        EventBody::ApprovalResolved { approval_id, call_id, verdict, reason, rule } => {
-            Body::ApprovalResolved(pb::ApprovalResolved {
-                approval_id: approval_id.to_string(),
-                call_id: call_id.0,
-                decision: approval::decision(verdict).into(),
-                reason,
-                rule: rule.unwrap_or_default(),
-            })
-        }
-        EventBody::ToolCallStarted { turn_id, call, summary, effects, exec_id } => {
-            Body::ToolCallStarted(pb::ToolCallStarted {
-                turn_id: turn_id.to_string(),
-                call: Some(call.into()),
-                summary,
-                effects: approval::effects(&effects),
-                exec_id: exec_id.map(|id| id.to_string()).unwrap_or_default(),
-            })
-        }
-        EventBody::ToolCallFinished { turn_id, call_id, outcome, result, duration_ms } => {
-            Body::ToolCallFinished(pb::ToolCallFinished {
-                turn_id: turn_id.to_string(),
-                call_id: call_id.0,
-                outcome: match outcome {
-                    CallOutcome::Succeeded => pb::ToolCallOutcome::Succeeded,
-                    CallOutcome::Failed => pb::ToolCallOutcome::Failed,
-                    CallOutcome::Denied => pb::ToolCallOutcome::Denied,
-                    CallOutcome::Interrupted => pb::ToolCallOutcome::Interrupted,
-                    CallOutcome::Unknown => pb::ToolCallOutcome::Unknown,
-                }
-                .into(),
-                result,
-                duration: Some(ms(duration_ms)),
-            })
-        }
-        EventBody::ExecStarted { exec_id, script, script_truncated, call_id, pty, timeout_ms } => {
-            Body::ExecStarted(pb::ExecStarted {
-                exec_id: exec_id.to_string(),
-                script,
-                script_truncated,
-                call_id: call_id.map(|c| c.0).unwrap_or_default(),
-                pty,
-                timeout: timeout_ms.map(ms),
-            })
-        }
+        EventBody::ApprovalResolved {
+            approval_id,
+            call_id,
+            verdict,
+            reason,
+            rule,
+        } => Body::ApprovalResolved(pb::ApprovalResolved {
+            approval_id: approval_id.to_string(),
+            call_id: call_id.0,
+            decision: approval::decision(verdict).into(),
+            reason,
+            rule: rule.unwrap_or_default(),
+        }),
+        EventBody::ToolCallStarted {
+            turn_id,
+            call,
+            summary,
+            effects,
+            exec_id,
+        } => Body::ToolCallStarted(pb::ToolCallStarted {
+            turn_id: turn_id.to_string(),
+            call: Some(call.into()),
+            summary,
+            effects: approval::effects(&effects),
+            exec_id: exec_id.map(|id| id.to_string()).unwrap_or_default(),
+        }),
+        EventBody::ToolCallFinished {
+            turn_id,
+            call_id,
+            outcome,
+            result,
+            duration_ms,
+        } => Body::ToolCallFinished(pb::ToolCallFinished {
+            turn_id: turn_id.to_string(),
+            call_id: call_id.0,
+            outcome: match outcome {
+                CallOutcome::Succeeded => pb::ToolCallOutcome::Succeeded,
+                CallOutcome::Failed => pb::ToolCallOutcome::Failed,
+                CallOutcome::Denied => pb::ToolCallOutcome::Denied,
+                CallOutcome::Interrupted => pb::ToolCallOutcome::Interrupted,
+                CallOutcome::Unknown => pb::ToolCallOutcome::Unknown,
+            }
+            .into(),
+            result,
+            duration: Some(ms(duration_ms)),
+        }),
+        EventBody::ExecStarted {
+            exec_id,
+            script,
+            script_truncated,
+            call_id,
+            pty,
+            timeout_ms,
+        } => Body::ExecStarted(pb::ExecStarted {
+            exec_id: exec_id.to_string(),
+            script,
+            script_truncated,
+            call_id: call_id.map(|c| c.0).unwrap_or_default(),
+            pty,
+            timeout: timeout_ms.map(ms),
+        }),
         EventBody::ExecFinished { exec_id, result } => Body::ExecFinished(pb::ExecFinished {
             exec_id: exec_id.to_string(),
             result: Some(result.into()),
         }),
-        EventBody::ChangeRecorded { change_id, call_id, path, change, added, removed, from } => {
-            Body::ChangeRecorded(pb::ChangeRecorded {
-                change_id: change_id.to_string(),
-                call_id: call_id.0,
-                path: path.to_string_lossy().into_owned(),
-                kind: match change {
-                    ChangeKind::Created => pb::ChangeKind::Created,
-                    ChangeKind::Modified => pb::ChangeKind::Modified,
-                    ChangeKind::Deleted => pb::ChangeKind::Deleted,
-                    ChangeKind::Renamed => pb::ChangeKind::Renamed,
-                }
-                .into(),
-                added_lines: added,
-                removed_lines: removed,
-                from_path: from.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
-            })
-        }
-        EventBody::TurnFinished { turn_id, outcome, totals } => {
-            Body::TurnFinished(turn_finished(&turn_id, outcome, &totals))
-        }
+        EventBody::ChangeRecorded {
+            change_id,
+            call_id,
+            path,
+            change,
+            added,
+            removed,
+            from,
+        } => Body::ChangeRecorded(pb::ChangeRecorded {
+            change_id: change_id.to_string(),
+            call_id: call_id.0,
+            path: path.to_string_lossy().into_owned(),
+            kind: match change {
+                ChangeKind::Created => pb::ChangeKind::Created,
+                ChangeKind::Modified => pb::ChangeKind::Modified,
+                ChangeKind::Deleted => pb::ChangeKind::Deleted,
+                ChangeKind::Renamed => pb::ChangeKind::Renamed,
+            }
+            .into(),
+            added_lines: added,
+            removed_lines: removed,
+            from_path: from.map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
+        }),
+        EventBody::TurnFinished {
+            turn_id,
+            outcome,
+            totals,
+        } => Body::TurnFinished(turn_finished(&turn_id, outcome, &totals)),
         EventBody::NoticeRecorded { code, message } => {
             Body::NoticeRecorded(pb::NoticeRecorded { code, message })
         }
@@ -155,9 +197,20 @@ fn turn_finished(turn_id: &TurnId, outcome: TurnOutcome, totals: &TurnTotals) ->
         TurnOutcome::Interrupted { reason } => {
             (pb::TurnOutcome::Interrupted, String::new(), reason, Vec::new())
         }
-        TurnOutcome::GoalNotMet => (pb::TurnOutcome::GoalNotMet, String::new(), String::new(), Vec::new()),
-        TurnOutcome::OverBudget { reason } => (pb::TurnOutcome::OverBudget, String::new(), reason, Vec::new()),
-        TurnOutcome::Failed { reason, message, hints } => (pb::TurnOutcome::Failed, reason, message, hints),
+        TurnOutcome::GoalNotMet => (
+            pb::TurnOutcome::GoalNotMet,
+            String::new(),
+            String::new(),
+            Vec::new(),
+        ),
+        TurnOutcome::OverBudget { reason } => {
+            (pb::TurnOutcome::OverBudget, String::new(), reason, Vec::new())
+        }
+        TurnOutcome::Failed {
+            reason,
+            message,
+            hints,
+        } => (pb::TurnOutcome::Failed, reason, message, hints),
         TurnOutcome::Denied { reason } => (pb::TurnOutcome::Denied, String::new(), reason, Vec::new()),
     };
     pb::TurnFinished {

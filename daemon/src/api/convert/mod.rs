@@ -8,14 +8,16 @@ pub(super) mod shell;
 
 use std::time::Duration;
 
-use tonic::Status;
-
 use super::status::invalid;
+use crate::domain::rejection::Rejection;
 
 /// Microseconds since the epoch as a Timestamp.
 pub(super) fn timestamp(us: i64) -> prost_types::Timestamp {
     let nanos = us.rem_euclid(1_000_000).saturating_mul(1000);
-    prost_types::Timestamp { seconds: us.div_euclid(1_000_000), nanos: i32::try_from(nanos).unwrap_or(0) }
+    prost_types::Timestamp {
+        seconds: us.div_euclid(1_000_000),
+        nanos: i32::try_from(nanos).unwrap_or(0),
+    }
 }
 
 /// A span as a Duration of the wire.
@@ -27,7 +29,6 @@ pub(super) fn span(duration: Duration) -> prost_types::Duration {
 }
 
 /// A Duration of the wire that must not be negative.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(super) fn duration(field: &str, value: &prost_types::Duration) -> Result<Duration, Status> {
+pub(super) fn duration(field: &str, value: &prost_types::Duration) -> Result<Duration, Rejection> {
     Duration::try_from(*value).map_err(|_| invalid(format!("{field} is negative or out of range")))
 }

@@ -1,12 +1,12 @@
 //! Owns: sessions and messages between wire and domain.
 
 use agentd_proto::pb;
-use tonic::Status;
 
 use super::super::status::invalid;
 use super::timestamp;
 use crate::domain::event::Origin;
 use crate::domain::message::Part;
+use crate::domain::rejection::Rejection;
 use crate::domain::session::{State, Summary};
 use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
@@ -77,8 +77,7 @@ fn layout(layout: Layout) -> pb::Layout {
 }
 
 /// States of a filter.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn states(wanted: &[i32]) -> Result<Vec<State>, Status> {
+pub(in crate::api) fn states(wanted: &[i32]) -> Result<Vec<State>, Rejection> {
     wanted
         .iter()
         .map(|&number| match pb::SessionState::try_from(number) {
@@ -94,8 +93,7 @@ pub(in crate::api) fn states(wanted: &[i32]) -> Result<Vec<State>, Status> {
 }
 
 /// A layout asked for.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn layout_asked(number: i32) -> Result<Option<Layout>, Status> {
+pub(in crate::api) fn layout_asked(number: i32) -> Result<Option<Layout>, Rejection> {
     match pb::Layout::try_from(number) {
         Ok(pb::Layout::Unspecified) => Ok(None),
         Ok(pb::Layout::Root) => Ok(Some(Layout::Root)),
@@ -105,8 +103,7 @@ pub(in crate::api) fn layout_asked(number: i32) -> Result<Option<Layout>, Status
 }
 
 /// A shell asked for.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn shell_asked(number: i32) -> Result<Option<ShellKind>, Status> {
+pub(in crate::api) fn shell_asked(number: i32) -> Result<Option<ShellKind>, Rejection> {
     match pb::ShellKind::try_from(number) {
         Ok(pb::ShellKind::Unspecified) => Ok(None),
         Ok(pb::ShellKind::Sh) => Ok(Some(ShellKind::Sh)),
@@ -116,8 +113,7 @@ pub(in crate::api) fn shell_asked(number: i32) -> Result<Option<ShellKind>, Stat
 }
 
 /// A jail asked for.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn jail_asked(number: i32) -> Result<Option<JailKind>, Status> {
+pub(in crate::api) fn jail_asked(number: i32) -> Result<Option<JailKind>, Rejection> {
     match pb::JailKind::try_from(number) {
         Ok(pb::JailKind::Unspecified) => Ok(None),
         Ok(pb::JailKind::Bwrap) => Ok(Some(JailKind::Bwrap)),
@@ -127,8 +123,7 @@ pub(in crate::api) fn jail_asked(number: i32) -> Result<Option<JailKind>, Status
 }
 
 /// An origin asked for.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn origin(number: i32) -> Result<Origin, Status> {
+pub(in crate::api) fn origin(number: i32) -> Result<Origin, Rejection> {
     match pb::SessionOrigin::try_from(number) {
         Ok(pb::SessionOrigin::Unspecified | pb::SessionOrigin::Shell) => Ok(Origin::Shell),
         Ok(pb::SessionOrigin::Agent) => Ok(Origin::Agent),
@@ -137,13 +132,15 @@ pub(in crate::api) fn origin(number: i32) -> Result<Origin, Status> {
 }
 
 /// Pieces a person posts.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Status> {
+pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Rejection> {
     parts
         .into_iter()
         .map(|part| match part.part {
             Some(pb::part::Part::Text(text)) => Ok(Part::Text { text }),
-            Some(pb::part::Part::Attachment(a)) => Ok(Part::Attachment { name: a.name, text: a.text }),
+            Some(pb::part::Part::Attachment(a)) => Ok(Part::Attachment {
+                name: a.name,
+                text: a.text,
+            }),
             _ => Err(invalid("parts: a message has text and attachments only")),
         })
         .collect()
@@ -169,7 +166,11 @@ pub(super) fn parts(parts: Vec<Part>) -> Vec<pb::Part> {
 
 impl From<crate::domain::message::ToolCall> for pb::ToolCall {
     fn from(call: crate::domain::message::ToolCall) -> Self {
-        Self { call_id: call.call_id.0, tool: call.tool, arguments_json: call.arguments }
+        Self {
+            call_id: call.call_id.0,
+            tool: call.tool,
+            arguments_json: call.arguments,
+        }
     }
 }
 

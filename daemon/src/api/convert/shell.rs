@@ -3,21 +3,23 @@
 use std::path::PathBuf;
 
 use agentd_proto::pb;
-use tonic::Status;
 
 use super::super::status::invalid;
 use crate::domain::id::ExecId;
+use crate::domain::rejection::Rejection;
 use crate::session::{OutputKind, OutputPiece, Run, Stdin, TerminalSize};
 
 /// Longest shell text.
 const MAX_SCRIPT: usize = 16 * 1024 * 1024;
 
 /// What to run.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Status> {
+pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Rejection> {
     let command = command.ok_or_else(|| invalid("command is missing"))?;
     if command.script.len() > MAX_SCRIPT {
-        return Err(invalid(format!("script has {} bytes, the most is {MAX_SCRIPT}", command.script.len())));
+        return Err(invalid(format!(
+            "script has {} bytes, the most is {MAX_SCRIPT}",
+            command.script.len()
+        )));
     }
     if command.script.contains(&0) {
         return Err(invalid("script has a NUL byte: no shell can read that"));
@@ -25,14 +27,22 @@ pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Statu
     let mut environment: Vec<(String, String)> = command.environment.into_iter().collect();
     environment.sort();
     for (name, value) in &environment {
-        let ok = name.bytes().enumerate().all(|(i, b)| {
-            b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit())
-        });
+        let ok = name
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()));
         if name.is_empty() || !ok || value.contains('\0') {
-            return Err(invalid(format!("environment: '{}' is not a variable", name.escape_debug())));
+            return Err(invalid(format!(
+                "environment: '{}' is not a variable",
+                name.escape_debug()
+            )));
         }
     }
-    let timeout = command.timeout.as_ref().map(|t| super::duration("timeout", t)).transpose()?;
+    let timeout = command
+        .timeout
+        .as_ref()
+        .map(|t| super::duration("timeout", t))
+        .transpose()?;
     let stdin = match pb::StdinMode::try_from(command.stdin) {
         Ok(pb::StdinMode::Unspecified | pb::StdinMode::None) => Stdin::None,
         Ok(pb::StdinMode::Open) => Stdin::Open,
@@ -50,20 +60,25 @@ pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Statu
 }
 
 /// A terminal's size; 80x24 when absent.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn size(size: Option<pb::PtySize>) -> Result<TerminalSize, Status> {
-    let size = size.unwrap_or(pb::PtySize { columns: 80, rows: 24 });
+pub(in crate::api) fn size(size: Option<pb::PtySize>) -> Result<TerminalSize, Rejection> {
+    let size = size.unwrap_or(pb::PtySize {
+        columns: 80,
+        rows: 24,
+    });
     let cell = |name: &str, value: u32| match u16::try_from(value) {
         Ok(value @ 1..=1000) => Ok(value),
         _ => Err(invalid(format!("{name} is not between 1 and 1000"))),
     };
-    Ok(TerminalSize { rows: cell("rows", size.rows)?, cols: cell("columns", size.columns)? })
+    Ok(TerminalSize {
+        rows: cell("rows", size.rows)?,
+        cols: cell("columns", size.columns)?,
+    })
 }
 
 /// An exec id.
-#[expect(clippy::result_large_err, reason = "a Status is what the caller returns")]
-pub(in crate::api) fn exec_id(text: &str) -> Result<ExecId, Status> {
-    text.parse().map_err(|e: crate::domain::id::IdError| invalid(e.to_string()))
+pub(in crate::api) fn exec_id(text: &str) -> Result<ExecId, Rejection> {
+    text.parse()
+        .map_err(|e: crate::domain::id::IdError| invalid(e.to_string()))
 }
 
 impl From<OutputPiece> for pb::OutputChunk {

@@ -31,7 +31,11 @@ pub struct ExecOutput {
 impl ExecOutput {
     pub(super) fn new(dir: &Path, exec_id: &ExecId, live: Option<RunHandle>, cap: u64) -> Self {
         let file = |ending: &str| dir.join(format!("{exec_id}.{ending}"));
-        Self { files: [file("out"), file("err")], live, cap }
+        Self {
+            files: [file("out"), file("err")],
+            live,
+            cap,
+        }
     }
 
     /// Up to `max` bytes from `offset` on, and the offset of the first of them (later than asked for where
@@ -66,12 +70,19 @@ impl ExecOutput {
             _ => 0,
         };
         let cap = self.cap;
-        let joined = tokio::task::spawn_blocking(move || read_at(&file, cap, ring, dropped, offset, max)).await;
+        let joined =
+            tokio::task::spawn_blocking(move || read_at(&file, cap, ring, dropped, offset, max)).await;
         joined.ok().and_then(Result::ok).unwrap_or((offset, Bytes::new()))
     }
 
     /// The same, for a run whose end is known from the log.
-    pub async fn read_ended(&self, kind: OutputKind, result: &ExecResult, offset: u64, max: u64) -> (u64, Bytes) {
+    pub async fn read_ended(
+        &self,
+        kind: OutputKind,
+        result: &ExecResult,
+        offset: u64,
+        max: u64,
+    ) -> (u64, Bytes) {
         let [out, err] = &self.files;
         let (file, dropped, total) = match kind {
             OutputKind::Stdout => (out.clone(), result.stdout_dropped, result.stdout_bytes),
@@ -81,7 +92,8 @@ impl ExecOutput {
             return (offset, Bytes::new());
         }
         let cap = total.saturating_sub(dropped);
-        let joined = tokio::task::spawn_blocking(move || read_at(&file, cap, None, dropped, offset, max)).await;
+        let joined =
+            tokio::task::spawn_blocking(move || read_at(&file, cap, None, dropped, offset, max)).await;
         joined.ok().and_then(Result::ok).unwrap_or((offset, Bytes::new()))
     }
 
@@ -98,7 +110,9 @@ impl ExecOutput {
         }
         let half = max / 2;
         let (head, _) = self.whole(kind, result, 0, half).await;
-        let (tail, _) = self.whole(kind, result, total.saturating_sub(max - half), total).await;
+        let (tail, _) = self
+            .whole(kind, result, total.saturating_sub(max - half), total)
+            .await;
         (head, tail, true)
     }
 

@@ -82,17 +82,26 @@ impl CommandRunner for ToolRunner {
     async fn run(&self, command: String, timeout: Option<Duration>) -> Result<CommandOutput, ToolError> {
         let exec_id = lock(&self.exec_id).take();
         let Some(exec_id) = exec_id else {
-            return Err(ToolError::Failed("one command per call: make another call".into()));
+            return Err(ToolError::Failed(
+                "one command per call: make another call".into(),
+            ));
         };
-        self.execs.check().map_err(|no| ToolError::Failed(no.to_string()))?;
+        self.execs
+            .check()
+            .map_err(|no| ToolError::Failed(no.to_string()))?;
         let timeout = timeout.unwrap_or(self.execs.settings.tool_timeout);
         let request = RunRequest {
             timeout: Some(timeout),
             max_output: self.execs.settings.max_output,
             ..RunRequest::new(exec_id.clone(), command)
         };
-        let handle = self.execs.run(request).map_err(|e| ToolError::Failed(e.to_string()))?;
-        let Some(result) = self.wait(&handle).await else { return Err(ToolError::Cancelled) };
+        let handle = self
+            .execs
+            .run(request)
+            .map_err(|e| ToolError::Failed(e.to_string()))?;
+        let Some(result) = self.wait(&handle).await else {
+            return Err(ToolError::Cancelled);
+        };
         let Some(fact) = self.execs.ended_with(&handle, &result).await else {
             *lock(&self.left_running) = true;
             return Err(ToolError::Cancelled);
@@ -128,7 +137,9 @@ impl CommandRunner for ToolRunner {
         let row = self.execs.store.exec(&self.execs.session_id, exec_id).await;
         let row = row.map_err(|e| ToolError::Failed(e.to_string()))?;
         let Some(row) = row else {
-            return Err(ToolError::Refused(format!("There is no command run {exec_id} in this session.")));
+            return Err(ToolError::Refused(format!(
+                "There is no command run {exec_id} in this session."
+            )));
         };
         let kind = match stream {
             OutputStream::Stdout => OutputKind::Stdout,
@@ -149,7 +160,10 @@ impl CommandRunner for ToolRunner {
                 (bytes, total)
             }
         };
-        Ok(OutputChunk { bytes: bytes.to_vec(), total_bytes })
+        Ok(OutputChunk {
+            bytes: bytes.to_vec(),
+            total_bytes,
+        })
     }
 
     fn cwd(&self) -> Option<String> {
@@ -164,7 +178,13 @@ async fn view(output: &super::ExecOutput, kind: OutputKind, result: &ExecResult)
     };
     let (head, tail, _) = output.ends(kind, result, VIEW).await;
     let total_lines = count_lines(output, kind, result, total_bytes).await;
-    OutputView { total_bytes, total_lines, head: head.to_vec(), tail: tail.to_vec(), dropped }
+    OutputView {
+        total_bytes,
+        total_lines,
+        head: head.to_vec(),
+        tail: tail.to_vec(),
+        dropped,
+    }
 }
 
 async fn count_lines(output: &super::ExecOutput, kind: OutputKind, result: &ExecResult, total: u64) -> u64 {
@@ -182,7 +202,11 @@ async fn count_lines(output: &super::ExecOutput, kind: OutputKind, result: &Exec
 }
 
 /// What the model is told of a command that ended after its turn.
-pub(in crate::session) async fn late_text(execs: &Arc<Execs>, exec_id: &ExecId, result: &ExecResult) -> String {
+pub(in crate::session) async fn late_text(
+    execs: &Arc<Execs>,
+    exec_id: &ExecId,
+    result: &ExecResult,
+) -> String {
     let output = execs.output(exec_id);
     let (head, tail, cut) = output.ends(OutputKind::Stdout, result, 8 * 1024).await;
     let (err_head, err_tail, _) = output.ends(OutputKind::Stderr, result, 4 * 1024).await;
@@ -191,7 +215,11 @@ pub(in crate::session) async fn late_text(execs: &Arc<Execs>, exec_id: &ExecId, 
         "exit code {}\n{}{}{}{}{}",
         result.exit_code,
         text(&head),
-        if cut { "\n[… cut; read_output has the rest …]\n" } else { "" },
+        if cut {
+            "\n[… cut; read_output has the rest …]\n"
+        } else {
+            ""
+        },
         text(&tail),
         text(&err_head),
         text(&err_tail)

@@ -28,8 +28,10 @@ export type Trouble = { code: string; message: string; next: string[]; lost: boo
 export function trouble(thrown: unknown): Trouble {
   const error = ConnectError.from(thrown)
   const lost = error.code === Code.Unavailable || (error.code === Code.Unknown && !error.metadata.has('grpc-status'))
-  const denied = error.code === Code.Unauthenticated
-  const code = reason(error) ?? Code[error.code].toLowerCase()
+  const named = reason(error)
+  // A missing key of a model's provider is "unauthenticated" too, and no matter of this browser.
+  const denied = error.code === Code.Unauthenticated && (named === undefined || named === 'token_refused')
+  const code = named ?? Code[error.code].toLowerCase()
   const next = lost ? ['systemctl --user start agentd', 'agentctl daemon start'] : []
   return { code, message: error.rawMessage || 'the connection broke', next, lost, denied }
 }

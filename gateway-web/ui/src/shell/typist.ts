@@ -1,14 +1,15 @@
 // Typed bytes on their way: in order, one write under way, what is typed meanwhile goes with the next one.
 // Each write names its offset, so a write that is sent again after a lost answer arrives once.
 import { Code, ConnectError } from '@connectrpc/connect'
-import { shells } from '../lib/api'
+import { requestId, shells } from '../lib/api'
 
 /** Letters typed within this time go together. */
 const GATHER = 4
 const MOST = 64 * 1024
 
 export class Typist {
-  private offset: bigint | undefined
+  private writer = requestId()
+  private offset = 0n
   private waiting: Uint8Array[] = []
   private busy = false
   private encoder = new TextEncoder()
@@ -28,7 +29,7 @@ export class Typist {
     if (this.busy) return
     this.busy = true
     // A single letter goes at once; only a burst is worth gathering.
-    if (this.waiting.length === 1 && data.length < 4) void this.write()
+    if (data.length < 4) void this.write()
     else setTimeout(() => void this.write(), GATHER)
   }
 
@@ -45,47 +46,32 @@ export class Typist {
   }
 
   private async write(): Promise<void> {
-    try {
-      while (this.waiting.length > 0) {
-        const data = this.next()
-        let tries = 0
-        for (;;) {
-          try {
-            const offset = this.offset ?? (await this.start())
-            const done = await shells.writeInput({ sessionId: this.session, execId: this.exec, offset, data })
-            this.offset = done.nextOffset
-            this.say('')
-            break
-          } catch (thrown) {
-            const error = ConnectError.from(thrown)
-            // Somebody else typed meanwhile: look where the end is now.
-            if (error.code === Code.OutOfRange && tries < 5) this.offset = undefined
-            else if (error.code === Code.Unavailable || error.code === Code.Unknown) {
-              this.say('reconnecting; what you type waits')
-              await new Promise((done) => setTimeout(done, 300))
-            } else {
-              this.say(error.rawMessage)
-              this.waiting = []
-              return
-            }
-            tries += 1
-          }
-        }
-      }
-    } finally {
-      this.busy = false
-    }
+    while (this.waiting.length > 0 && (await this.deliver(this.next())));
+    this.busy = false
   }
 
-  // The next offset is only known to the daemon: its refusal of a wrong one, or its answer to an empty one, says it.
-  private async start(): Promise<bigint> {
-    try {
-      const answer = await shells.writeInput({ sessionId: this.session, execId: this.exec, offset: 0n, data: new Uint8Array() })
-      return answer.nextOffset
-    } catch (thrown) {
-      const found = /\d+/.exec(ConnectError.from(thrown).rawMessage)
-      if (ConnectError.from(thrown).code === Code.OutOfRange && found) return BigInt(found[0])
-      throw thrown
+  // False when nobody takes it any more.
+  private async deliver(data: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    for (;;) {
+      try {
+        const wish = { sessionId: this.session, execId: this.exec, offset: this.offset, data, writer: this.writer }
+        this.offset = (await shells.writeInput(wish)).nextOffset
+        this.say('')
+        return true
+      } catch (thrown) {
+        const error = ConnectError.from(thrown)
+        if (error.code === Code.OutOfRange && this.offset > 0n) {
+          // A daemon that was started anew counts from the start.
+          this.offset = 0n
+        } else if (error.code === Code.Unavailable || error.code === Code.Unknown) {
+          this.say('reconnecting; what you type waits')
+          await new Promise((done) => setTimeout(done, 300))
+        } else {
+          this.say(error.rawMessage)
+          this.waiting = []
+          return false
+        }
+      }
     }
   }
 }

@@ -304,7 +304,7 @@ export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE_
  */
 export type Model = Message<"agentd.v1.Model"> & {
   /**
-   * `provider/name`, or `demo`.
+   * `provider/name`; the built-in demo model is `demo/demo`, and `demo` is short for it.
    *
    * @generated from field: string name = 1;
    */

@@ -121,7 +121,8 @@ export type Session = Message<"agentd.v1.Session"> & {
   head: bigint;
 
   /**
-   * `provider/name` of the model of the next turn; empty when none was chosen yet.
+   * `provider/name` of the model of the next turn (the built-in one is `demo/demo`); empty when none was
+   * chosen yet.
    *
    * @generated from field: string model = 15;
    */

@@ -630,7 +630,8 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
   previews: boolean;
 
   /**
-   * Also send output of commands that run during the watch.
+   * Also send output of commands that run during the watch, each command's before its ExecFinished. A
+   * client that comes back after a lost connection reads what it missed with ShellService.ReadOutput.
    *
    * @generated from field: bool output = 4;
    */

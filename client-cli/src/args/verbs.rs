@@ -1,0 +1,437 @@
+//! Owns: the flags of each verb of agentctl.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// What to do; `-` or nothing: read from standard input
+    pub(crate) prompt: Vec<String>,
+    /// Session of this name on this directory, made if absent
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// A new session
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// Model: PROVIDER/NAME, or demo
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Attach a file (repeatable)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+    /// Post and leave; prints the session id
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// On an approval: ask, wait, deny or exit [default: ask on a terminal]
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    pub(crate) on_approval: Option<OnApproval>,
+    /// At most so many steps
+    #[arg(long, value_name = "N")]
+    pub(crate) max_turns: Option<u32>,
+    /// Print only the final answer
+    #[arg(long)]
+    pub(crate) last: bool,
+    /// A new session's layout: root (the workspace is /) or host (its path)
+    #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
+    pub(crate) layout: Option<Layout>,
+    /// A new session's jail: bwrap, or outer (a container is the wall)
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    pub(crate) jail: Option<Jail>,
+}
+
+/// What `run` does when a tool call needs an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnApproval {
+    /// Ask on the terminal.
+    Ask,
+    /// Wait until somebody answers elsewhere.
+    Wait,
+    /// Deny, which ends the turn (exit 5).
+    Deny,
+    /// Leave with exit 10; the question stays open.
+    Exit,
+}
+
+/// Layouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Layout {
+    /// The workspace is `/`.
+    Root,
+    /// The workspace is at its host path.
+    Host,
+}
+
+/// Jail kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Jail {
+    /// Bubblewrap.
+    Bwrap,
+    /// None: a container around agentd is the wall.
+    Outer,
+}
+
+/// Shells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// The system's `/bin/sh`.
+    Sh,
+    /// bash.
+    Bash,
+}
+
+/// Flags of `exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// One argument: shell text. Several: a command line. `-`: shell text from standard input
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+    /// Session of this name on this directory, made if absent
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// Pass standard input on to the command
+    #[arg(long)]
+    pub(crate) stdin: bool,
+    /// Give the command a terminal
+    #[arg(short = 't', conflicts_with = "no_terminal")]
+    pub(crate) terminal: bool,
+    /// Give the command no terminal (the default)
+    #[arg(short = 'T')]
+    pub(crate) no_terminal: bool,
+    /// Variable for this command only (repeatable)
+    #[arg(long, value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+    /// Change to this directory first, as seen in the jail; it stays
+    #[arg(long, value_name = "D")]
+    pub(crate) cwd: Option<String>,
+    /// With -o json: at most so many bytes of each stream
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    pub(crate) capture: u64,
+    /// A new session's layout: root (the workspace is /) or host (its path)
+    #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
+    pub(crate) layout: Option<Layout>,
+    /// A new session's jail: bwrap, or outer (a container is the wall)
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    pub(crate) jail: Option<Jail>,
+}
+
+/// Flags of `shell`.
+#[derive(Debug, Args)]
+pub(crate) struct ShellArgs {
+    /// Go back to a shell that was left with Ctrl-] d
+    #[arg(long, value_name = "X")]
+    pub(crate) rejoin: Option<String>,
+    /// Session of this name on this directory, made if absent
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// A new session's layout: root (the workspace is /) or host (its path)
+    #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
+    pub(crate) layout: Option<Layout>,
+    /// A new session's jail: bwrap, or outer (a container is the wall)
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    pub(crate) jail: Option<Jail>,
+}
+
+/// Flags of `attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// Session [default: -s, else this directory's]
+    pub(crate) target: Option<String>,
+    /// Only look
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// How many items of the past to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) tail: usize,
+}
+
+/// Flags of `send`.
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// Session
+    pub(crate) target: String,
+    /// The message; `-` or nothing: read from standard input
+    pub(crate) text: Vec<String>,
+    /// Attach a file (repeatable)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+}
+
+/// A verb about one session.
+#[derive(Debug, Args)]
+pub(crate) struct OneSession {
+    /// Session [default: -s, else this directory's]
+    pub(crate) target: Option<String>,
+}
+
+/// Flags of `wait`.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Session [default: -s, else this directory's]
+    pub(crate) target: Option<String>,
+    /// What to wait for; `done` exits with the code of the turn
+    #[arg(long = "for", value_name = "STATE", default_value = "ready")]
+    pub(crate) state: WaitFor,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// No turn and no command is open.
+    Ready,
+    /// An approval is open.
+    NeedsYou,
+    /// Like ready, with the exit code of the last turn.
+    Done,
+}
+
+/// Flags of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Session [default: -s, else this directory's]
+    pub(crate) target: Option<String>,
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last N items
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<usize>,
+    /// Only what is younger: 10m, 2h, or a time such as 2025-01-31T10:00:00Z
+    #[arg(long, value_name = "D")]
+    pub(crate) since: Option<String>,
+    /// Commands and what they wrote
+    #[arg(long, conflicts_with_all = ["transcript", "events"])]
+    pub(crate) shell: bool,
+    /// What was said and done (the default)
+    #[arg(long, conflicts_with = "events")]
+    pub(crate) transcript: bool,
+    /// Every fact, one a line
+    #[arg(long)]
+    pub(crate) events: bool,
+}
+
+/// Verbs about sessions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsVerb {
+    /// List sessions, those that need you first
+    List(SessionsList),
+    /// All about one session
+    Show(OneSession),
+    /// Make a session
+    New(SessionsNew),
+    /// Give a session another name
+    Rename {
+        /// Session
+        target: String,
+        /// The new name
+        name: String,
+    },
+}
+
+/// Flags of `sessions list`.
+#[derive(Debug, Args)]
+pub(crate) struct SessionsList {
+    /// Only these states: ready, working, needs-you, paused, failed, archived
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) state: Vec<State>,
+    /// Also archived ones
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only sessions on this directory
+    #[arg(long)]
+    pub(crate) here: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: usize,
+}
+
+impl SessionsList {
+    /// As `sessions list` without any flag.
+    pub(crate) fn all_open() -> Self {
+        Self {
+            state: Vec::new(),
+            all: false,
+            here: false,
+            limit: 1000,
+        }
+    }
+}
+
+/// States as flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum State {
+    /// Waiting for a message.
+    Ready,
+    /// A turn or command runs.
+    Working,
+    /// An approval is open.
+    NeedsYou,
+    /// Paused.
+    Paused,
+    /// The last turn ended in an error.
+    Failed,
+    /// Hidden.
+    Archived,
+}
+
+/// Flags of `sessions new`.
+#[derive(Debug, Args)]
+pub(crate) struct SessionsNew {
+    /// Its name [default: made from the directory]
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// Model: PROVIDER/NAME, or demo
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Where the workspace appears in its jail
+    #[arg(long, value_name = "LAYOUT")]
+    pub(crate) layout: Option<Layout>,
+    /// Which shell it keeps
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) shell: Option<Shell>,
+    /// What encloses its commands
+    #[arg(long, value_name = "KIND")]
+    pub(crate) jail: Option<Jail>,
+}
+
+/// Verbs about approvals.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsVerb {
+    /// Open questions, oldest first
+    List {
+        /// Also decided ones
+        #[arg(long)]
+        all: bool,
+    },
+    /// One question in full
+    Show {
+        /// Approval
+        approval: String,
+    },
+}
+
+/// Flags of `approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// Approvals: id or unique prefix
+    #[arg(required = true, value_name = "A")]
+    pub(crate) approvals: Vec<String>,
+    /// This one call (the default)
+    #[arg(long, conflicts_with = "for_session")]
+    pub(crate) once: bool,
+    /// Also the calls that match the rule shown, until the session ends (written --session)
+    // `--session S` is a flag of every verb; `command_line` renames the one without a value before parsing.
+    #[arg(long = "for-session")]
+    pub(crate) for_session: bool,
+}
+
+/// Flags of `deny`.
+#[derive(Debug, Args)]
+pub(crate) struct DenyArgs {
+    /// Approvals: id or unique prefix
+    #[arg(required = true, value_name = "A")]
+    pub(crate) approvals: Vec<String>,
+    /// What the model is told
+    #[arg(long, value_name = "T", default_value = "")]
+    pub(crate) reason: String,
+}
+
+/// Verbs about models.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsVerb {
+    /// Models that can be used, and what is missing for others
+    List,
+    /// Try a model with one tiny request
+    Test {
+        /// Model: PROVIDER/NAME
+        model: String,
+    },
+}
+
+/// Verbs about keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthVerb {
+    /// Store a provider's key: asked for without echo, or read from standard input
+    Set {
+        /// Provider, such as openai
+        provider: String,
+    },
+    /// Providers that have a key
+    List,
+    /// Forget a provider's key
+    Rm {
+        /// Provider
+        provider: String,
+    },
+}
+
+/// Verbs about the daemon.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DaemonVerb {
+    /// What runs and how it is
+    Status,
+    /// Start it
+    Start,
+    /// Stop it, and the jails
+    Stop(DaemonStop),
+    /// Stop it and start it again; commands in jails go on
+    Restart,
+    /// Its log
+    Logs {
+        /// Go on with what comes
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        tail: usize,
+    },
+}
+
+/// Flags of `daemon stop`.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonStop {
+    /// Leave jails and their commands running
+    #[arg(long)]
+    pub(crate) keep_jails: bool,
+}
+
+/// Verbs about the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// The value of a key
+    Get {
+        /// Key, such as model.default or jail.kind
+        key: String,
+    },
+    /// Set a key in the configuration file
+    Set {
+        /// Key
+        key: String,
+        /// Value
+        value: String,
+    },
+    /// Take a key out of the configuration file
+    Unset {
+        /// Key
+        key: String,
+    },
+    /// Every key and its value
+    List {
+        /// Also where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Open the file in $EDITOR, and check it afterwards
+    Edit,
+    /// Where the file is
+    Path,
+    /// Check the file
+    Validate {
+        /// Another file
+        file: Option<PathBuf>,
+    },
+    /// Every key there is, with type, default and meaning
+    Schema,
+}

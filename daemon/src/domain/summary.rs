@@ -1,0 +1,166 @@
+//! Owns: a session as lists and clients see it: its row, its state's word, its last line.
+//! Guarantees: small, whatever the length of the log.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{EventBody, ModelRef, SessionSpec, TurnOutcome};
+use super::id::{ApprovalId, Seq, SessionId, TurnId};
+use super::message::{Message, Role};
+use super::usage::Tokens;
+
+/// A session as lists and clients see it: small, whatever the length of its log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Its id.
+    pub session_id: SessionId,
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: State,
+    /// What it was made with.
+    pub spec: SessionSpec,
+    /// When it was made, microseconds since the epoch.
+    pub created_us: i64,
+    /// When its last event was.
+    pub updated_us: i64,
+    /// Its head.
+    pub head: Seq,
+    /// The model of the next turn.
+    pub model: Option<ModelRef>,
+    /// The open turn.
+    pub turn_id: Option<TurnId>,
+    /// The last event as one line.
+    pub last_line: String,
+    /// Open approvals, oldest first.
+    pub approval_ids: Vec<ApprovalId>,
+    /// Ledger sums.
+    pub spent: Spent,
+    /// Messages that wait.
+    pub queued: u32,
+    /// Commands without an end.
+    pub open_execs: u32,
+}
+
+/// What a session is doing, in the product's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waiting for a message.
+    Ready,
+    /// A turn or a command runs.
+    Working,
+    /// An approval is open.
+    NeedsYou,
+    /// By a person or a budget.
+    Paused,
+    /// The last turn ended in an error.
+    Failed,
+    /// Hidden.
+    Archived,
+}
+
+impl State {
+    /// The word in SQL.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Working => "working",
+            Self::NeedsYou => "needs_you",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+/// Ledger sums of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// All tokens.
+    pub tokens: Tokens,
+    /// Micro-USD over steps whose price is known.
+    pub micro_usd: u64,
+    /// At least one price is unknown.
+    pub unknown: bool,
+    /// Tokens of the last request: what fills the context.
+    pub context_tokens: u64,
+}
+
+/// The first `max` characters, with `…` where something is missing.
+pub fn clip(text: &str, max: usize) -> String {
+    let mut out: String = text.chars().take(max).collect();
+    if out.len() < text.len() {
+        out.push('…');
+    }
+    out
+}
+
+/// The event as one line for lists; `None` where the line before says more.
+pub(super) fn line_of(body: &EventBody) -> Option<String> {
+    let text = match body {
+        EventBody::SessionCreated(_) => return None,
+        EventBody::SessionRenamed { name } => format!("renamed to {name}"),
+        EventBody::ModelChosen { model } => format!("model {}", model.name),
+        EventBody::MessagePosted { parts, .. } => {
+            format!(
+                "you: {}",
+                Message {
+                    role: Role::User,
+                    parts: parts.clone()
+                }
+                .text()
+            )
+        }
+        EventBody::TurnStarted { .. } => return None,
+        EventBody::StepFinished { parts, .. } => {
+            let text = Message {
+                role: Role::Assistant,
+                parts: parts.clone(),
+            }
+            .text();
+            if text.trim().is_empty() {
+                return None;
+            }
+            text
+        }
+        EventBody::StepRetried {
+            attempt,
+            max_attempts,
+            reason,
+            ..
+        } => {
+            format!("retrying ({attempt} of {max_attempts}): {reason}")
+        }
+        EventBody::ApprovalRequested { approval } => format!("wants: {}", approval.summary),
+        EventBody::ApprovalResolved { verdict, .. } => verdict.word().to_owned(),
+        EventBody::ToolCallStarted { summary, .. } => summary.clone(),
+        EventBody::ToolCallFinished { .. } => return None,
+        EventBody::ExecStarted { script, .. } => script
+            .lines()
+            .find(|l| !l.trim().is_empty())
+            .unwrap_or_default()
+            .to_owned(),
+        EventBody::ExecFinished { result, .. } if result.unknown => "outcome unknown".into(),
+        EventBody::ExecFinished { result, .. } => format!("exit {}", result.exit_code),
+        EventBody::ChangeRecorded {
+            path, added, removed, ..
+        } => {
+            format!("{} +{added} -{removed}", path.display())
+        }
+        EventBody::TurnFinished { outcome, .. } => match outcome {
+            TurnOutcome::Done => return None,
+            TurnOutcome::Interrupted { reason } => format!("interrupted: {reason}"),
+            TurnOutcome::GoalNotMet => "goal not met".into(),
+            TurnOutcome::OverBudget { reason } => format!("over budget: {reason}"),
+            TurnOutcome::Failed { message, .. } => format!("failed: {message}"),
+            TurnOutcome::Denied { reason } => format!("denied: {reason}"),
+        },
+        EventBody::NoticeRecorded { message, .. } => message.clone(),
+    };
+    let first = text
+        .lines()
+        .map(str::trim)
+        .find(|l| !l.is_empty())
+        .unwrap_or_default();
+    Some(clip(first, 200))
+}

@@ -1,0 +1,183 @@
+//! Owns: asking the shell for its state after each command, and the terminals that start from it.
+//! Guarantees: asking is off the way of the answer; a state that could not be read whole leaves the one before in place.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use agent_jinit::names;
+use agent_jinit::wire::{End, RunFrame, StdinKind, ToJail};
+
+use super::actor::{Actor, Job};
+use super::snapshot::{self, ShellSnapshot};
+use super::{PtySize, RunResult, RunState, SpoolPaths, exchange};
+use crate::jail::JailError;
+
+/// A shell that can't say its state in this time is in trouble of its own.
+const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
+
+impl Actor {
+    pub(super) fn snapshot_files(&self) -> SpoolPaths {
+        let dir = self.host.spool_dir(&self.spec.session);
+        SpoolPaths {
+            stdout: dir.join("snapshot.out"),
+            stderr: dir.join("snapshot.err"),
+        }
+    }
+
+    pub(super) async fn ask_for_snapshot(&mut self) {
+        let Some(jail) = &self.jail else { return };
+        let asked = async {
+            exchange::remove(jail.exchange(), names::SNAPSHOT);
+            let file = |part| names::of(jail.exchange(), names::SNAPSHOT, part);
+            std::fs::write(file(names::SCRIPT), snapshot::script(self.is_bash))?;
+            crate::jail::process::make_fifo(&file(names::OUT))?;
+            crate::jail::process::make_fifo(&file(names::ERR))?;
+            let files = self.snapshot_files();
+            let (out, err): (File, File) = files.create()?;
+            let frame = RunFrame {
+                exec: names::SNAPSHOT.to_owned(),
+                stdin: StdinKind::Null,
+                own_shell: false,
+                timeout_ms: SNAPSHOT_TIMEOUT_MS,
+                cap: snapshot::MAX,
+                has_status: false,
+                has_before: false,
+                has_after: false,
+                rows: 0,
+                cols: 0,
+            };
+            jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()])
+                .await
+                .map_err(std::io::Error::other)
+        };
+        match asked.await {
+            Ok(()) => self.snapshotting = true,
+            Err(error) => {
+                tracing::warn!(%error, session = %self.spec.session, "the shell's state could not be asked for")
+            }
+        }
+    }
+
+    pub(super) fn keep_snapshot(&mut self, out: u64, err: u64, end: End, umask: u32, cwd: PathBuf) {
+        self.snapshotting = false;
+        if end.shell_died
+            && let Some(jail) = &mut self.jail
+        {
+            jail.has_shell = false;
+        }
+        if end.shell_died || end.not_run || end.timed_out || out.max(err) > snapshot::MAX {
+            return;
+        }
+        let files = self.snapshot_files();
+        if let (Ok(out), Ok(err)) = (std::fs::read(&files.stdout), std::fs::read(&files.stderr)) {
+            let taken = ShellSnapshot::new(cwd, umask, self.last_status, self.is_bash, out, &err);
+            *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+        }
+    }
+
+    pub(super) async fn open_pty(&mut self, mut job: Job, size: PtySize) {
+        let opened = async {
+            self.ensure_jail().await?;
+            let Some(jail) = &self.jail else {
+                return Err(JailError::Gone);
+            };
+            let id = job.exec.as_str();
+            let saved = self
+                .snapshot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let state = saved.map(|s| s.restore()).unwrap_or_default();
+            let mut text = b"\\. ".to_vec();
+            text.extend_from_slice(&snapshot::quoted(&names::of(jail.inside(), id, names::BEFORE)));
+            text.extend_from_slice(b" 2>/dev/null");
+            // At its end it says its state over a FIFO, as the asking script does.
+            let out = snapshot::quoted(&names::of(jail.inside(), id, names::ERR));
+            let ask = snapshot::quoted(&names::of(jail.inside(), id, names::SCRIPT));
+            text.extend_from_slice(b"\nPS1='$ '\nTERM=xterm-256color\n\\export TERM\n\\trap '\\. ");
+            text.extend_from_slice(&escape_in_quotes(&ask));
+            text.extend_from_slice(b" >");
+            text.extend_from_slice(&escape_in_quotes(&out));
+            text.extend_from_slice(b" 2>/dev/null' EXIT\n");
+            let file = |part| names::of(jail.exchange(), id, part);
+            let io = || JailError::io("preparing the terminal");
+            std::fs::write(file(names::RESTORE), text).map_err(io())?;
+            std::fs::write(file(names::BEFORE), state).map_err(io())?;
+            std::fs::write(file(names::SCRIPT), snapshot::terminal_script(self.is_bash)).map_err(io())?;
+            crate::jail::process::make_fifo(&file(names::ERR)).map_err(io())?;
+            let (out, err) = job.spool.create().map_err(io())?;
+            let frame = RunFrame {
+                exec: id.to_owned(),
+                stdin: StdinKind::Pty,
+                own_shell: true,
+                timeout_ms: 0,
+                cap: job.cap,
+                has_status: false,
+                has_before: false,
+                has_after: false,
+                rows: size.rows,
+                cols: size.cols,
+            };
+            jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()]).await
+        };
+        match opened.await {
+            Ok(()) => {
+                job.opened_at = self.runs;
+                job.side.progress.send_modify(|p| p.state = RunState::Running);
+                for frame in &job.early {
+                    self.tell(frame).await;
+                }
+                self.jobs.insert(job.exec.as_str().to_owned(), job);
+            }
+            Err(error) => {
+                let message = Some(error.to_string());
+                let result = RunResult {
+                    exit_code: 126,
+                    not_run: true,
+                    message,
+                    ..RunResult::default()
+                };
+                self.publish(job, result, true);
+            }
+        }
+    }
+
+    /// A terminal's last state becomes the session's, unless a command ran meanwhile.
+    pub(super) async fn keep_pty_state(&mut self, job: &Job, len: u64, status: i32) -> String {
+        if self.runs != job.opened_at || self.current.is_some() || self.snapshotting {
+            return "commands ran meanwhile: the session keeps their state, not this terminal's".to_owned();
+        }
+        let state = std::fs::read(&job.spool.stderr).unwrap_or_default();
+        if len == 0 || state.is_empty() {
+            return "the terminal's state was not saved; the session keeps the state from before".to_owned();
+        }
+        {
+            let mut saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken =
+                ShellSnapshot::from_terminal(self.spec.workspace.jail_root(), saved.as_ref(), status, state);
+            *saved = Some(taken);
+        }
+        self.last_status = status;
+        if let Some(jail) = &mut self.jail {
+            // The long-lived shell has the old state: it is replaced before the next command.
+            let _gone = jail.send(&ToJail::Retire, &[]).await;
+            jail.has_shell = false;
+        }
+        "the session continues where the terminal left off".to_owned()
+    }
+}
+
+/// Text that is already in single quotes, for use inside single quotes.
+fn escape_in_quotes(quoted: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for byte in quoted {
+        if *byte == b'\'' {
+            out.extend_from_slice(b"'\\''");
+        } else {
+            out.push(*byte);
+        }
+    }
+    out
+}
