@@ -1,28 +1,29 @@
-// xterm.js writes its colours into <style> elements, which our content policy forbids. It asks a document for
-// them; this one gives it elements whose text goes into a constructed style sheet instead.
+// xterm.js makes <style> elements for its colours and sizes, which our content policy forbids. While it opens, the
+// document gives it stand-ins whose text goes into a constructed style sheet instead: allowed, and gone with it.
 
-function sheetStyle(real: Document): HTMLElement {
-  const element = real.createElement('style')
+function standIn(make: typeof document.createElement): HTMLElement {
+  // Even an empty style element counts as inline style: this one is none.
+  const element = make.call(document, 'template')
   const sheet = new CSSStyleSheet()
-  real.adoptedStyleSheets = [...real.adoptedStyleSheets, sheet]
+  document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet]
   Object.defineProperty(element, 'textContent', { get: () => '', set: (css: string) => sheet.replaceSync(css) })
   const remove = element.remove.bind(element)
   element.remove = () => {
-    real.adoptedStyleSheets = real.adoptedStyleSheets.filter((one) => one !== sheet)
+    document.adoptedStyleSheets = document.adoptedStyleSheets.filter((one) => one !== sheet)
     remove()
   }
   return element
 }
 
-/** The document, but for style elements. */
-export function documentOf(real: Document): Document {
-  return new Proxy(real, {
-    get(target, key) {
-      if (key === 'createElement') {
-        return (tag: string) => (tag.toLowerCase() === 'style' ? sheetStyle(target) : target.createElement(tag))
-      }
-      const value: unknown = Reflect.get(target, key, target)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
+/** Runs `open` with style elements replaced. */
+export function withoutInlineStyles(open: () => void): void {
+  const make = document.createElement
+  const patched = (tag: string, options?: ElementCreationOptions): HTMLElement =>
+    tag === 'style' ? standIn(make) : make.call(document, tag, options)
+  document.createElement = patched as typeof make
+  try {
+    open()
+  } finally {
+    document.createElement = make
+  }
 }
