@@ -172,12 +172,6 @@ fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) {
     let inside = |p: &Path| workspace.jail_root().join(p);
     for dir in &inputs.guard.outside {
         mounts.push(Mount::Bind(dir.clone(), dir.clone()));
-        for name in ["hooks", "config"] {
-            let path = dir.join(name);
-            if path.exists() {
-                mounts.push(Mount::ReadOnly(path.clone(), path));
-            }
-        }
     }
     for path in &inputs.guard.pinned {
         mounts.push(Mount::Bind(workspace.root.join(path), inside(path)));
