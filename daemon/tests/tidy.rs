@@ -111,7 +111,8 @@ const PRINTS: &[&str] = &[
     "client-cli/src/render/",
     "client-cli/src/render.rs",
     "daemon/src/main.rs",
-    "proto/build.rs", "daemon/jinit/build.rs",
+    "proto/build.rs",
+    "daemon/jinit/build.rs",
 ];
 
 /// Which modules of the daemon each module may use. What is not listed is forbidden; a module that is not in

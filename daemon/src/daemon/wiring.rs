@@ -97,6 +97,7 @@ pub(super) async fn settings(
     config: &Config,
     credentials: &Credentials,
     env: &Env,
+    umask: u32,
     store: &Store,
 ) -> Result<Arc<Settings>, BeginError> {
     let jinit = find_jinit().map_err(BeginError::Jinit)?;
@@ -104,6 +105,7 @@ pub(super) async fn settings(
         runtime_dir: paths.runtime_dir.clone(),
         state_dir: paths.state_dir.clone(),
         jinit,
+        umask,
     };
     let journal: Arc<dyn MountJournal> = Arc::new(Journal(store.clone()));
     let jails = JailHost::new(host, journal)?;

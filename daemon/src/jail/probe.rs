@@ -127,7 +127,11 @@ fn install_commands(verb: &str) -> Vec<String> {
 /// What `bwrap --version` says, such as `bwrap 0.8.0`.
 pub fn version_line(bwrap: &Path) -> String {
     let output = Command::new(bwrap).arg("--version").output();
-    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).trim().replace("bubblewrap", "bwrap"));
+    let text = output.map(|o| {
+        String::from_utf8_lossy(&o.stdout)
+            .trim()
+            .replace("bubblewrap", "bwrap")
+    });
     text.unwrap_or_default()
 }
 
@@ -166,10 +170,7 @@ fn version_of(bwrap: &Path) -> Finding {
 
 /// The only certain test is to try.
 fn try_namespaces(program: &Path) -> Finding {
-    let output = Command::new(program)
-        .args(bwrap::TRIAL)
-        .env_clear()
-        .output();
+    let output = Command::new(program).args(bwrap::TRIAL).env_clear().output();
     match output {
         Ok(output) if output.status.success() => Finding {
             name: "user_namespaces",

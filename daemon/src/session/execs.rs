@@ -70,7 +70,8 @@ impl Execs {
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
-            cache_dir: None,
+            cache_dir: Some(settings.cache_of(&session.spec.workspace.root)),
+            idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
                 session.session_id.clone(),
                 session.spec.workspace.clone(),
@@ -255,7 +256,9 @@ impl Execs {
     fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
         tokio::spawn(async move {
-            let Some(snapshot) = shell.settled().await else { return };
+            let Some(snapshot) = shell.settled().await else {
+                return;
+            };
             let kept = match serde_json::to_string(&snapshot) {
                 Ok(text) => store
                     .put_snapshot(&id, now_us(), text)

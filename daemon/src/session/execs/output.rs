@@ -58,8 +58,8 @@ impl ExecOutput {
         if total.is_some_and(|total| total <= offset) {
             return (offset, Bytes::new());
         }
-        let ring = match &known {
-            Some((total, true, _)) if *total > self.cap => Some(*total),
+        let growing = match &known {
+            Some((total, true, _)) => Some(*total),
             _ => None,
         };
         let dropped = match &known {
@@ -71,7 +71,7 @@ impl ExecOutput {
         };
         let cap = self.cap;
         let joined =
-            tokio::task::spawn_blocking(move || read_at(&file, cap, ring, dropped, offset, max)).await;
+            tokio::task::spawn_blocking(move || read_at(&file, cap, growing, dropped, offset, max)).await;
         joined.ok().and_then(Result::ok).unwrap_or((offset, Bytes::new()))
     }
 
@@ -132,16 +132,24 @@ impl ExecOutput {
     }
 }
 
-/// `ring`: the total so far of a stream that has outgrown its file while it is still written.
+/// `growing`: the total so far of a stream that is still written.
 fn read_at(
     file: &Path,
     cap: u64,
-    ring: Option<u64>,
+    growing: Option<u64>,
     dropped: u64,
     offset: u64,
     max: u64,
 ) -> std::io::Result<(u64, Bytes)> {
     let file = std::fs::File::open(file)?;
+    // A full disk made the file a ring over what fitted.
+    let (cap, ring) = match growing {
+        Some(total) => {
+            let cap = file.metadata()?.len().min(cap);
+            (cap, (total > cap).then_some(total))
+        }
+        None => (cap, None),
+    };
     let half = cap / 2;
     let (first, position, room) = if let Some(total) = ring {
         let size = cap.saturating_sub(half).max(1);
