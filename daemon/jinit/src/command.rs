@@ -537,7 +537,7 @@ impl Server {
             for pid in &others {
                 procs::signal(*pid, Signal::KILL);
             }
-            std::thread::sleep(Duration::from_millis(2));
+            self.reaper.wait_for_death(Duration::from_millis(2));
         }
     }
 }

@@ -133,6 +133,10 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         // Root may write there without any capability.
         mounts.push(same(Path::new("/proc/sys")));
     }
+    mounts.push(Mount::ReadOnly(
+        inputs.etc.0.join(super::etc::BOOT_ID),
+        "/proc/sys/kernel/random/boot_id".into(),
+    ));
     mounts.push(Mount::Dev);
     mounts.push(tmpfs("/dev/shm", "1777"));
     mounts.push(Mount::Freeze("/dev".into()));
