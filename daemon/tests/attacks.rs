@@ -379,7 +379,8 @@ async fn no_descriptor_of_the_host_is_inside() {
     for kind in [ShellKind::Sh, ShellKind::Bash] {
         let rig = Rig::with(kind, Some(Layout::Host), |_| {});
         // A child's, while it waits: exactly three.
-        let ran = rig.run(format!("sh -c \"{}; :\"", list("\\$\\$"))).await;
+        let child = "sh -c 'ls -l /proc/$$/fd; :' >fds; sed -n 's/.* \\([0-9]* -> .*\\)/\\1/p' fds";
+        let ran = rig.run(child).await;
         assert_eq!(ran.out.lines().count(), 3, "{kind:?} {ran:?}");
         let shell = rig.run(list("$$")).await;
         let handle = rig
@@ -448,13 +449,15 @@ async fn floods_stay_in_the_jail() {
         // 53: root is not counted by the kernel, so a bomb is for ordinary users.
         let mut request = RunRequest::new(ExecId::random(), "b() { b | b & }; b; sleep 100");
         request.timeout = Some(Duration::from_millis(1500));
-        rig.request(request).await;
+        let begun = std::time::Instant::now();
+        let ran = rig.request(request).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{ran:?}");
         assert_eq!(rig.run("echo on").await.out, "on\n");
     }
-    if std::env::var_os("AGENTD_TEST_LONG").is_some() {
+    if std::env::var("AGENTD_TEST_LONG").is_ok_and(|v| v == "1") {
         // 58
         let mut request = RunRequest::new(ExecId::random(), "yes");
-        request.timeout = Some(Duration::from_secs(60));
+        request.timeout = Some(Duration::from_secs(30));
         request.max_output = 1 << 20;
         let ran = rig.request(request).await;
         assert!(ran.result.stdout_bytes > 1 << 30 && ran.out.len() == 1 << 20);

@@ -281,6 +281,10 @@ impl Server {
         let Some(shell) = &self.shell else { return };
         let mut run = self.current.as_ref().and_then(|exec| self.runs.get_mut(exec));
         // One buffer's worth at a time: a shell that never stops talking must not hold up the loop.
+        if let Some(run) = &mut run {
+            // What the command itself wrote came before.
+            run.out.pump(&mut self.buf, DRAIN);
+        }
         if let Ok(n) = rustix::io::read(&shell.stdout, &mut *self.buf)
             && let Some(run) = &mut run
         {

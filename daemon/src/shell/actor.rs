@@ -314,8 +314,10 @@ impl Actor {
         let (Some(jail), Some(request)) = (&self.jail, &job.request) else {
             return Err(JailError::Gone);
         };
-        // A retry finds its own leftovers.
-        exchange::remove(jail.exchange(), job.exec.as_str());
+        if job.retried {
+            // It finds its own leftovers.
+            exchange::remove(jail.exchange(), job.exec.as_str());
+        }
         let frame = exchange::prepare(jail, request, self.last_status)
             .map_err(JailError::io("preparing the command"))?;
         let (out, err) = job
