@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("agentd_descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
+        // Ordered maps: the same request is the same bytes, so a retry is known for what it is.
+        .btree_map(".")
         .bytes(".agentd.v1.OutputChunk.data")
         .bytes(".agentd.v1.WriteInputRequest.data")
         .compile_fds(descriptors)?;

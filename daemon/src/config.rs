@@ -163,10 +163,7 @@ impl Config {
             )
         });
         // Short values such as `api-version=1` are no secrets, and hiding them everywhere would maim the log.
-        texts
-            .filter(|text| text.len() >= 8)
-            .map(|text| Secret::new(text.to_owned()))
-            .collect()
+        texts.filter(|text| text.len() >= 8).map(Secret::new).collect()
     }
 
     /// Every value in effect, with its origin. Values of headers and query parameters are not shown.

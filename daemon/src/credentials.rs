@@ -300,7 +300,7 @@ fn checked_key(key: &Secret) -> Result<Secret, CredentialsError> {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(CredentialsError::BadKey("has blanks or control characters in it"));
     }
-    Ok(Secret::new(text.to_owned()))
+    Ok(Secret::new(text))
 }
 
 #[cfg(test)]
@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     fn secret(text: &str) -> Secret {
-        Secret::new(text.to_owned())
+        Secret::new(text)
     }
 
     #[test]

@@ -84,7 +84,6 @@ impl Daemon {
         paths: Paths,
         config: Config,
         env: &Env,
-        umask: u32,
         shutdown: Shutdown,
     ) -> Result<Self, BeginError> {
         paths.prepare()?;
@@ -98,7 +97,7 @@ impl Daemon {
         let credentials = crate::credentials::Credentials::open(&paths.credentials_file)?;
         let redactor = redactor_of(&config, &credentials, env);
         let store = Store::open(&paths.database, redactor.clone())?;
-        let settings = wiring::settings(&paths, &config, &credentials, env, umask, &store).await?;
+        let settings = wiring::settings(&paths, &config, &credentials, env, &store).await?;
         let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
         let recovered = supervisor.recover().await?;
         store.forget_old_requests(now_us()).await?;

@@ -13,7 +13,7 @@ use agentd::telemetry::{self, LogOptions, Sink};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let umask = private_umask();
+    private_umask();
     let args = Args::parse();
     let env: Env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         say(&answer.stdout, &answer.stderr);
         return ExitCode::from(answer.code);
     }
-    match run(&args.daemon, &env, umask) {
+    match run(&args.daemon, &env) {
         Ok(code) => code,
         Err(error) => {
             say("", &format!("error: {error:#}\n"));
@@ -52,7 +52,7 @@ fn say(stdout: &str, stderr: &str) {
     eprint!("{stderr}");
 }
 
-fn run(args: &DaemonArgs, env: &Env, umask: u32) -> anyhow::Result<ExitCode> {
+fn run(args: &DaemonArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let (paths, config) = args.load(env)?;
     paths.prepare()?;
     raise_open_files();
@@ -73,7 +73,7 @@ fn run(args: &DaemonArgs, env: &Env, umask: u32) -> anyhow::Result<ExitCode> {
         let shutdown = Shutdown::new();
         // Caught before anything is begun: a SIGTERM during recovery must not leave it half done.
         let signals = Signals::catch()?;
-        let daemon = Daemon::begin(paths, config, env, umask, shutdown.clone())
+        let daemon = Daemon::begin(paths, config, env, shutdown.clone())
             .await
             .inspect_err(|error| tracing::error!(%error, "agentd could not begin"))?;
         let running = daemon

@@ -201,8 +201,17 @@ impl Paths {
 /// Makes everything this process creates private. Gives back the mask it had: shells must get that one, since
 /// files that commands make in a workspace are the user's, not the daemon's.
 pub fn private_umask() -> u32 {
-    rustix::process::umask(Mode::RWXG | Mode::RWXO).bits()
+    let before = rustix::process::umask(Mode::RWXG | Mode::RWXO).bits();
+    // Set once: the first mask is the person's, a later one would be ours.
+    *PERSONS_UMASK.get_or_init(|| before)
 }
+
+/// The mask of whoever started this process; `None` before [`private_umask`].
+pub fn persons_umask() -> Option<u32> {
+    PERSONS_UMASK.get().copied()
+}
+
+static PERSONS_UMASK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
 
 /// Creates a directory with mode 0700, or tightens one that is ours.
 pub fn private_dir(path: &Path) -> Result<(), PathsError> {

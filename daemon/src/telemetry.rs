@@ -136,12 +136,17 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
             reason: "no such level".to_owned(),
         });
     }
-    EnvFilter::builder()
+    let parsed = EnvFilter::builder()
         .parse(filter)
         .map_err(|error| TelemetryError::Filter {
             filter: filter.to_owned(),
             reason: error.to_string(),
-        })
+        })?;
+    // The library logs the text of answers it can't read: what models say is no business of the log.
+    match "async_openai=off".parse() {
+        Ok(silent) => Ok(parsed.add_directive(silent)),
+        Err(_) => Ok(parsed),
+    }
 }
 
 /// Scrubs and writes whole events. tracing's formatter hands each one over in a single `write`.

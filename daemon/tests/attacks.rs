@@ -1,5 +1,12 @@
 //! Owns: the list of attacks on the wall, each numbered, in both layouts, with canaries looked at from outside.
 //! Guarantees: an attack that gets through fails the test by its number; AGENTD_TEST_LONG=1 adds floods.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 mod shell_support;
 

@@ -1,5 +1,12 @@
 //! Owns: git in a jail: it works inside, and nothing written inside is run by git outside.
 //! Guarantees: each trap is sprung by the host's own git, and the canary is looked for outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 mod shell_support;
 

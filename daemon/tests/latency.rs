@@ -1,5 +1,12 @@
 //! Owns: how long the shell takes beside the command's own work.
 //! Guarantees: prints the figures; fails only where something is wrong by an order of magnitude, on any machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 mod shell_support;
 

@@ -1,5 +1,12 @@
 //! Owns: what a session keeps and says at its edges: a terminal that is left, a full disk, an idle jail, an adopted run.
 //! Guarantees: nothing of ours is ever seen by the person; nothing is lost without a word.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 mod shell_support;
 
@@ -48,7 +55,7 @@ async fn leaving_a_terminal_shows_nothing_of_ours() {
 async fn what_commands_make_has_the_persons_umask() {
     agentd::paths::private_umask();
     for (umask, file, dir) in [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)] {
-        let rig = Rig::made(Sh, None, |_| {}, |config, _| config.umask = umask);
+        let rig = Rig::made(Sh, None, |_| {}, |_, spec| spec.limits.umask = Some(umask));
         rig.run("touch file; mkdir dir").await;
         let mode = |name| {
             std::fs::metadata(rig.root().join(name))

@@ -66,6 +66,14 @@ pub fn start(endpoint: &Endpoint) -> Result<Starting, ClientError> {
         .stderr(Stdio::from(log))
         .process_group(0);
     command.current_dir("/");
+    // It starts in another directory, so relative names must not reach it.
+    for name in ["AGENTD_STATE_DIR", "AGENTD_CONFIG"] {
+        if let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty())
+            && let Ok(path) = std::path::absolute(value)
+        {
+            command.env(name, path);
+        }
+    }
     if let Some(socket) = &endpoint.explicit {
         command.env("AGENTD_SOCKET", socket);
     }

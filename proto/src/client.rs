@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Streaming};
 
 use crate::autostart;
 use crate::endpoint::Endpoint;
-use crate::error::{Cause, ClientError};
+use crate::error::{Answer, Cause, ClientError};
 use crate::pb;
 
 /// Largest message either way: the most an exec may capture.
@@ -149,7 +149,7 @@ impl Client {
     async fn call<R, F, Fut>(&self, attempt: F) -> Result<R, ClientError>
     where
         F: Fn(Channel) -> Fut,
-        Fut: Future<Output = Result<Response<R>, Status>>,
+        Fut: Future<Output = Answer<Response<R>>>,
     {
         let deadline = Instant::now() + RETRY_WITHIN;
         let mut wait = Duration::from_millis(50);
@@ -182,7 +182,7 @@ impl Client {
     async fn open<R, F, Fut>(&self, autostart: bool, attempt: F) -> Result<Streaming<R>, ClientError>
     where
         F: FnOnce(Channel) -> Fut,
-        Fut: Future<Output = Result<Response<Streaming<R>>, Status>>,
+        Fut: Future<Output = Answer<Response<Streaming<R>>>>,
     {
         let (number, channel) = self.channel(autostart && self.shared.autostart).await?;
         match attempt(channel).await {

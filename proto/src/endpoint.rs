@@ -37,18 +37,22 @@ impl Endpoint {
         let explicit = socket
             .map(Path::to_owned)
             .or_else(|| path_variable("AGENTD_SOCKET"));
-        let state_dir = path_variable("AGENTD_STATE_DIR")
-            .or_else(default_state_dir)
-            .ok_or_else(|| {
-                ClientError::other(
-                    "no_home",
-                    "neither HOME nor AGENTD_STATE_DIR names a directory for the state",
-                )
-            })?;
+        let own_state = path_variable("AGENTD_STATE_DIR");
+        // As in the daemon: a state directory of its own means a daemon of its own, not the user's.
+        let runtime_dir = match own_state {
+            Some(_) => None,
+            None => path_variable("XDG_RUNTIME_DIR").filter(|dir| dir.starts_with("/")),
+        };
+        let state_dir = own_state.or_else(default_state_dir).ok_or_else(|| {
+            ClientError::other(
+                "no_home",
+                "neither HOME nor AGENTD_STATE_DIR names a directory for the state",
+            )
+        })?;
         Ok(Self {
             explicit,
             state_dir,
-            runtime_dir: path_variable("XDG_RUNTIME_DIR"),
+            runtime_dir,
         })
     }
 
@@ -100,11 +104,10 @@ fn default_state_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "agentd").and_then(|dirs| dirs.state_dir().map(Path::to_owned))
 }
 
-/// A variable that names an absolute path; anything else counts as unset.
+/// A variable that names a path; a relative one means what it means here, whoever reads it later elsewhere.
 fn path_variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
+    let path = std::env::var_os(name).filter(|path| !path.is_empty())?;
+    std::path::absolute(path).ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use tonic_types::StatusExt as _;
 
 use crate::pb::ErrorReason;
 
+/// What a call of the generated clients gives.
+pub(crate) type Answer<T> = Result<T, Status>;
+
 /// Domain of the daemon's own error details.
 const DOMAIN: &str = "agentd";
 

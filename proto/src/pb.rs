@@ -5,6 +5,7 @@
     clippy::pedantic,
     clippy::large_futures,
     unreachable_pub,
+    clippy::allow_attributes_without_reason,
     reason = "generated code keeps its own style"
 )]
 

@@ -103,7 +103,7 @@ pub(crate) struct ExecArgs {
     /// Variable for this command only (repeatable)
     #[arg(long, value_name = "K=V")]
     pub(crate) env: Vec<String>,
-    /// Directory for this command only, as seen in the jail
+    /// Change to this directory first, as seen in the jail; it stays
     #[arg(long, value_name = "D")]
     pub(crate) cwd: Option<String>,
     /// With -o json: at most so many bytes of each stream

@@ -22,6 +22,8 @@ pub(crate) async fn run(context: &Context, prove: bool) -> Result<u8, Failure> {
                 &error.message,
                 &error.hints.join("\n"),
             ));
+            // The daemon would say more; this much can be seen from here.
+            findings.push(bubblewrap());
         }
         Err(error) => return Err(error.into()),
     }
@@ -89,6 +91,28 @@ fn program() -> pb::Finding {
             pb::FindingLevel::Failed,
             "no program 'agentd' beside agentctl or on PATH",
             "put agentd beside agentctl, or on PATH",
+        ),
+    }
+}
+
+fn bubblewrap() -> pb::Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .chain(["/usr/bin".into(), "/usr/local/bin".into()])
+        .map(|dir| dir.join("bwrap"))
+        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok());
+    match found {
+        Some(file) => finding(
+            "bwrap",
+            pb::FindingLevel::Ok,
+            &format!("bwrap is {}", file.display()),
+            "",
+        ),
+        None => finding(
+            "bwrap",
+            pb::FindingLevel::Failed,
+            "bwrap is not installed: no command can be jailed",
+            "sudo apt install bubblewrap",
         ),
     }
 }

@@ -2,7 +2,7 @@
 //! Guarantees: its bytes pass through unchanged, its exit code is this program's; a caller that is
 //! interrupted, or whose reader goes away, does not leave the command running.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use agentd_proto::pb::read_output_response::Item;
 use agentd_proto::resume::Update;
@@ -98,7 +98,7 @@ async fn script(args: &ExecArgs) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn variables(list: &[String]) -> Result<HashMap<String, String>, Failure> {
+fn variables(list: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     list.iter()
         .map(|pair| match pair.split_once('=') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),

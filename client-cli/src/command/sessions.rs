@@ -90,6 +90,11 @@ pub(crate) async fn list(context: &Context, args: SessionsList) -> Result<u8, Fa
     }
     let rows: Vec<Vec<String>> = sessions.iter().map(row).collect();
     table::print(&context.out, COLUMNS, &rows)?;
+    for session in sessions.iter().filter(|one| one.jail() == pb::JailKind::Outer) {
+        context
+            .out
+            .important(&format!("{}: jail: none (outer)", session.session_id));
+    }
     Ok(exit::OK)
 }
 

@@ -22,7 +22,12 @@ fn main() -> ExitCode {
     let result = match mode.to_str() {
         Some("launch") => launch::launch(&rest),
         Some("terminal") => launch::terminal(&rest),
-        Some("serve") => options::Options::parse(&rest).and_then(serve::serve),
+        Some("serve") => options::Options::parse(&rest).and_then(|options| {
+            if let Some(mask) = options.umask.and_then(|mask| u32::try_from(mask).ok()) {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+            }
+            serve::serve(options)
+        }),
         Some("--version") => {
             let line = format!(
                 "agent-jinit {} protocol {}\n",

@@ -28,15 +28,15 @@ pub(crate) struct Options {
     pub(crate) fsize: Option<u64>,
     pub(crate) nproc: Option<u64>,
     pub(crate) data: Option<u64>,
-    /// The person's own, not the daemon's: what commands make is theirs.
-    pub(crate) umask: u32,
+    /// The file mode mask of everything that runs here; absent: the one inherited.
+    pub(crate) umask: Option<u64>,
 }
 
 impl Options {
     pub(crate) fn parse(args: &[OsString]) -> io::Result<Self> {
         let (mut dir, mut program, mut dialect, mut cwd, mut myself) = (None, None, None, None, None);
         let (mut nofile, mut fsize, mut nproc, mut data) = (None, None, None, None);
-        let mut umask = 0o22;
+        let mut umask = None;
         let mut outer = false;
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -65,7 +65,7 @@ impl Options {
                 "--fsize" => fsize = number()?,
                 "--nproc" => nproc = number()?,
                 "--data" => data = number()?,
-                "--umask" => umask = octal(value)?,
+                "--umask" => umask = number()?,
                 _ => return Err(io::Error::other(format!("unknown argument {name}"))),
             }
         }
@@ -84,9 +84,4 @@ impl Options {
             umask,
         })
     }
-}
-
-fn octal(value: &std::ffi::OsStr) -> io::Result<u32> {
-    let text = value.to_string_lossy();
-    u32::from_str_radix(&text, 8).map_err(|_| io::Error::other(format!("--umask: not octal: {text}")))
 }

@@ -62,7 +62,6 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     // Nothing of us may be read or traced from inside, though everything there has our uid.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    rustix::process::umask(Mode::from_raw_mode(options.umask));
     let listener = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
     rustix::io::ioctl_fionbio(&listener, true)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;

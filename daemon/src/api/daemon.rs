@@ -1,6 +1,6 @@
 //! Owns: DaemonService: health, models, credentials, stopping.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl DaemonApi {
     }
 }
 
-fn environment(variables: HashMap<String, String>) -> Environment {
+fn environment(variables: BTreeMap<String, String>) -> Environment {
     Environment::from_vars(variables)
 }
 

@@ -13,7 +13,6 @@ use crate::session::trace_id;
 use crate::supervisor::RequestKey;
 
 /// Checked for every request before any service sees it.
-#[expect(clippy::result_large_err, reason = "the signature is tonic's")]
 pub(super) fn check(request: Request<()>) -> Result<Request<()>, No> {
     let peer = request
         .extensions()

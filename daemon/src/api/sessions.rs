@@ -44,6 +44,9 @@ impl SessionService for Sessions {
         let who = caller(&request, &request.get_ref().request_id);
         let key = key(&request.get_ref().request_id, "CreateSession", request.get_ref())?;
         let wish = request.into_inner();
+        if wish.model.len() > 200 {
+            return Err(invalid("model has more than 200 bytes").into());
+        }
         if !wish.workspace.starts_with('/') {
             return Err(invalid("workspace must be an absolute path").into());
         }
@@ -137,7 +140,10 @@ impl SessionService for Sessions {
         let (model, choose_model) = self
             .supervisor
             .model_for(&handle, named.as_deref(), &environment)?;
-        let deny = wish.on_approval == i32::from(pb::OnApproval::Deny);
+        let deny = match pb::OnApproval::try_from(wish.on_approval) {
+            Ok(mode) => mode == pb::OnApproval::Deny,
+            Err(_) => return Err(invalid("on_approval is not a mode").into()),
+        };
         let max_steps = self.supervisor.max_steps(wish.max_steps);
         let post = Post {
             parts: convert::posted(wish.parts)?,
@@ -171,8 +177,9 @@ impl SessionService for Sessions {
         request: Request<pb::InterruptTurnRequest>,
     ) -> Reply<pb::InterruptTurnResponse> {
         let who = caller(&request, &request.get_ref().request_id);
+        let key = key(&request.get_ref().request_id, "InterruptTurn", request.get_ref())?;
         let handle = self.supervisor.find(&request.get_ref().session_id, &who).await?;
-        let seq = handle.interrupt(who).await?;
+        let seq = handle.interrupt(who, key).await?;
         Ok(Response::new(pb::InterruptTurnResponse { seq }))
     }
 

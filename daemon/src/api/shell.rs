@@ -65,8 +65,8 @@ impl ShellService for Shells {
             wish.capture_bytes.min(MAX_CAPTURE)
         };
         let ids = (wish.session_id.as_str(), wish.request_id.as_str());
-        let (handle, exec_id, _) = self.start(&request, ids, key, run).await?;
-        let result = handle.exec_finished(&exec_id).await?;
+        let (handle, exec_id, started) = self.start(&request, ids, key, run).await?;
+        let result = handle.exec_finished(&exec_id, started).await?;
         let output = handle.output(&exec_id).await?;
         let (out, out_tail, out_cut) = output.ends(OutputKind::Stdout, &result, capture).await;
         let (err, err_tail, err_cut) = output.ends(OutputKind::Stderr, &result, capture).await;
@@ -211,9 +211,8 @@ impl Reader {
                 return None;
             }
             // A missed ring costs at most this wait; the bell is the usual way.
-            match tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {
-                Ok(Err(_)) => return None,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {
+                return None;
             }
         }
     }

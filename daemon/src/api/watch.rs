@@ -20,12 +20,13 @@ pub(super) async fn follower(
     wish: pb::WatchSubscription,
 ) -> Result<Follower, Fault> {
     let handle = supervisor.find(&wish.session_id, who).await?;
-    Ok(handle.follow(FollowOptions {
+    let follower = handle.follow(FollowOptions {
         after_seq: wish.after_seq,
         previews: wish.previews,
         output: wish.output,
         output_tail: wish.output_tail_bytes,
-    }))
+    })?;
+    Ok(follower)
 }
 
 /// One session's stream.
@@ -72,7 +73,7 @@ fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, No>> + 
 
 fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
     let item = match item {
-        FollowItem::Event(event) => Item::Event(event.into()),
+        FollowItem::Event(event) => Item::Event((*event).into()),
         FollowItem::CaughtUp(head) => Item::CaughtUp(pb::CaughtUp { head }),
         FollowItem::Preview(delta) => Item::Preview(pb::Preview {
             turn_id: delta.turn_id.to_string(),

@@ -2,7 +2,7 @@
 //! Guarantees: keys go in and never come out; a new key is known to the redactor before it is stored.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::wiring;
 use crate::api::{Facts, Host as HostApi};
@@ -28,6 +28,8 @@ pub(super) struct Host {
     environment_keys: Vec<String>,
     shutdown: Shutdown,
     paths: Paths,
+    /// Asked once: bwrap does not change under a running daemon.
+    bwrap_version: OnceLock<String>,
 }
 
 impl Host {
@@ -62,6 +64,7 @@ impl Host {
             environment_keys,
             shutdown,
             paths: paths.clone(),
+            bwrap_version: OnceLock::new(),
         }
     }
 
@@ -88,7 +91,7 @@ impl HostApi for Host {
     }
 
     async fn set_credential(&self, provider: &str, key: String) -> Result<String, String> {
-        let key = Secret::new(key.trim().to_owned());
+        let key = Secret::new(key);
         self.redactor.learn(key.expose());
         self.credentials.set(provider, &key).map_err(|e| e.to_string())?;
         self.refresh_models()?;
@@ -133,7 +136,10 @@ impl HostApi for Host {
 
     fn jail_line(&self) -> String {
         match jail::ensure_jail_possible() {
-            Ok(bwrap) => format!("{} ok", jail::version_line(&bwrap)),
+            Ok(bwrap) => {
+                let version = self.bwrap_version.get_or_init(|| jail::version_line(&bwrap));
+                format!("{version} ok")
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -190,25 +196,30 @@ impl Host {
             JailSpec::new(SessionId::random(), workspace, ShellKind::Sh),
             None,
         );
-        let home = std::env::var("HOME").unwrap_or_default();
+        // A file of ours beside the workspace: what the jail can't see of it, it can't see of yours.
+        let canary = self.paths.state_dir.join("doctor.canary");
+        if let Err(error) = std::fs::write(&canary, "reached\n") {
+            return failed(error.to_string());
+        }
+        let quoted = canary.display().to_string().replace('\'', "'\\''");
         let tries = [
+            ("jail_files", "cat /etc/shadow ~/.ssh/id_* 2>/dev/null".to_owned()),
             (
-                "jail_files",
-                "cat /etc/shadow ~/.ssh/id_* 2>/dev/null; ls /home /root 2>/dev/null".to_owned(),
-            ),
-            (
-                "jail_home",
-                format!("ls -A '{}' 2>/dev/null", home.replace('\'', "")),
+                "jail_outside",
+                format!("cat '{quoted}' 2>/dev/null; ls /root/.ssh /var/lib 2>/dev/null"),
             ),
             (
                 "jail_network",
-                "cat /proc/net/route 2>/dev/null | tail -n +2 | grep .".to_owned(),
+                "tail -n +2 /proc/net/route 2>/dev/null | grep .".to_owned(),
             ),
             (
                 "jail_processes",
                 "ls /proc | grep -c '^[0-9]' | awk '$1 > 20 {print}'".to_owned(),
             ),
-            ("jail_secrets", "env | grep -i -E 'key|token|secret'".to_owned()),
+            (
+                "jail_secrets",
+                "env | grep -E '(_API_KEY|_TOKEN|_SECRET|SSH_AUTH_SOCK|DISPLAY)='".to_owned(),
+            ),
         ];
         let mut checks = Vec::new();
         for (check, script) in tries {
@@ -242,6 +253,8 @@ impl Host {
         if let Err(error) = shell.end().await {
             checks.extend(failed(error.to_string()));
         }
+        // The next proof writes it anew; a leftover is a word on our own disk.
+        let _leftover = std::fs::remove_file(&canary);
         checks
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::policy::Policy;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
-use crate::paths::{Env, Paths};
+use crate::paths::{self, Env, Paths};
 use crate::session::Settings;
 use crate::store::Store;
 use crate::store::redact::Redactor;
@@ -58,7 +58,7 @@ pub(super) fn stored(credentials: &Credentials) -> Result<model::Credentials, Be
     let mut all = BTreeMap::new();
     for name in credentials.list()? {
         if let Some(key) = credentials.get(&name)? {
-            let api_key = Some(model::Secret::new(key.expose()));
+            let api_key = Some(key);
             all.insert(
                 name,
                 Credential {
@@ -97,7 +97,6 @@ pub(super) async fn settings(
     config: &Config,
     credentials: &Credentials,
     env: &Env,
-    umask: u32,
     store: &Store,
 ) -> Result<Arc<Settings>, BeginError> {
     let jinit = find_jinit().map_err(BeginError::Jinit)?;
@@ -105,7 +104,6 @@ pub(super) async fn settings(
         runtime_dir: paths.runtime_dir.clone(),
         state_dir: paths.state_dir.clone(),
         jinit,
-        umask,
     };
     let journal: Arc<dyn MountJournal> = Arc::new(Journal(store.clone()));
     let jails = JailHost::new(host, journal)?;
@@ -121,6 +119,7 @@ pub(super) async fn settings(
             nproc: Some(config.limits.nproc),
             data: config.limits.data,
             tmp_bytes: config.limits.tmp.unwrap_or(Limits::default().tmp_bytes),
+            umask: paths::persons_umask(),
         },
         read_only: config.jail.read_only.clone(),
         cache_dir: paths.cache_dir.clone(),

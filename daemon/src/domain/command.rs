@@ -61,6 +61,9 @@ pub enum Command {
         exec_id: ExecId,
         /// How.
         result: ExecResult,
+        /// Of a tool call that outlived its turn: the turn, the call, and what the model will read. In the same
+        /// breath, so that nobody finds the session ready and the result missing.
+        late: Option<(TurnId, CallId, String)>,
     },
     /// Facts of the open turn, in order. Refused when the turn is no longer open.
     RecordTurn {
@@ -70,15 +73,6 @@ pub enum Command {
         facts: Vec<EventBody>,
         /// Name of the next turn, should this batch end the open one while messages wait.
         next_turn_id: TurnId,
-    },
-    /// A tool call that outlived its turn came to an end.
-    FinishLateCall {
-        /// The turn that started it.
-        turn_id: TurnId,
-        /// Which.
-        call_id: CallId,
-        /// What the model will read.
-        result: String,
     },
     /// Say something a person should know.
     Notice {

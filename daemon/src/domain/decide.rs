@@ -3,14 +3,16 @@
 
 use super::approval::{Answer, Verdict};
 use super::command::Command;
-use super::event::{CallOutcome, EventBody, TurnOptions, TurnOutcome};
-use super::id::{Seq, TurnId};
+use super::event::{CallOutcome, EventBody, ExecResult, TurnOptions, TurnOutcome};
+use super::id::{CallId, ExecId, Seq, TurnId};
 use super::message::Part;
 use super::rejection::Rejection;
-use super::session::{CallStage, Session, Turn};
+use super::session::{CallStage, OpenCall, Session, Turn};
 
-/// Most bytes of text in one message.
-pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of text in one message: an event with it must pass stock gRPC clients, which take 4 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Longest name of an attachment, in bytes: that of a file.
+const MAX_ATTACHMENT_NAME: usize = 255;
 /// Most messages that can wait.
 const MAX_QUEUE: usize = 100;
 /// Longest name of a session.
@@ -124,36 +126,43 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             pty: *pty,
             timeout_ms: *timeout_ms,
         }]),
-        Command::FinishExec { exec_id, result } => {
+        Command::FinishExec {
+            exec_id,
+            result,
+            late,
+        } => {
             if !session.execs.contains_key(exec_id) {
                 return Err(Rejection::ExecNotFound(exec_id.to_string()));
             }
-            Ok(vec![EventBody::ExecFinished {
+            let mut events = vec![EventBody::ExecFinished {
                 exec_id: exec_id.clone(),
                 result: result.clone(),
-            }])
+            }];
+            let ended = result;
+            if let Some((turn_id, call_id, result)) = late
+                && session.late_calls.get(call_id) == Some(turn_id)
+            {
+                events.push(EventBody::ToolCallFinished {
+                    turn_id: turn_id.clone(),
+                    call_id: call_id.clone(),
+                    outcome: if ended.interrupted {
+                        CallOutcome::Interrupted
+                    } else if ended.exit_code == 0 {
+                        CallOutcome::Succeeded
+                    } else {
+                        CallOutcome::Failed
+                    },
+                    result: result.clone(),
+                    duration_ms: ended.duration_us / 1000,
+                });
+            }
+            Ok(events)
         }
         Command::RecordTurn {
             turn_id,
             facts,
             next_turn_id,
         } => record_turn(session, turn_id, facts, next_turn_id, now_us),
-        Command::FinishLateCall {
-            turn_id,
-            call_id,
-            result,
-        } => {
-            if session.late_calls.get(call_id) != Some(turn_id) {
-                return Err(Rejection::WrongState("no such call is open".into()));
-            }
-            Ok(vec![EventBody::ToolCallFinished {
-                turn_id: turn_id.clone(),
-                call_id: call_id.clone(),
-                outcome: CallOutcome::Succeeded,
-                result: result.clone(),
-                duration_ms: 0,
-            }])
-        }
         Command::Notice { code, message } => Ok(vec![EventBody::NoticeRecorded {
             code: code.clone(),
             message: message.clone(),
@@ -177,7 +186,7 @@ fn record_turn(
             EventBody::TurnFinished { outcome, .. } => {
                 events.extend(withdraw(session));
                 events.push(finish(turn, outcome, &events, now_us));
-                if matches!(outcome, TurnOutcome::Done | TurnOutcome::GoalNotMet) {
+                if !matches!(outcome, TurnOutcome::Interrupted { .. }) {
                     events.extend(next_turn(session, next_turn_id));
                 }
             }
@@ -229,8 +238,8 @@ fn withdraw(session: &Session) -> Vec<EventBody> {
         .collect()
 }
 
-/// The turn that takes up what was queued; only after a turn that came to its own end: a stopped session
-/// stays stopped.
+/// The turn that takes up what was queued; never after a turn that somebody stopped: a stopped session stays
+/// stopped.
 fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
     let last: TurnOptions = session.queue.back()?.options;
     Some(EventBody::TurnStarted {
@@ -245,51 +254,102 @@ fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
 }
 
 /// What is true of a session when no daemon was there for a while: facts to append at start-up.
-/// `running` are the commands a live jail still has.
-pub fn recover(session: &Session, running: &dyn Fn(&super::id::ExecId) -> bool) -> Vec<EventBody> {
-    let mut events = Vec::new();
-    for exec_id in session.execs.keys().filter(|id| !running(id)) {
-        events.push(EventBody::ExecFinished {
-            exec_id: exec_id.clone(),
-            result: super::event::ExecResult {
-                exit_code: 125,
-                unknown: true,
-                message: "agentd or the machine went down; the outcome is unknown and nothing was run again"
-                    .into(),
-                ..Default::default()
-            },
-        });
-    }
-    let Some(turn) = &session.turn else { return events };
-    let mut started = false;
-    for open in &turn.calls {
-        if let CallStage::Started(exec_id) = &open.stage {
-            started = true;
-            if exec_id.as_ref().is_some_and(running) {
-                continue;
-            }
-            events.push(EventBody::ToolCallFinished {
-                turn_id: turn.turn_id.clone(),
-                call_id: open.call.call_id.clone(),
-                outcome: CallOutcome::Unknown,
-                result:
-                    "[outcome unknown: agentd went down while this ran. It was not run again. Look at the \
-                         state of things before you repeat it.]"
-                        .into(),
-                duration_ms: 0,
-            });
+/// `running` tells the commands that a live jail still has.
+pub fn recover(session: &Session, running: &dyn Fn(&ExecId) -> bool) -> Vec<EventBody> {
+    let mut events: Vec<EventBody> = session
+        .execs
+        .keys()
+        .filter(|id| !running(id))
+        .map(exec_unknown)
+        .collect();
+    // Results that were to follow their turn, of commands that no jail has any more.
+    for (call_id, turn_id) in &session.late_calls {
+        let alive = session
+            .execs
+            .iter()
+            .any(|(id, open)| open.call_id.as_ref() == Some(call_id) && running(id));
+        if !alive {
+            events.push(call_unknown(turn_id, call_id));
         }
     }
+    let Some(turn) = &session.turn else { return events };
+    let begun: Vec<&OpenCall> = turn
+        .calls
+        .iter()
+        .filter(|open| matches!(open.stage, CallStage::Started(_)))
+        .collect();
+    events.extend(
+        begun
+            .iter()
+            .filter(|open| !is_alive(open, running))
+            .map(|open| call_unknown(&turn.turn_id, &open.call.call_id)),
+    );
     // A turn that only waits for an answer lost nothing: it stays open, and the answer moves it on.
-    let waits = !session.approvals.is_empty() && !started;
-    if !waits {
-        let outcome = TurnOutcome::Interrupted {
-            reason: "agentd went down during the turn".into(),
-        };
+    if session.approvals.is_empty() || !begun.is_empty() {
+        let reason = "agentd went down during the turn".to_owned();
         events.extend(withdraw(session));
-        events.push(finish(turn, &outcome, &events, session.updated_us));
+        events.push(finish(
+            turn,
+            &TurnOutcome::Interrupted { reason },
+            &events,
+            session.updated_us,
+        ));
     }
     events
+}
+
+/// The ends of what an open turn began and nobody watches any more.
+pub fn loose_ends(session: &Session, running: &dyn Fn(&ExecId) -> bool) -> Vec<EventBody> {
+    let Some(turn) = &session.turn else {
+        return Vec::new();
+    };
+    let mut events = Vec::new();
+    for open in turn
+        .calls
+        .iter()
+        .filter(|open| matches!(open.stage, CallStage::Started(_)))
+    {
+        if is_alive(open, running) {
+            continue;
+        }
+        if let CallStage::Started(Some(exec_id)) = &open.stage
+            && session.execs.contains_key(exec_id)
+        {
+            events.push(exec_unknown(exec_id));
+        }
+        events.push(call_unknown(&turn.turn_id, &open.call.call_id));
+    }
+    events
+}
+
+fn is_alive(open: &OpenCall, running: &dyn Fn(&ExecId) -> bool) -> bool {
+    matches!(&open.stage, CallStage::Started(Some(exec_id)) if running(exec_id))
+}
+
+fn exec_unknown(exec_id: &ExecId) -> EventBody {
+    EventBody::ExecFinished {
+        exec_id: exec_id.clone(),
+        result: ExecResult {
+            exit_code: 125,
+            unknown: true,
+            message: "agentd or the machine went down; the outcome is unknown and nothing was run again"
+                .into(),
+            ..ExecResult::default()
+        },
+    }
+}
+
+fn call_unknown(turn_id: &TurnId, call_id: &CallId) -> EventBody {
+    EventBody::ToolCallFinished {
+        turn_id: turn_id.clone(),
+        call_id: call_id.clone(),
+        outcome: CallOutcome::Unknown,
+        result:
+            "[outcome unknown: agentd went down while this ran. It was not run again. Look at the state of \
+                 things before you repeat it.]"
+                .into(),
+        duration_ms: 0,
+    }
 }
 
 /// The rejection for an approval that has an answer.
@@ -320,7 +380,12 @@ fn check_parts(parts: &[Part]) -> Result<(), Rejection> {
                 words |= !text.trim().is_empty();
                 bytes = bytes.saturating_add(text.len());
             }
-            Part::Attachment { text, .. } => {
+            Part::Attachment { name, text } => {
+                if name.len() > MAX_ATTACHMENT_NAME {
+                    return Err(Rejection::InvalidArgument(format!(
+                        "an attachment's name has more than {MAX_ATTACHMENT_NAME} bytes"
+                    )));
+                }
                 words = true;
                 bytes = bytes.saturating_add(text.len());
             }

@@ -274,7 +274,7 @@ pub enum Origin {
 /// A model by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRef {
-    /// `provider/name`, or `demo`.
+    /// `provider/name`; the built-in demo model is `demo/demo`.
     pub name: String,
     /// The built-in scripted model: marked as such everywhere.
     pub demo: bool,

@@ -42,6 +42,25 @@ impl Client {
     }
 }
 
+/// Who asks, through what: what a ledger row is booked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// A user of this machine.
+    pub principal: String,
+    /// Through which client.
+    pub client: Client,
+}
+
+impl Asker {
+    /// The asker of a request.
+    pub fn of(caller: &Caller) -> Self {
+        Self {
+            principal: caller.principal.clone(),
+            client: caller.client,
+        }
+    }
+}
+
 /// Who asks, through what, and how the request is traced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {

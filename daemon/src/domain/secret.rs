@@ -1,21 +1,28 @@
-//! Owns: the one type that holds a credential in memory.
-//! Guarantees: printing it by accident shows nothing; only `expose` gives the text, so uses can be found by name.
+//! Owns: `Secret`, the wrapper every API key lives in.
+//! Guarantees: neither `Debug` nor any error, log or serialised form shows what is inside.
 
 use std::fmt;
 
-/// A credential. Has no `Display`, no serialisation, and a `Debug` that says nothing.
-#[derive(Clone, PartialEq, Eq)]
+use serde::{Deserialize, Deserializer};
+
+/// A value that must never be shown. Read it with [`Secret::expose`], at the one place that sends it.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text over.
-    pub fn new(text: String) -> Self {
-        Self(text)
+    /// Wraps a key. Surrounding white space is dropped: pasted keys often end in a newline.
+    pub fn new(value: impl AsRef<str>) -> Self {
+        Self(value.as_ref().trim().to_owned())
     }
 
-    /// The text itself. Only for sending it to whom it belongs, storing it, or redacting it.
+    /// The value itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// True when there is nothing inside.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -25,14 +32,43 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// Shortest text worth blotting out; anything shorter would hit ordinary words.
+const SHORTEST: usize = 6;
+
+/// Replaces every occurrence of the secrets in text that came from outside: some servers echo the key they refuse.
+pub(crate) fn blot(text: &str, secrets: &[Secret]) -> String {
+    let mut clean = text.to_owned();
+    for secret in secrets {
+        if secret.0.len() >= SHORTEST && clean.contains(secret.0.as_str()) {
+            clean = clean.replace(secret.0.as_str(), "[key]");
+        }
+    }
+    clean
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn debug_shows_nothing() {
-        let secret = Secret::new("sk-canary".into());
-        assert!(!format!("{secret:?} {:?}", Some(&secret)).contains("canary"));
-        assert_eq!(secret.expose(), "sk-canary");
+        let key = Secret::new("sk-canary-123456\n");
+        assert_eq!(format!("{key:?}"), "Secret(…)");
+        assert_eq!(key.expose(), "sk-canary-123456");
+    }
+
+    #[test]
+    fn an_echoed_key_is_blotted_out() {
+        let keys = [Secret::new("sk-canary-123456"), Secret::new("ab")];
+        assert_eq!(
+            blot("bad key sk-canary-123456, about", &keys),
+            "bad key [key], about"
+        );
     }
 }

@@ -11,6 +11,7 @@ use super::event::{
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Message, Part, Role, ToolCall, ToolResult};
 use super::policy::Grant;
+use super::principal::Asker;
 use super::summary::line_of;
 pub use super::summary::{Spent, State, Summary, clip};
 use super::usage::{Cost, CostSource};
@@ -67,10 +68,12 @@ pub struct Session {
 pub struct QueuedMessage {
     /// Its name.
     pub message_id: MessageId,
-    /// Its pieces.
-    pub parts: Vec<Part>,
+    /// Its pieces; shared, since drafts of the session copy the queue.
+    pub parts: Arc<[Part]>,
     /// What its poster asks of the turn.
     pub options: TurnOptions,
+    /// Its poster.
+    pub asker: Asker,
 }
 
 /// The open turn.
@@ -80,6 +83,8 @@ pub struct Turn {
     pub turn_id: TurnId,
     /// Its trace.
     pub trace_id: String,
+    /// On whose behalf it works: the poster of the last message it took up.
+    pub asker: Asker,
     /// The model at work.
     pub model: ModelRef,
     /// What was asked of it.
@@ -205,8 +210,9 @@ impl Session {
             } => {
                 self.queue.push_back(QueuedMessage {
                     message_id: message_id.clone(),
-                    parts: parts.clone(),
+                    parts: parts.clone().into(),
                     options: *options,
+                    asker: Asker::of(&event.caller),
                 });
             }
             EventBody::TurnStarted {
@@ -238,12 +244,13 @@ impl Session {
                 self.set_stage(&call.call_id, CallStage::Started(exec_id.clone()));
             }
             EventBody::ToolCallFinished {
+                turn_id,
                 call_id,
                 outcome,
                 result,
                 ..
             } => {
-                self.finish_call(call_id, *outcome, result);
+                self.finish_call(turn_id, call_id, *outcome, result);
             }
             EventBody::ExecStarted {
                 exec_id,
@@ -278,6 +285,7 @@ impl Session {
         options: TurnOptions,
     ) {
         let mut parts = Vec::new();
+        let mut asker = Asker::of(&event.caller);
         if !self.late_results.is_empty() {
             parts.push(Part::Text {
                 text: self.late_results.join("\n"),
@@ -288,6 +296,7 @@ impl Session {
             let taken = message_ids.contains(&queued.message_id);
             if taken {
                 parts.extend(queued.parts.iter().cloned());
+                asker = queued.asker.clone();
             }
             !taken
         });
@@ -299,6 +308,7 @@ impl Session {
         self.turn = Some(Turn {
             turn_id: turn_id.clone(),
             trace_id: event.caller.trace_id.clone(),
+            asker,
             model: model.clone(),
             options,
             started_us: event.time_us,
@@ -399,10 +409,11 @@ impl Session {
         }
     }
 
-    fn finish_call(&mut self, call_id: &CallId, outcome: CallOutcome, result: &str) {
+    fn finish_call(&mut self, turn_id: &TurnId, call_id: &CallId, outcome: CallOutcome, result: &str) {
         let position = self
             .turn
             .as_ref()
+            .filter(|turn| &turn.turn_id == turn_id)
             .and_then(|turn| turn.calls.iter().position(|open| &open.call.call_id == call_id));
         if let (Some(turn), Some(index)) = (&mut self.turn, position) {
             turn.calls.remove(index);

@@ -19,8 +19,9 @@ const SHOWN: [&str; 6] = [
 /// Shown in place of the kernel's.
 pub(super) const BOOT_ID: &str = "boot_id";
 
-/// Writes the files into `dir`; returns the host directories to show inside it, relative to /etc.
-pub(super) fn write(dir: &Path, uid: u32, gid: u32) -> io::Result<Vec<PathBuf>> {
+/// Writes the files into `dir`; returns the host directories to show inside it, relative to /etc. Git does not see
+/// `hidden`: mount points in the workspace are full of files that are not the project's.
+pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir)?;
     let (user, home) = (if uid == 0 { "root" } else { "agent" }, super::spec::HOME);
     let text = |name: &str, text: String| std::fs::write(dir.join(name), text);
@@ -39,6 +40,13 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32) -> io::Result<Vec<PathBuf>> 
     // The machine's own would tell one machine, or one of its starts, from another.
     text("machine-id", "00000000000000000000000000000001\n".to_owned())?;
     text(BOOT_ID, "00000000-0000-0000-0000-000000000001\n".to_owned())?;
+    text(
+        "gitignore",
+        hidden
+            .iter()
+            .map(|name| format!("/{}/\n", name.display()))
+            .collect(),
+    )?;
     for name in COPIED {
         let from = Path::new("/etc").join(name);
         if from.is_file() {

@@ -58,6 +58,10 @@ impl Link {
         let fd = socket()?;
         rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
         let fd = Arc::new(watched(fd)?);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "frames are few and small; a bounded queue could make jinit wait for us"
+        )]
         let (tx, rx) = mpsc::unbounded_channel();
         tokio::spawn(read_all(Arc::clone(&fd), tx));
         Ok((Self { fd }, rx))

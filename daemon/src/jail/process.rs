@@ -39,8 +39,6 @@ pub struct JailHostConfig {
     pub state_dir: PathBuf,
     /// The `agent-jinit` binary.
     pub jinit: PathBuf,
-    /// The person's own umask (the daemon has a private one): what commands make is theirs.
-    pub umask: u32,
 }
 
 /// What the next daemon needs to know about a Jail.
@@ -138,11 +136,6 @@ impl JailHost {
     /// Mount points of ours in a workspace: for `choose_layout`.
     pub fn ours(&self, workspace: &Path) -> Vec<PathBuf> {
         self.points.ours(workspace)
-    }
-
-    /// The umask that shells begin with.
-    pub fn umask(&self) -> u32 {
-        self.config.umask
     }
 
     /// Where the spool files of a session are.
@@ -260,12 +253,12 @@ impl JailHost {
         option("--dialect", dialect.into());
         option("--cwd", cwd.into());
         option("--self", myself.into());
-        option("--umask", format!("{:03o}", self.config.umask).into());
         option("--nofile", spec.limits.nofile.to_string().into());
         for (name, limit) in [
             ("--fsize", spec.limits.fsize),
             ("--nproc", spec.limits.nproc),
             ("--data", spec.limits.data),
+            ("--umask", spec.limits.umask.map(u64::from)),
         ] {
             if let Some(limit) = limit {
                 option(name, limit.to_string().into());
@@ -281,6 +274,7 @@ impl JailHost {
         let root = &spec.workspace.root;
         let root_layout = spec.workspace.layout == Layout::Root;
         let mut own_lib = false;
+        let mut hidden = Vec::new();
         if root_layout {
             let points = plan::mount_points(root, &self.points.ours(root));
             own_lib = !points.iter().any(|p| p == Path::new("lib"));
@@ -289,6 +283,7 @@ impl JailHost {
                 "making mount points in {}",
                 root.display()
             )))?;
+            hidden = points;
         }
         let guard = guard::git_guard(root);
         let made = self.points.acquire_missing(root, &guard.missing, &spec.session);
@@ -301,7 +296,8 @@ impl JailHost {
             rustix::process::getgid().as_raw(),
         );
         let etc_dir = dir.join("etc");
-        let shown = etc::write(&etc_dir, uid, gid).map_err(JailError::io("writing the jail's /etc"))?;
+        let shown =
+            etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
         let inputs = Inputs {
             spec,

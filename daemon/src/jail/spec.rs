@@ -26,6 +26,8 @@ pub struct Limits {
     pub data: Option<u64>,
     /// Bytes in each tmpfs.
     pub tmp_bytes: u64,
+    /// The file mode mask: that of the person, not the daemon's own. `None` keeps what is inherited.
+    pub umask: Option<u32>,
 }
 
 impl Default for Limits {
@@ -36,6 +38,7 @@ impl Default for Limits {
             nproc: default_nproc(),
             data: None,
             tmp_bytes: 1024 * 1024 * 1024,
+            umask: None,
         }
     }
 }
@@ -151,6 +154,9 @@ impl JailSpec {
             ("tag.gpgsign", "false"),
             ("safe.directory", "*"),
         ];
+        if self.kind != JailKind::Outer {
+            git.push(("core.excludesFile", "/etc/gitignore"));
+        }
         if let Some((name, email)) = &self.git_identity {
             git.extend([("user.name", name.as_str()), ("user.email", email.as_str())]);
         }

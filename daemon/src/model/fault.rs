@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::{ModelError, excerpt};
 use super::lenient::number;
-use super::secret::{Secret, blot};
+use crate::domain::secret::{Secret, blot};
 
 /// Who is being talked to, as far as errors need to know.
 #[derive(Debug, Clone)]

@@ -28,13 +28,12 @@ pub mod provider;
 pub mod registry;
 mod responses;
 pub mod retry;
-mod secret;
 
+pub use crate::domain::secret::Secret;
 pub use error::ModelError;
 pub use provider::{Api, Auth, Credential, Credentials, Environment, ModelSettings, ProviderConfig};
 pub use registry::{FoundServer, ModelInfo, ModelRegistry};
 pub use retry::{Limits, RetryPolicy, Tuning};
-pub use secret::Secret;
 
 /// Something that answers.
 pub trait Model: Send + Sync {

@@ -18,12 +18,13 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use crate::domain::secret::Secret;
+
 use super::error::ModelError;
 use super::fault::Peer;
 use super::http::{Clients, Route};
 use super::openai::Endpoint;
 use super::retry::Limits;
-use super::secret::Secret;
 
 /// Which API a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -123,6 +124,14 @@ impl Environment {
             || PROXY_NAMES.iter().any(|proxy| proxy.to_ascii_lowercase() == name)
             || name.ends_with("_API_KEY")
             || name.ends_with("_BASE_URL")
+    }
+
+    /// The values that are keys: for the redactor.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(|(name, _)| name.ends_with("_API_KEY"))
+            .map(|(_, value)| value.trim())
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -8,19 +8,19 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::execs::{Execs, Launch};
+use super::execs::Execs;
 use super::feed::Feed;
-use super::turn::{Gone, Stop, TurnJob};
+use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
+use super::turn::{Stop, TurnJob};
 use super::{Fault, Settings, now_us};
 use crate::domain::command::{Command, Reply};
 use crate::domain::decide::decide;
-use crate::domain::event::{EventBody, NewEvent, SessionSpec, TurnOptions, TurnOutcome, TurnTotals};
-use crate::domain::id::{CallId, ExecId, Seq, SessionId, TurnId};
+use crate::domain::event::{EventBody, NewEvent, TurnOutcome, TurnTotals};
+use crate::domain::id::{Seq, TurnId};
 use crate::domain::message::Message;
-use crate::domain::policy::Grant;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::{OpenCall, Session, Summary};
+use crate::domain::session::{Session, Summary};
 use crate::model::{Environment, Model};
 use crate::store::{Append, RequestKey, RequestRecord, Store, StoreError};
 use crate::tools::{FileStamps, NoHook};
@@ -31,144 +31,6 @@ const MAILBOX: usize = 64;
 /// Answers remembered in memory; older ones are in the store.
 const ANSWERED: usize = 256;
 
-/// Handle to a session's actor. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Actor {
-    asks: mpsc::Sender<Ask>,
-}
-
-/// What a turn needs to know of its session.
-#[derive(Clone)]
-pub(super) struct TurnView {
-    pub(super) session_id: SessionId,
-    pub(super) spec: SessionSpec,
-    pub(super) history: Vec<Arc<Message>>,
-    pub(super) calls: VecDeque<OpenCall>,
-    pub(super) steps: u32,
-    pub(super) options: TurnOptions,
-    pub(super) grants: Vec<Grant>,
-}
-
-/// A command with everything that goes along with it but is not part of the log.
-pub(super) struct Wish {
-    pub(super) command: Command,
-    pub(super) caller: Caller,
-    pub(super) request: Option<RequestKey>,
-    /// The model that answers, resolved with the caller's credentials.
-    pub(super) model: Option<Arc<dyn Model>>,
-    /// What to launch once its start is committed.
-    pub(super) launch: Option<Launch>,
-}
-
-enum Ask {
-    Wish(Box<Wish>, oneshot::Sender<Result<Reply, Fault>>),
-    Record(
-        TurnId,
-        Vec<EventBody>,
-        oneshot::Sender<Result<Option<TurnView>, Fault>>,
-    ),
-    View(TurnId, oneshot::Sender<Option<TurnView>>),
-    Interrupt(Caller, oneshot::Sender<Result<Seq, Fault>>),
-    /// A turn's task is over, however.
-    JobEnded(TurnId),
-    /// Stop the open turn for a shutdown; answered when no turn is open.
-    Shutdown(oneshot::Sender<()>),
-}
-
-impl Actor {
-    pub(super) async fn wish(&self, wish: Wish) -> Result<Reply, Fault> {
-        let (answer, wait) = oneshot::channel();
-        self.asks
-            .send(Ask::Wish(Box::new(wish), answer))
-            .await
-            .map_err(|_| Fault::closing())?;
-        wait.await.map_err(|_| Fault::closing())?
-    }
-
-    /// Commits facts of a turn. `None` when the turn is no longer open afterwards.
-    pub(super) async fn record(
-        &self,
-        turn_id: &TurnId,
-        facts: Vec<EventBody>,
-    ) -> Result<Option<TurnView>, Gone> {
-        let (answer, wait) = oneshot::channel();
-        self.asks
-            .send(Ask::Record(turn_id.clone(), facts, answer))
-            .await
-            .map_err(|_| Gone)?;
-        match wait.await.map_err(|_| Gone)? {
-            Ok(view) => Ok(view),
-            Err(error) => {
-                tracing::error!(%error, turn = %turn_id, "turn: its facts could not be written");
-                Err(Gone)
-            }
-        }
-    }
-
-    pub(super) async fn view(&self, turn_id: &TurnId) -> Result<Option<TurnView>, Gone> {
-        let (answer, wait) = oneshot::channel();
-        self.asks
-            .send(Ask::View(turn_id.clone(), answer))
-            .await
-            .map_err(|_| Gone)?;
-        wait.await.map_err(|_| Gone)
-    }
-
-    pub(super) async fn interrupt(&self, caller: Caller) -> Result<Seq, Fault> {
-        let (answer, wait) = oneshot::channel();
-        self.asks
-            .send(Ask::Interrupt(caller, answer))
-            .await
-            .map_err(|_| Fault::closing())?;
-        wait.await.map_err(|_| Fault::closing())?
-    }
-
-    pub(super) async fn shutdown(&self) {
-        let (answer, wait) = oneshot::channel();
-        if self.asks.send(Ask::Shutdown(answer)).await.is_ok() {
-            // An error means that the actor is gone: down already.
-            let _down = wait.await;
-        }
-    }
-
-    /// A command has ended: append the fact, and the late result of its call where the turn is over.
-    pub(super) async fn exec_ended(
-        &self,
-        caller: Caller,
-        exec_id: ExecId,
-        result: crate::domain::event::ExecResult,
-        late: Option<(TurnId, CallId, String)>,
-    ) {
-        let wish = |command| Wish {
-            command,
-            caller: caller.clone(),
-            request: None,
-            model: None,
-            launch: None,
-        };
-        if let Err(error) = self
-            .wish(wish(Command::FinishExec {
-                exec_id: exec_id.clone(),
-                result,
-            }))
-            .await
-        {
-            tracing::warn!(%error, exec = %exec_id, "a command's end could not be written");
-        }
-        if let Some((turn_id, call_id, result)) = late
-            && let Err(error) = self
-                .wish(wish(Command::FinishLateCall {
-                    turn_id,
-                    call_id,
-                    result,
-                }))
-                .await
-        {
-            tracing::warn!(%error, exec = %exec_id, "a late result could not be written");
-        }
-    }
-}
-
 struct State {
     session: Session,
     history: Vec<Arc<Message>>,
@@ -176,7 +38,6 @@ struct State {
     settings: Arc<Settings>,
     feed: Arc<Feed>,
     execs: Arc<Execs>,
-    guard: Option<Arc<Guard>>,
     files: Arc<FileStamps>,
     me: mpsc::WeakSender<Ask>,
     job: Option<Job>,
@@ -212,7 +73,6 @@ pub(super) fn start(
         settings,
         feed,
         execs,
-        guard: None,
         files: Arc::default(),
         me: actor.asks.downgrade(),
         job: None,
@@ -240,13 +100,13 @@ impl State {
                 Ask::View(turn_id, answer) => {
                     let _unheard = answer.send(self.view(&turn_id));
                 }
-                Ask::Interrupt(caller, answer) => {
-                    let _unheard = answer.send(self.interrupt(caller).await);
+                Ask::Interrupt(caller, key, answer) => {
+                    let _unheard = answer.send(self.interrupt(caller, key).await);
                 }
                 Ask::JobEnded(turn_id) => self.job_ended(turn_id).await,
-                Ask::Shutdown(answer) => {
+                Ask::Shutdown(why, answer) => {
                     self.stopping = true;
-                    if self.stop_job(Stop::Shutdown) {
+                    if self.stop_job(why) {
                         self.waiting_for_rest.push(answer);
                     } else {
                         let _unheard = answer.send(());
@@ -257,17 +117,8 @@ impl State {
     }
 
     async fn wish(&mut self, wish: Wish) -> Result<Reply, Fault> {
-        if let Some(key) = &wish.request
-            && let Some((before, reply)) = self
-                .answered
-                .iter()
-                .find(|(before, _)| before.request_id == key.request_id)
-        {
-            return if before == key {
-                Ok(reply.clone())
-            } else {
-                Err(Rejection::RequestIdReused(key.request_id.clone()).into())
-            };
+        if let Some(reply) = self.answered_before(wish.request.as_ref())? {
+            return Ok(reply);
         }
         if self.stopping
             && matches!(
@@ -302,10 +153,7 @@ impl State {
             Err(error) => return Err(error),
         }
         if let Some(key) = wish.request {
-            self.answered.push_back((key, reply.clone()));
-            if self.answered.len() > ANSWERED {
-                self.answered.pop_front();
-            }
+            self.remember(key, reply.clone());
         }
         if let Some(model) = wish.model {
             self.model = Some(model);
@@ -331,24 +179,28 @@ impl State {
         Err(rejection.into())
     }
 
-    async fn record(&mut self, turn_id: TurnId, facts: Vec<EventBody>) -> Result<Option<TurnView>, Fault> {
+    async fn record(&mut self, turn_id: TurnId, facts: Vec<EventBody>) -> Recorded {
         let Some(turn) = &self.session.turn else {
-            return Ok(None);
+            return Recorded::Done(None);
         };
         let caller = Caller::daemon(turn.trace_id.clone());
         let now = now_us();
+        let next_turn_id = TurnId::random();
         let command = Command::RecordTurn {
             turn_id: turn_id.clone(),
             facts,
-            next_turn_id: TurnId::random(),
+            next_turn_id,
         };
-        let bodies = match decide(&self.session, &command, now) {
-            Ok(bodies) => bodies,
-            Err(Rejection::NoOpenTurn(_)) => return Ok(None),
-            Err(rejection) => return Err(rejection.into()),
+        let committed = match decide(&self.session, &command, now) {
+            Ok(bodies) => self.commit(bodies, &caller, None, now).await,
+            Err(Rejection::NoOpenTurn(_)) => return Recorded::Done(None),
+            Err(rejection) => Err(rejection.into()),
         };
-        self.commit(bodies, &caller, None, now).await?;
-        Ok(self.view(&turn_id))
+        match (committed, command) {
+            (Ok(()), _) => Recorded::Done(self.view(&turn_id).map(Box::new)),
+            (Err(fault), Command::RecordTurn { facts, .. }) => Recorded::Failed(fault, facts),
+            (Err(fault), _) => Recorded::Failed(fault, Vec::new()),
+        }
     }
 
     /// Commit, apply, announce.
@@ -385,6 +237,7 @@ impl State {
             sealed,
             summary: summary.clone(),
             request,
+            asker: self.session.turn.as_ref().map(|turn| turn.asker.clone()),
         };
         self.store.append(append).await?;
         self.history.extend(draft.take_said());
@@ -411,7 +264,14 @@ impl State {
         })
     }
 
-    async fn interrupt(&mut self, caller: Caller) -> Result<Seq, Fault> {
+    async fn interrupt(&mut self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
+        // A repeated call must not stop a later turn.
+        if let Some(before) = self.answered_before(key.as_ref())? {
+            return Ok(match before {
+                Reply::Done { seq } => seq,
+                _ => self.session.head,
+            });
+        }
         let Some(turn) = &self.session.turn else {
             return Err(Rejection::NoOpenTurn(self.session.name.clone()).into());
         };
@@ -427,11 +287,39 @@ impl State {
             )
             .await?;
         }
-        Ok(self.session.head)
+        let seq = self.session.head;
+        if let Some(key) = key {
+            self.remember(key, Reply::Done { seq });
+        }
+        Ok(seq)
+    }
+
+    /// What was answered to this very request before.
+    fn answered_before(&self, key: Option<&RequestKey>) -> Result<Option<Reply>, Fault> {
+        let Some(key) = key else { return Ok(None) };
+        match self
+            .answered
+            .iter()
+            .find(|(before, _)| before.request_id == key.request_id)
+        {
+            None => Ok(None),
+            Some((before, reply)) if before == key => Ok(Some(reply.clone())),
+            Some(_) => Err(Rejection::RequestIdReused(key.request_id.clone()).into()),
+        }
+    }
+
+    fn remember(&mut self, key: RequestKey, reply: Reply) {
+        self.answered.push_back((key, reply));
+        if self.answered.len() > ANSWERED {
+            self.answered.pop_front();
+        }
     }
 
     fn stop_job(&mut self, why: Stop) -> bool {
-        let Some(job) = &self.job else { return false };
+        let open = self.session.turn.as_ref().map(|turn| &turn.turn_id);
+        let Some(job) = self.job.as_ref().filter(|job| Some(&job.turn_id) == open) else {
+            return false;
+        };
         // The first reason counts.
         let _first = job.why.set(why);
         job.stop.cancel();
@@ -445,11 +333,12 @@ impl State {
         caller: &Caller,
     ) -> Result<(), Fault> {
         let now = now_us();
-        let facts = vec![EventBody::TurnFinished {
+        let mut facts = self.loose_ends();
+        facts.push(EventBody::TurnFinished {
             turn_id: turn_id.clone(),
             outcome,
             totals: TurnTotals::default(),
-        }];
+        });
         let command = Command::RecordTurn {
             turn_id,
             facts,
@@ -459,28 +348,50 @@ impl State {
         self.commit(bodies, caller, None, now).await
     }
 
+    /// Calls that a dead task had begun, with the ends of their commands where no jail has them any more.
+    fn loose_ends(&self) -> Vec<EventBody> {
+        let execs = self.execs.clone();
+        crate::domain::decide::loose_ends(&self.session, &move |exec_id| execs.is_running(exec_id))
+    }
+
     async fn job_ended(&mut self, turn_id: TurnId) {
-        if self.job.as_ref().is_some_and(|job| job.turn_id == turn_id) {
-            self.job = None;
-        }
         let still_open = self.session.turn.as_ref().filter(|turn| turn.turn_id == turn_id);
-        if let Some(turn) = still_open.map(|t| t.trace_id.clone()) {
-            // The task went away without an end: a bug or a full disk. Say so, in the log and to the person.
+        // At a shutdown a turn that waits for an answer is left open on purpose.
+        if let Some(trace) = still_open
+            .filter(|_| !self.stopping)
+            .map(|turn| turn.trace_id.clone())
+        {
+            // The task went away without an end: a bug. Say so, in the log and to the person.
             tracing::error!(turn = %turn_id, "turn: its task ended without an outcome");
             let outcome = TurnOutcome::Failed {
                 reason: "internal".into(),
                 message: "the turn's task ended unexpectedly".into(),
                 hints: vec!["agentctl daemon logs".into()],
             };
-            let caller = Caller::daemon(turn);
-            if let Err(error) = self.close_turn(turn_id, outcome, &caller).await {
-                tracing::error!(%error, "turn: its end could not be written");
+            let caller = Caller::daemon(trace);
+            if let Err(error) = self.close_turn(turn_id.clone(), outcome, &caller).await {
+                tracing::error!(%error, "turn: its end could not be written yet");
+                // The dead task stays in its place meanwhile, so that no second one is started on this turn.
+                self.ask_later(Ask::JobEnded(turn_id));
+                return;
             }
+        }
+        if self.job.as_ref().is_some_and(|job| job.turn_id == turn_id) {
+            self.job = None;
         }
         for answer in self.waiting_for_rest.drain(..) {
             let _unheard = answer.send(());
         }
         self.ensure_job().await;
+    }
+
+    fn ask_later(&self, ask: Ask) {
+        let Some(actor) = self.actor() else { return };
+        tokio::spawn(async move {
+            pause(FIRST_WAIT).await;
+            // The actor gone means that nobody is left to ask.
+            let _gone = actor.asks.send(ask).await;
+        });
     }
 
     /// An open turn that can go on has a task.
@@ -546,6 +457,7 @@ impl State {
             hook: Arc::new(NoHook),
             stop,
             why,
+            asked: std::sync::Mutex::default(),
         };
         let task = tokio::spawn(job.run());
         tokio::spawn(async move {
@@ -557,14 +469,13 @@ impl State {
         });
     }
 
-    fn guard(&mut self) -> Result<Arc<Guard>, String> {
-        if let Some(guard) = &self.guard {
-            return Ok(guard.clone());
-        }
-        let guard = Guard::open(&self.session.spec.workspace.root).map_err(|e| e.to_string())?;
-        let guard = Arc::new(guard);
-        self.guard = Some(guard.clone());
-        Ok(guard)
+    /// Opened for each turn: the workspace may have been replaced by another directory of that name.
+    fn guard(&self) -> Result<Arc<Guard>, String> {
+        let umask = self.settings.limits.umask;
+        Guard::open(&self.session.spec.workspace.root)
+            .map(|guard| guard.with_umask(umask))
+            .map(Arc::new)
+            .map_err(|e| e.to_string())
     }
 
     fn actor(&self) -> Option<Actor> {

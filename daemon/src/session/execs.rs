@@ -5,15 +5,18 @@
 mod output;
 mod runner;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use tokio_util::task::TaskTracker;
 
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 
-use super::actor::Actor;
 use super::feed::Feed;
+use super::mailbox::Actor;
 use super::{Run, Settings, now_us};
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
@@ -29,6 +32,7 @@ use crate::store::Store;
 use crate::tools::JailPaths;
 
 /// What to launch once its start is committed.
+#[derive(Clone)]
 pub(super) enum Launch {
     /// Shell text.
     Command(RunRequest),
@@ -52,6 +56,24 @@ pub(super) struct Execs {
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
     inputs: Mutex<BTreeMap<ExecId, u64>>,
     cwd: Mutex<Option<String>>,
+    kept: Arc<tokio::sync::Mutex<Kept>>,
+    adopted: Mutex<BTreeSet<ExecId>>,
+    /// Tasks that write: waited for before the store is closed.
+    tasks: TaskTracker,
+}
+
+/// Which state of the shell was kept last, by its hash.
+#[derive(Default)]
+struct Kept(Option<[u8; 32]>);
+
+impl Kept {
+    fn of(text: &str) -> Self {
+        Self(Some(Sha256::digest(text).into()))
+    }
+
+    fn is(&self, text: &str) -> bool {
+        self.0 == Self::of(text).0
+    }
 }
 
 impl Execs {
@@ -98,11 +120,16 @@ impl Execs {
             live: Mutex::default(),
             inputs: Mutex::default(),
             cwd: Mutex::new(cwd),
+            kept: Arc::default(),
+            adopted: Mutex::default(),
+            tasks: TaskTracker::new(),
             settings,
         });
         if execs.settings.jails.live().contains(&session.session_id) {
             for handle in shell.adopt().await {
-                execs.live().insert(handle.exec_id.clone(), handle);
+                // Where its input stands is jinit's to know: the first offset that comes is believed.
+                execs.adopted().insert(handle.exec_id.clone());
+                execs.add(&handle);
             }
         }
         execs
@@ -202,7 +229,7 @@ impl Execs {
 
     fn see_to_end(self: &Arc<Self>, handle: RunHandle, caller: Caller, actor: Actor, late: LateCall) {
         let me = self.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let result = handle.finished().await;
             let Some(exec_result) = me.ended_with(&handle, &result).await else {
                 return;
@@ -218,7 +245,8 @@ impl Execs {
             actor
                 .exec_ended(caller, handle.exec_id.clone(), exec_result, late)
                 .await;
-            me.forget(&handle).await;
+            // Late output of background jobs is nobody's to wait for at a shutdown.
+            tokio::spawn(async move { me.forget(&handle).await });
         });
     }
 
@@ -255,15 +283,20 @@ impl Execs {
     /// Keeps the shell's state, off the path of the answer.
     fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
-        tokio::spawn(async move {
+        let kept_before = self.kept.clone();
+        self.tasks.spawn(async move {
             let Some(snapshot) = shell.settled().await else {
                 return;
             };
+            let mut last = kept_before.lock().await;
             let kept = match serde_json::to_string(&snapshot) {
-                Ok(text) => store
-                    .put_snapshot(&id, now_us(), text)
-                    .await
-                    .map_err(|e| e.to_string()),
+                // Most commands change nothing of the shell: they cost no write.
+                Ok(text) if last.is(&text) => Ok(()),
+                Ok(text) => {
+                    let hash = Kept::of(&text);
+                    let put = store.put_snapshot(&id, now_us(), text).await;
+                    put.map(|()| *last = hash).map_err(|e| e.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = kept {
@@ -328,7 +361,8 @@ impl Execs {
     ) -> Result<u64, Rejection> {
         let handle = self.handle(exec_id)?;
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = inputs.entry(exec_id.clone()).or_insert(0);
+        let first = if self.adopted().remove(exec_id) { offset } else { 0 };
+        let next = inputs.entry(exec_id.clone()).or_insert(first);
         if offset > *next {
             return Err(Rejection::OffsetMismatch(format!(
                 "the next input byte is {next}, not {offset}"
@@ -358,6 +392,13 @@ impl Execs {
         }
     }
 
+    /// Waits until the ends of all commands and the shell's state are written.
+    pub(super) async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+
     /// True while a jail lives.
     pub(super) fn has_jail(&self) -> bool {
         self.settings.jails.live().contains(&self.session_id)
@@ -383,6 +424,11 @@ impl Execs {
 
     fn shell(&self) -> Shell {
         self.shell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, BTreeSet<ExecId>> {
+        // A set of ids is whole after any panic elsewhere.
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<ExecId, RunHandle>> {

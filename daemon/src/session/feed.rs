@@ -76,6 +76,11 @@ impl Feed {
         }
     }
 
+    /// Highest committed seq.
+    pub fn head(&self) -> Seq {
+        self.tick.borrow().head
+    }
+
     /// A receiver of the doorbell.
     pub fn listen(&self) -> watch::Receiver<Tick> {
         self.tick.subscribe()

@@ -40,7 +40,7 @@ pub struct FollowOptions {
 #[derive(Debug, Clone)]
 pub enum FollowItem {
     /// A fact.
-    Event(Event),
+    Event(Box<Event>),
     /// Everything up to here was sent; live from now on.
     CaughtUp(Seq),
     /// More of the answer being made.
@@ -80,6 +80,8 @@ pub struct Follower {
     preview: PreviewCursor,
     running: BTreeMap<ExecId, [u64; 2]>,
     ready: VecDeque<FollowItem>,
+    /// Events read and not yet handed out: the end of a command waits for the rest of its output.
+    held: VecDeque<Event>,
 }
 
 impl Follower {
@@ -105,6 +107,7 @@ impl Follower {
             preview: PreviewCursor::default(),
             running: BTreeMap::new(),
             ready: VecDeque::new(),
+            held: VecDeque::new(),
         }
     }
 
@@ -123,7 +126,7 @@ impl Follower {
             if self.options.output && self.caught_up {
                 self.read_output().await;
             }
-            if tick.head > self.cursor || !self.caught_up {
+            if tick.head > self.cursor || !self.caught_up || !self.held.is_empty() {
                 self.read_events(tick).await?;
             } else if self.ready.is_empty() && self.options.previews {
                 let delta = self.feed.preview_since(&mut self.preview);
@@ -136,17 +139,21 @@ impl Follower {
     }
 
     async fn read_events(&mut self, tick: Tick) -> Result<(), Fault> {
-        let events = self
-            .store
-            .events_after(&self.session_id, self.cursor, BATCH)
-            .await?;
-        let any = !events.is_empty();
-        for event in events {
-            self.cursor = event.seq;
-            if self.options.output && self.caught_up {
-                self.around(&event).await;
+        if self.held.is_empty() {
+            self.held = self
+                .store
+                .events_after(&self.session_id, self.cursor, BATCH)
+                .await?
+                .into();
+        }
+        let any = !self.held.is_empty();
+        while let Some(event) = self.held.pop_front() {
+            if self.options.output && self.caught_up && !self.around(&event).await {
+                self.held.push_front(event);
+                return Ok(());
             }
-            self.ready.push_back(FollowItem::Event(event));
+            self.cursor = event.seq;
+            self.ready.push_back(FollowItem::Event(Box::new(event)));
         }
         if self.cursor < tick.head {
             return Ok(());
@@ -163,20 +170,21 @@ impl Follower {
         Ok(())
     }
 
-    /// Keeps the set of running commands, and sends the rest of one's output before its end.
-    async fn around(&mut self, event: &Event) {
+    /// Keeps the set of running commands. False while there is more output to send before this event.
+    async fn around(&mut self, event: &Event) -> bool {
         match &event.body {
             EventBody::ExecStarted { exec_id, .. } => {
                 self.running.insert(exec_id.clone(), [0, 0]);
             }
-            EventBody::ExecFinished { exec_id, .. } => {
-                if self.running.contains_key(exec_id) {
-                    while self.read_exec(exec_id.clone()).await {}
-                    self.running.remove(exec_id);
+            EventBody::ExecFinished { exec_id, .. } if self.running.contains_key(exec_id) => {
+                if self.read_exec(exec_id.clone()).await {
+                    return false;
                 }
+                self.running.remove(exec_id);
             }
             _ => {}
         }
+        true
     }
 
     /// Commands that run when the reader has caught up: from their beginning, or from a tail of it.

@@ -3,8 +3,10 @@
 
 mod actor;
 mod execs;
+mod facts;
 pub mod feed;
 mod follow;
+mod mailbox;
 mod prompt;
 mod recover;
 mod step;
@@ -36,9 +38,9 @@ pub use crate::model::Environment;
 use crate::model::{Model, ModelRegistry};
 pub use crate::shell::{PtySize as TerminalSize, Stdin};
 use crate::store::{RequestKey, Store, StoreError};
-use actor::{Actor, Wish};
 use execs::Execs;
 use feed::Feed;
+use mailbox::{Actor, Wish};
 
 /// What all sessions of a daemon share.
 pub struct Settings {
@@ -271,8 +273,8 @@ impl SessionHandle {
     }
 
     /// Stops the open turn.
-    pub async fn interrupt(&self, caller: Caller) -> Result<Seq, Fault> {
-        self.actor.interrupt(caller).await
+    pub async fn interrupt(&self, caller: Caller, request: Option<RequestKey>) -> Result<Seq, Fault> {
+        self.actor.interrupt(caller, request).await
     }
 
     /// Starts a command: answers once its start is committed.
@@ -312,13 +314,18 @@ impl SessionHandle {
         }
     }
 
-    /// Waits until a command has its end in the log.
-    pub async fn exec_finished(&self, exec_id: &ExecId) -> Result<ExecResult, Fault> {
+    /// Waits until a command that was started at `started` has its end in the log.
+    pub async fn exec_finished(&self, exec_id: &ExecId, started: Seq) -> Result<ExecResult, Fault> {
         let mut bell = self.feed.listen();
+        // Output rings too: the store is asked only when a fact came since the last look.
+        let mut looked_at = started;
         loop {
-            bell.borrow_and_update();
-            if let Some(result) = self.exec_result(exec_id).await? {
-                return Ok(result);
+            let head = bell.borrow_and_update().head;
+            if head != looked_at || !self.execs.is_running(exec_id) {
+                looked_at = head;
+                if let Some(result) = self.exec_result(exec_id).await? {
+                    return Ok(result);
+                }
             }
             bell.changed().await.map_err(|_| Fault::closing())?;
         }
@@ -366,26 +373,35 @@ impl SessionHandle {
         Ok(self.execs.resize(exec_id, columns, rows).await?)
     }
 
-    /// A cursor over the log, with previews and output where wanted.
-    pub fn follow(&self, options: FollowOptions) -> Follower {
-        Follower::new(
+    /// A cursor over the log, with previews and output where wanted. Refused beyond the head: facts would be
+    /// skipped until the log had caught up with it.
+    pub fn follow(&self, options: FollowOptions) -> Result<Follower, Rejection> {
+        let head = self.feed.head();
+        if options.after_seq > head {
+            return Err(Rejection::InvalidArgument(format!(
+                "after_seq {} is beyond the head {head}",
+                options.after_seq
+            )));
+        }
+        Ok(Follower::new(
             self.session_id.clone(),
             self.store.clone(),
             self.feed.clone(),
             self.execs.clone(),
             self.published.clone(),
             options,
-        )
+        ))
     }
 
     /// Brings the open turn to a stop for a shutdown.
-    pub async fn shut_down(&self) {
-        self.actor.shutdown().await;
+    pub async fn shut_down(&self, keep_jails: bool) {
+        self.actor.shutdown(keep_jails).await;
     }
 
-    /// Ends the jail, its processes and its mount points.
+    /// Ends the jail, its processes and its mount points, and sees the ends of its commands into the log.
     pub async fn end_jail(&self) {
         self.execs.end_jail().await;
+        self.execs.settle().await;
     }
 
     /// True while a jail lives.

@@ -79,7 +79,9 @@ async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc
     loop {
         let after = session.as_ref().map_or(0, |s| s.head);
         let events = store.events_after(session_id, after, BATCH).await?;
-        let read = events.len();
+        if events.is_empty() {
+            break;
+        }
         for event in &events {
             match &mut session {
                 None => session = Session::begin(event),
@@ -88,9 +90,6 @@ async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc
         }
         if let Some(session) = &mut session {
             history.extend(session.take_said());
-        }
-        if read < BATCH as usize {
-            break;
         }
     }
     session.map(|session| (session, history)).ok_or_else(|| {
@@ -137,6 +136,7 @@ async fn append_truth(
         sealed,
         summary: draft.summary(),
         request: None,
+        asker: None,
     };
     store.append(append).await?;
     history.extend(draft.take_said());

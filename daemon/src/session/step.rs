@@ -124,7 +124,7 @@ pub(super) fn usage(model: &Arc<dyn Model>, reply: &StepReply, models: &ModelReg
 }
 
 /// The ledger's view of a request that gave no reply: it may have cost something, nobody knows.
-pub(super) fn usage_unknown(model: &Arc<dyn Model>, since: Instant) -> Usage {
+pub(super) fn usage_unknown(model: &Arc<dyn Model>, since: Instant, retries: u32) -> Usage {
     Usage {
         model: model.name().to_owned(),
         tokens: None,
@@ -134,7 +134,7 @@ pub(super) fn usage_unknown(model: &Arc<dyn Model>, since: Instant) -> Usage {
         }),
         first_token_ms: None,
         total_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
-        retries: 0,
+        retries,
     }
 }
 

@@ -2,28 +2,29 @@
 //! Guarantees: a state machine over the log: it can be taken up from any committed state; an intent is
 //! committed before the tool runs; a tool turn costs two commits; nothing is ever run twice.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, TurnView};
 use super::execs::{Execs, ToolRunner};
+use super::facts::{SCRIPT_IN_LOG, approval, change_fact};
 use super::feed::Feed;
-use super::{Settings, now_us, prompt, step};
-use crate::domain::approval::Approval;
-use crate::domain::event::{CallOutcome, ChangeKind, EventBody, ExecResult, TurnOutcome, TurnTotals};
-use crate::domain::id::{ApprovalId, ChangeId, ExecId, TurnId};
+use super::mailbox::{Actor, TurnView};
+use super::{Settings, prompt, step};
+use crate::domain::event::{CallOutcome, EventBody, ExecResult, TurnOutcome, TurnTotals};
+use crate::domain::id::{CallId, ExecId, TurnId};
 use crate::domain::message::{Message, Part, ToolCall};
-use crate::domain::policy::{self, CallFacts, Decision};
+use crate::domain::policy::{self, Decision};
 use crate::domain::session::{CallStage, OpenCall, clip};
 use crate::model::{Finish, Model, ModelRequest, StepReply};
-use crate::tools::{CallPlan, ChangeHook, FileChange, FileStamps, Registry, ToolContext, ToolOutput};
+use crate::tools::{CallPlan, ChangeHook, FileStamps, Registry, ToolContext, ToolOutput};
 use crate::workspace::Guard;
 
-/// Longest script text kept in an event; the whole runs.
-const SCRIPT_IN_LOG: usize = 64 * 1024;
-
+/// What stands in the log where a secret was.
+const REDACTED: &str = "[redacted:";
 /// Why a turn was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -31,6 +32,8 @@ pub(super) enum Stop {
     Person,
     /// The daemon goes down: the running command stays with its jail.
     Shutdown,
+    /// The daemon goes down and takes its jails along: the running command is stopped as well.
+    End,
 }
 
 /// Everything a turn needs; owned by its task.
@@ -47,6 +50,9 @@ pub(super) struct TurnJob {
     pub(super) stop: CancellationToken,
     /// Set before `stop` is cancelled.
     pub(super) why: Arc<std::sync::OnceLock<Stop>>,
+    /// The calls of the present step as the model wrote them. The log's copy went through the redactor, and
+    /// what runs must be what was asked for, secrets included.
+    pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
 }
 
 /// What a call came to before anything ran.
@@ -59,6 +65,14 @@ enum Begun {
     Ends(TurnOutcome),
     /// It waits for a person.
     Waits,
+}
+
+/// What follows a round trip.
+enum Next {
+    /// Nothing: the turn is over.
+    Over,
+    /// The next step, or a call that is ready.
+    Go(Option<Box<Ready>>),
 }
 
 struct Ready {
@@ -91,6 +105,12 @@ impl TurnJob {
                 continue;
             }
             if self.stop.is_cancelled() {
+                let waits =
+                    matches!(view.calls.front(), Some(open) if matches!(open.stage, CallStage::Waiting(_)));
+                if waits && self.why.get() != Some(&Stop::Person) {
+                    // A question outlives the daemon: the turn stays open, the answer moves it on.
+                    return Ok(());
+                }
                 return self.finish(Vec::new(), self.stopped()).await;
             }
             if let Some(open) = view.calls.front().cloned() {
@@ -102,8 +122,8 @@ impl TurnJob {
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
             match self.step(&mut view, &tools).await? {
-                Some(next) => ready = next,
-                None => return Ok(()),
+                Next::Go(next) => ready = next,
+                Next::Over => return Ok(()),
             }
         }
     }
@@ -142,12 +162,8 @@ impl TurnJob {
         self.record_begun(view, facts, begun).await
     }
 
-    /// One model round trip. `None`: the turn is over. `Some(next)`: go on, perhaps with a call that is ready.
-    #[expect(
-        clippy::option_option,
-        reason = "over / go on / go on with this call are three things"
-    )]
-    async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Option<Option<Box<Ready>>>, Gone> {
+    /// One model round trip.
+    async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Next, Gone> {
         let number = view.steps.saturating_add(1);
         let request = ModelRequest {
             instructions: prompt::instructions(&view.spec, self.model.dialect()),
@@ -163,6 +179,7 @@ impl TurnJob {
             approver_present: view.options.approver_present,
         };
         let since = Instant::now();
+        let retries = AtomicU32::new(0);
         let end = step::run(
             &self.model,
             request,
@@ -170,6 +187,7 @@ impl TurnJob {
             (&self.turn_id, number),
             &self.stop,
             |retry| {
+                retries.fetch_add(1, Ordering::Relaxed);
                 let fact = EventBody::StepRetried {
                     turn_id: self.turn_id.clone(),
                     step: number,
@@ -197,10 +215,10 @@ impl TurnJob {
                     number,
                     Vec::new(),
                     "failed",
-                    step::usage_unknown(&self.model, since),
+                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed)),
                 );
                 self.finish(vec![fact], outcome).await?;
-                return Ok(None);
+                return Ok(Next::Over);
             }
             step::StepEnd::Stopped(text) => {
                 let parts = if text.trim().is_empty() {
@@ -212,23 +230,30 @@ impl TurnJob {
                     number,
                     parts,
                     "interrupted",
-                    step::usage_unknown(&self.model, since),
+                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed)),
                 );
                 self.finish(vec![fact], self.stopped()).await?;
-                return Ok(None);
+                return Ok(Next::Over);
             }
         };
         self.replied(view, tools, number, reply).await
     }
 
-    #[expect(clippy::option_option, reason = "as in step")]
     async fn replied(
         &self,
         view: &mut TurnView,
         tools: &Registry,
         number: u32,
         reply: StepReply,
-    ) -> Result<Option<Option<Box<Ready>>>, Gone> {
+    ) -> Result<Next, Gone> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = reply
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::ToolCall(call) => Some((call.call_id.clone(), call.clone())),
+                _ => None,
+            })
+            .collect();
         let usage = step::usage(&self.model, &reply, &self.settings.models());
         let said = Message {
             role: crate::domain::message::Role::Assistant,
@@ -256,7 +281,7 @@ impl TurnJob {
                 _ => TurnOutcome::Done,
             };
             self.finish(vec![fact], outcome).await?;
-            return Ok(None);
+            return Ok(Next::Over);
         };
         let mut facts = vec![fact];
         let open = OpenCall {
@@ -264,7 +289,7 @@ impl TurnJob {
             stage: CallStage::Planned,
         };
         let begun = self.begin(tools, view, &open, &mut facts);
-        Ok(Some(self.record_begun(view, facts, begun).await?))
+        Ok(Next::Go(self.record_begun(view, facts, begun).await?))
     }
 
     /// After a performed call: its facts, and the start of the next call of the same step, in one commit.
@@ -307,7 +332,25 @@ impl TurnJob {
 
     /// Looks at a call and says what is to happen; nothing has happened yet.
     fn begin(&self, tools: &Registry, view: &TurnView, open: &OpenCall, facts: &mut Vec<EventBody>) -> Begun {
-        let call = &open.call;
+        let kept = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&open.call.call_id)
+            .cloned();
+        let call = kept.as_ref().unwrap_or(&open.call);
+        if let CallStage::Started(_) = &open.stage {
+            // Whatever became of it: it is not run again.
+            let text = "[outcome unknown: it was not run again. Look at the state of things first.]";
+            facts.push(self.settled(call, CallOutcome::Unknown, text.to_owned()));
+            return Begun::Settled;
+        }
+        if kept.is_none() && call.arguments.contains(REDACTED) {
+            let text =
+                "Its text held a secret, which was not kept over a restart of agentd. Make the call again.";
+            facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
+            return Begun::Settled;
+        }
         if let CallStage::Denied(reason) = &open.stage {
             let text = if reason.is_empty() {
                 "denied by the person. Find another way, or ask what they want.".to_owned()
@@ -500,7 +543,7 @@ impl TurnJob {
 
     fn stopped(&self) -> TurnOutcome {
         let reason = match self.why.get() {
-            Some(Stop::Shutdown) => "agentd was stopped",
+            Some(Stop::Shutdown | Stop::End) => "agentd was stopped",
             _ => "by a person",
         };
         TurnOutcome::Interrupted {
@@ -526,42 +569,3 @@ impl TurnJob {
 /// The session's actor, or this turn, is no more.
 #[derive(Debug)]
 pub(super) struct Gone;
-
-fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why: String) -> Approval {
-    let grant = policy::grant_for(facts);
-    Approval {
-        approval_id: ApprovalId::random(),
-        call_id: call.call_id.clone(),
-        tool: call.tool.clone(),
-        summary: plan.summary.clone(),
-        detail: plan
-            .command
-            .clone()
-            .unwrap_or_else(|| clip(&call.arguments, SCRIPT_IN_LOG)),
-        effects: plan.effects.clone(),
-        why,
-        session_rule: grant.as_ref().and_then(|_| policy::rule_text(facts)),
-        session_grant: grant,
-        asked_us: now_us(),
-        answer: None,
-    }
-}
-
-fn change_fact(call: &ToolCall, change: &FileChange) -> EventBody {
-    use crate::tools::ChangeKind as Kind;
-    let (kind, from) = match &change.kind {
-        Kind::Created => (ChangeKind::Created, None),
-        Kind::Modified => (ChangeKind::Modified, None),
-        Kind::Deleted => (ChangeKind::Deleted, None),
-        Kind::Renamed { from } => (ChangeKind::Renamed, Some(from.clone())),
-    };
-    EventBody::ChangeRecorded {
-        change_id: ChangeId::random(),
-        call_id: call.call_id.clone(),
-        path: change.path.clone(),
-        change: kind,
-        added: change.added,
-        removed: change.removed,
-        from,
-    }
-}

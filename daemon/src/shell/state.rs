@@ -184,7 +184,7 @@ impl Actor {
         let file = self.terminal_file(job.exec.as_str());
         let state = std::fs::read(&file).unwrap_or_default();
         let _never_made = std::fs::remove_file(&file);
-        let umask = self.host.umask();
+        let umask = self.spec.limits.umask.unwrap_or(0o22);
         if len == 0 || state.len() as u64 != len {
             return "the terminal's state was not saved; the session keeps the state from before".to_owned();
         }

@@ -25,6 +25,11 @@ pub(super) fn decode_body(schema: u32, text: &str) -> Result<EventBody, String> 
     }
 }
 
+/// Bytes of the body in one row of [`COLUMNS`].
+pub(super) fn body_len(row: &Row<'_>) -> Result<usize, StoreError> {
+    Ok(row.get_ref(8)?.as_bytes().map_or(0, <[u8]>::len))
+}
+
 /// Reads one row of [`COLUMNS`].
 pub(super) fn decode(row: &Row<'_>) -> Result<Event, StoreError> {
     let session: String = row.get(0)?;

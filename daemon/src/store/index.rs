@@ -215,8 +215,8 @@ pub(super) fn find(connection: &Connection, text: &str, principal: &str) -> Resu
         return Ok(found);
     }
     let mut prefixed = connection
-        .prepare_cached("SELECT summary FROM sessions WHERE substr(session_id, 1, ?2) = ?1 LIMIT 4")?;
-    summaries(prefixed.query(params![text, text.len()])?)
+        .prepare_cached("SELECT summary FROM sessions WHERE session_id >= ?1 AND session_id < ?2 LIMIT 4")?;
+    summaries(prefixed.query(params![text, past(text)])?)
 }
 
 pub(super) fn open_work(connection: &Connection) -> Result<Vec<SessionId>, StoreError> {
@@ -280,12 +280,26 @@ pub(super) fn find_approvals(
     prefix: &str,
 ) -> Result<Vec<(SessionId, Approval)>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT session_id, approval FROM approvals WHERE substr(approval_id, 1, ?2) = ?1 ORDER BY approval_id = ?1 DESC LIMIT 3",
+        "SELECT session_id, approval FROM approvals WHERE approval_id >= ?1 AND approval_id < ?2 ORDER BY approval_id = ?1 DESC LIMIT 3",
     )?;
-    let mut rows = statement.query(params![prefix, prefix.len()])?;
+    let mut rows = statement.query(params![prefix, past(prefix)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(approval(row)?);
     }
     Ok(found)
+}
+
+pub(super) fn counts(connection: &Connection) -> Result<(u32, u32, u32), StoreError> {
+    let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
+    Ok((
+        one("SELECT count(*) FROM sessions WHERE state <> 'archived'")?,
+        one("SELECT count(*) FROM sessions WHERE open_work = 1 AND state = 'working'")?,
+        one("SELECT count(*) FROM approvals WHERE open = 1")?,
+    ))
+}
+
+/// The first text after all that begin with `prefix` (ids are lower-case ASCII).
+fn past(prefix: &str) -> String {
+    format!("{prefix}~")
 }

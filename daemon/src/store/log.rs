@@ -8,7 +8,11 @@ use super::requests::{self, RequestRecord};
 use super::{Store, StoreError, codec, index};
 use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
 use crate::domain::id::{Seq, SessionId};
+use crate::domain::principal::Asker;
 use crate::domain::session::Summary;
+
+/// A page of events ends after so many bytes of bodies: below what stock gRPC clients take in one message.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Events that went through the redactor and have their seq. Made only by [`Store::seal`].
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Append {
     pub summary: Summary,
     /// The answer to remember.
     pub request: Option<RequestRecord>,
+    /// On whose behalf the open turn works: who its ledger rows are for.
+    pub asker: Option<Asker>,
 }
 
 impl Store {
@@ -82,7 +88,7 @@ impl Store {
             .await
     }
 
-    /// Events of a session after `after`, ascending, at most `limit`.
+    /// Events of a session after `after`, ascending, at most `limit`; fewer where they are large.
     pub async fn events_after(
         &self,
         session_id: &SessionId,
@@ -95,7 +101,7 @@ impl Store {
             .await
     }
 
-    /// The last events of a session before `before`, ascending, at most `limit`.
+    /// The last events of a session before `before`, ascending, at most `limit`; fewer where they are large.
     pub async fn events_before(
         &self,
         session_id: &SessionId,
@@ -124,9 +130,16 @@ fn read(
         codec::COLUMNS
     );
     let mut statement = connection.prepare_cached(&sql)?;
+    // Numbers beyond SQLite's own are beyond every log.
+    let seq = seq.min(i64::MAX as u64);
     let mut rows = statement.query(params![session_id.as_str(), seq, limit])?;
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0usize);
     while let Some(row) = rows.next()? {
+        bytes = bytes.saturating_add(codec::body_len(row)?);
+        // At least one, so that every reader gets on.
+        if bytes > PAGE_BYTES && !events.is_empty() {
+            break;
+        }
         events.push(codec::decode(row)?);
     }
     Ok(events)
@@ -156,14 +169,14 @@ fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError>
         ])?;
         index::note(connection, event)?;
         if let EventBody::StepFinished { .. } = &event.body {
-            put_usage(connection, event, &append.summary)?;
+            put_usage(connection, event, append)?;
         }
     }
     Ok(())
 }
 
 /// The ledger row of a model request.
-fn put_usage(connection: &Connection, event: &Event, summary: &Summary) -> Result<(), StoreError> {
+fn put_usage(connection: &Connection, event: &Event, append: &Append) -> Result<(), StoreError> {
     let EventBody::StepFinished {
         turn_id,
         step,
@@ -175,6 +188,7 @@ fn put_usage(connection: &Connection, event: &Event, summary: &Summary) -> Resul
         return Ok(());
     };
     let tokens = usage.tokens.as_ref();
+    let asker = append.asker.clone().unwrap_or_else(|| Asker::of(&event.caller));
     let source = usage.cost.map(|cost| match cost.source {
         crate::domain::usage::CostSource::Reported => "reported",
         crate::domain::usage::CostSource::Catalog => "catalog",
@@ -191,11 +205,11 @@ fn put_usage(connection: &Connection, event: &Event, summary: &Summary) -> Resul
             event.session_id.as_str(),
             event.seq,
             event.time_us,
-            event.caller.principal,
-            event.caller.client.word(),
+            asker.principal,
+            asker.client.word(),
             turn_id.as_str(),
             step,
-            summary.spec.persona,
+            append.summary.spec.persona,
             usage.model,
             tokens.map(|t| t.input),
             tokens.map(|t| t.cached_input),

@@ -100,6 +100,11 @@ impl Store {
         self.readers.read(index::open_work).await
     }
 
+    /// How many sessions are not archived, how many work, and how many approvals are open.
+    pub async fn counts(&self) -> Result<(u32, u32, u32), StoreError> {
+        self.readers.read(index::counts).await
+    }
+
     /// How a command run stands.
     pub async fn exec(
         &self,

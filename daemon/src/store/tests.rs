@@ -77,6 +77,7 @@ async fn append(
             sealed,
             summary,
             request: None,
+            asker: None,
         })
         .await?;
     *state = draft;

@@ -12,8 +12,8 @@ const GROUP: usize = 64;
 /// How many jobs may wait. Beyond that, senders wait: back-pressure instead of memory.
 const WAITING: usize = 1024;
 
-/// Runs inside the transaction; gives what to do once the commit's fate is known.
-type Job = Box<dyn FnOnce(&Connection) -> Done + Send>;
+/// Runs inside the transaction (or is told that there is none); gives what to do once the commit's fate is known.
+type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send>;
 /// Told whether the commit went through.
 type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -88,10 +88,14 @@ where
     F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
 {
     Box::new(move |connection| {
-        let result = in_savepoint(connection, work);
+        let result = connection.and_then(|connection| in_savepoint(connection, work));
         Box::new(move |committed| {
             // A caller that no longer waits has lost interest in the answer, not in the write.
-            let _unheard = answer.send(committed.and(result));
+            let _unheard = answer.send(match (committed, result) {
+                // Its own error says more than that of its group.
+                (_, Err(own)) => Err(own),
+                (committed, Ok(value)) => committed.map(|()| value),
+            });
         })
     })
 }
@@ -107,7 +111,8 @@ fn in_savepoint<T>(
             Ok(value)
         }
         Err(error) => {
-            connection.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            // Where SQLite rolled the whole transaction back by itself there is no savepoint left to go to.
+            let _gone = connection.execute_batch("ROLLBACK TO job; RELEASE job");
             Err(error)
         }
     }
@@ -139,30 +144,69 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
 }
 
 fn commit(connection: &Connection, jobs: Vec<Job>) {
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-        let error = StoreError::from(error);
-        tracing::error!(%error, "store: no transaction could be started");
-        // The jobs are dropped unrun; each waiter is told by its closed channel, the first one why.
-        return;
+    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(Trouble::from);
+    if let Err(trouble) = &begun {
+        tracing::error!(error = %trouble.text, "store: no transaction could be started");
     }
-    let done: Vec<Done> = jobs.into_iter().map(|job| job(connection)).collect();
-    let outcome = connection.execute_batch("COMMIT");
-    if outcome.is_err() {
+    let mut lost = begun.err();
+    let mut done: Vec<Done> = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if let Some(trouble) = &lost {
+            done.push(job(Err(trouble.error())));
+            continue;
+        }
+        done.push(job(Ok(connection)));
+        // A full disk makes SQLite roll back everything of the group; the rest must not run outside of it.
+        if connection.is_autocommit() {
+            lost = Some(Trouble {
+                text: "the transaction was rolled back".into(),
+                full: false,
+            });
+        }
+    }
+    if lost.is_none()
+        && let Err(error) = connection.execute_batch("COMMIT")
+    {
+        lost = Some(Trouble::from(error));
         // After a failed COMMIT the transaction may still be open; the next BEGIN would fail on it.
         let _already_gone = connection.execute_batch("ROLLBACK");
     }
-    let full = matches!(&outcome, Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull));
-    let message = outcome.err().map(|e| e.to_string());
     for answer in done {
-        answer(match &message {
-            None => Ok(()),
-            Some(_) if full => Err(StoreError::Full),
-            Some(text) => Err(StoreError::Io(std::io::Error::other(text.clone()))),
-        });
+        answer(lost.as_ref().map_or(Ok(()), |trouble| Err(trouble.error())));
+    }
+}
+
+/// Why a group was not committed; told to each of its jobs.
+struct Trouble {
+    text: String,
+    full: bool,
+}
+
+impl Trouble {
+    fn error(&self) -> StoreError {
+        if self.full {
+            StoreError::Full
+        } else {
+            StoreError::Io(std::io::Error::other(self.text.clone()))
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        Self {
+            text: error.to_string(),
+            full,
+        }
     }
 }
 
 fn finish(connection: Connection, closed: oneshot::Sender<()>) {
+    // One whole file at rest: copies and backups need no `-wal` beside it.
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::debug!(%error, "store: the write-ahead log stays");
+    }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "store: closing the database");
     }

@@ -74,12 +74,20 @@ impl Supervisor {
             .or(own)
             .or_else(|| self.default_model())
             .unwrap_or_else(|| FALLBACK.to_owned());
+        self.learn(environment);
         let model = self
             .settings()
             .models()
             .resolve(&name, environment)
             .map_err(|e| rejection(&e))?;
         Ok((model, choose))
+    }
+
+    /// Keys of a caller never reach the log either, should a model or a person repeat one.
+    fn learn(&self, environment: &Environment) {
+        for key in environment.keys() {
+            self.0.store.redactor().learn(key);
+        }
     }
 
     /// Models that can be used, and those found on loopback within `probe`.

@@ -25,6 +25,8 @@ const READ_ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub struct Guard {
     pub(super) root: OwnedFd,
+    /// Of what is made new; `None`: what this process has.
+    pub(super) umask: Option<u32>,
 }
 
 /// What a file was when it was looked at: the basis of every stale-file check.
@@ -226,10 +228,16 @@ impl Guard {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty())
             .map_err(|errno| GuardError::from_errno(root, errno))?;
-        let guard = Self { root };
+        let guard = Self { root, umask: None };
         // Say now, not at the first tool call, that the kernel (before 5.6) or a filter lacks openat2.
         guard.open_beneath(Path::new("."), OFlags::PATH, ResolveFlags::empty())?;
         Ok(guard)
+    }
+
+    /// New files and directories get the modes that this mask leaves: the person's, where this process has its own.
+    #[must_use]
+    pub fn with_umask(self, umask: Option<u32>) -> Self {
+        Self { umask, ..self }
     }
 
     /// Reads at most `max` bytes of a regular file. Links that stay beneath the Workspace are followed.

@@ -180,6 +180,11 @@ impl Guard {
             }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             handle = rustix::fs::openat(&handle, part, flags, Mode::empty()).map_err(fault)?;
+            if made.last() == Some(&walked)
+                && let Some(mask) = self.umask
+            {
+                rustix::fs::fchmod(&handle, Mode::from_raw_mode(0o777 & !mask)).map_err(fault)?;
+            }
         }
         Ok(handle)
     }
@@ -242,7 +247,8 @@ impl Guard {
             return Err(GuardError::ReadOnly(rel.to_path_buf(), mode));
         }
         // What replaces a private file must not be readable for a moment; a new file gets what the umask leaves.
-        let mode = mode.or(new_mode.map(|mode| mode & 0o777));
+        let left = self.umask.map(|mask| 0o666 & !mask);
+        let mode = mode.or(new_mode.map(|mode| mode & 0o777)).or(left);
         let first_mode = if mode.is_some() { 0o600 } else { 0o666 };
         let (temp_name, temp) = create_temp(parent, first_mode).map_err(fault)?;
         let mut file = File::from(temp);

@@ -1,6 +1,12 @@
 //! Owns: a Session's shell in a real jail, for the tests of jail and shell.
 //! Guarantees: everything is below one temporary directory; a missing bwrap fails the test.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its part"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +53,6 @@ pub fn config(dir: &Path) -> JailHostConfig {
         runtime_dir: dir.join("r"),
         state_dir: dir.join("s"),
         jinit: jinit(),
-        umask: 0o22,
     }
 }
 

@@ -38,6 +38,9 @@ pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Rejec
             )));
         }
     }
+    if command.cwd.contains('\0') {
+        return Err(invalid("cwd has a NUL byte"));
+    }
     let timeout = command
         .timeout
         .as_ref()

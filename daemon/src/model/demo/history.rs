@@ -61,6 +61,19 @@ impl Turn {
     }
 }
 
+/// What the person said. News of earlier calls, which agentd puts before it, is not theirs.
+fn prompt(message: &Message) -> String {
+    let texts: Vec<&str> = message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text } if !text.starts_with("[The earlier tool call ") => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    texts.join("\n")
+}
+
 /// Reads the Turn: everything after the last Message of a person.
 pub(crate) fn read(request: &ModelRequest) -> Turn {
     let messages: &[Message] = &request.messages;
@@ -76,7 +89,7 @@ pub(crate) fn read(request: &ModelRequest) -> Turn {
     let mut ids = Vec::new();
     for message in messages.iter().skip(from) {
         if message.role == Role::User {
-            turn.prompt = message.text();
+            turn.prompt = prompt(message);
         }
         for part in &message.parts {
             match part {

@@ -20,6 +20,16 @@ pub enum OutputKind {
     Stderr,
 }
 
+/// Looks at a turning ring before its reader is sent away.
+const TRIES: usize = 5;
+
+/// How a live stream stands.
+struct Now {
+    total: u64,
+    dropped: u64,
+    open: bool,
+}
+
 /// The output files of one run.
 #[derive(Debug, Clone)]
 pub struct ExecOutput {
@@ -41,38 +51,63 @@ impl ExecOutput {
     /// Up to `max` bytes from `offset` on, and the offset of the first of them (later than asked for where
     /// bytes were not kept). Empty when there is nothing (yet).
     pub async fn read(&self, kind: OutputKind, offset: u64, max: u64) -> (u64, Bytes) {
+        // While a stream past its cap is written, its ring turns under the reader: what was overwritten
+        // meanwhile is read again from where the ring is now.
+        for _ in 0..TRIES {
+            let before = self.now(kind);
+            if before.as_ref().is_some_and(|now| now.total <= offset) {
+                return (offset, Bytes::new());
+            }
+            let open = before.as_ref().filter(|now| now.open);
+            // A full disk made the file a ring over what fitted.
+            let cap = match open {
+                Some(now) => std::fs::metadata(self.file(kind)).map_or(self.cap, |file| {
+                    if file.len() < now.total {
+                        self.cap.min(file.len())
+                    } else {
+                        self.cap
+                    }
+                }),
+                None => self.cap,
+            };
+            let ring = open.filter(|now| now.total > cap).map(|now| now.total);
+            let dropped = before.as_ref().map_or(0, |now| now.dropped);
+            let file = self.file(kind);
+            let joined =
+                tokio::task::spawn_blocking(move || read_at(&file, cap, ring, dropped, offset, max)).await;
+            let (first, data) = joined.ok().and_then(Result::ok).unwrap_or((offset, Bytes::new()));
+            let Some(total) = ring else { return (first, data) };
+            let moved = self.now(kind).is_none_or(|now| !now.open || now.total != total);
+            if !moved || first.saturating_add(data.len() as u64) <= cap / 2 {
+                return (first, data);
+            }
+        }
+        // A writer faster than every look: the reader comes back once it pauses or ends.
+        (offset, Bytes::new())
+    }
+
+    fn file(&self, kind: OutputKind) -> PathBuf {
         let [out, err] = &self.files;
-        let file = match kind {
+        match kind {
             OutputKind::Stdout => out.clone(),
             OutputKind::Stderr => err.clone(),
-        };
-        let known = self.live.as_ref().map(|handle| {
-            let progress = *handle.changed.borrow();
-            let total = match kind {
-                OutputKind::Stdout => progress.stdout_bytes,
-                OutputKind::Stderr => progress.stderr_bytes,
-            };
-            (total, progress.state < RunState::Finished, handle.result())
-        });
-        let total = known.as_ref().map(|(total, ..)| *total);
-        if total.is_some_and(|total| total <= offset) {
-            return (offset, Bytes::new());
         }
-        let growing = match &known {
-            Some((total, true, _)) => Some(*total),
-            _ => None,
+    }
+
+    /// How a live stream stands; `None` for a run that is no longer live.
+    fn now(&self, kind: OutputKind) -> Option<Now> {
+        let handle = self.live.as_ref()?;
+        let progress = *handle.changed.borrow();
+        let result = handle.result();
+        let (total, dropped) = match kind {
+            OutputKind::Stdout => (progress.stdout_bytes, result.map_or(0, |r| r.stdout_dropped)),
+            OutputKind::Stderr => (progress.stderr_bytes, result.map_or(0, |r| r.stderr_dropped)),
         };
-        let dropped = match &known {
-            Some((_, _, Some(result))) => match kind {
-                OutputKind::Stdout => result.stdout_dropped,
-                OutputKind::Stderr => result.stderr_dropped,
-            },
-            _ => 0,
-        };
-        let cap = self.cap;
-        let joined =
-            tokio::task::spawn_blocking(move || read_at(&file, cap, growing, dropped, offset, max)).await;
-        joined.ok().and_then(Result::ok).unwrap_or((offset, Bytes::new()))
+        Some(Now {
+            total,
+            dropped,
+            open: progress.state < RunState::Finished,
+        })
     }
 
     /// The same, for a run whose end is known from the log.
@@ -132,24 +167,16 @@ impl ExecOutput {
     }
 }
 
-/// `growing`: the total so far of a stream that is still written.
+/// `ring`: the total so far of a stream that has outgrown its file while it is still written.
 fn read_at(
     file: &Path,
     cap: u64,
-    growing: Option<u64>,
+    ring: Option<u64>,
     dropped: u64,
     offset: u64,
     max: u64,
 ) -> std::io::Result<(u64, Bytes)> {
     let file = std::fs::File::open(file)?;
-    // A full disk made the file a ring over what fitted.
-    let (cap, ring) = match growing {
-        Some(total) => {
-            let cap = file.metadata()?.len().min(cap);
-            (cap, (total > cap).then_some(total))
-        }
-        None => (cap, None),
-    };
     let half = cap / 2;
     let (first, position, room) = if let Some(total) = ring {
         let size = cap.saturating_sub(half).max(1);

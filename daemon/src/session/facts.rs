@@ -1,0 +1,55 @@
+//! Owns: how what a turn does reads as facts and questions.
+//! Guarantees: pure but for fresh ids and the time of a question.
+
+use super::now_us;
+use crate::domain::approval::Approval;
+use crate::domain::event::{ChangeKind, EventBody};
+use crate::domain::id::{ApprovalId, ChangeId};
+use crate::domain::message::ToolCall;
+use crate::domain::policy::{self, CallFacts};
+use crate::domain::session::clip;
+use crate::tools::{CallPlan, FileChange};
+
+/// Longest script text kept in an event; the whole runs.
+pub(super) const SCRIPT_IN_LOG: usize = 64 * 1024;
+
+/// The question about a call.
+pub(super) fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why: String) -> Approval {
+    let grant = policy::grant_for(facts);
+    Approval {
+        approval_id: ApprovalId::random(),
+        call_id: call.call_id.clone(),
+        tool: call.tool.clone(),
+        summary: plan.summary.clone(),
+        detail: plan
+            .command
+            .clone()
+            .unwrap_or_else(|| clip(&call.arguments, SCRIPT_IN_LOG)),
+        effects: plan.effects.clone(),
+        why,
+        session_rule: grant.as_ref().and_then(|_| policy::rule_text(facts)),
+        session_grant: grant,
+        asked_us: now_us(),
+        answer: None,
+    }
+}
+
+/// What a tool did to a file.
+pub(super) fn change_fact(call: &ToolCall, change: &FileChange) -> EventBody {
+    use crate::tools::ChangeKind as Kind;
+    let (kind, from) = match &change.kind {
+        Kind::Created => (ChangeKind::Created, None),
+        Kind::Modified => (ChangeKind::Modified, None),
+        Kind::Deleted => (ChangeKind::Deleted, None),
+        Kind::Renamed { from } => (ChangeKind::Renamed, Some(from.clone())),
+    };
+    EventBody::ChangeRecorded {
+        change_id: ChangeId::random(),
+        call_id: call.call_id.clone(),
+        path: change.path.clone(),
+        change: kind,
+        added: change.added,
+        removed: change.removed,
+        from,
+    }
+}

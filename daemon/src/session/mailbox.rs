@@ -1,0 +1,176 @@
+//! Owns: the way to a session's actor: what can be asked, and asking again what the store could not take.
+//! Guarantees: a fact that happened is written or still being tried; an asker that goes away undoes nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Fault;
+use super::execs::Launch;
+use super::turn::{Gone, Stop};
+use crate::domain::command::{Command, Reply};
+use crate::domain::event::{EventBody, SessionSpec, TurnOptions};
+use crate::domain::id::{CallId, ExecId, Seq, SessionId, TurnId};
+use crate::domain::message::Message;
+use crate::domain::policy::Grant;
+use crate::domain::principal::Caller;
+use crate::domain::session::OpenCall;
+use crate::model::Model;
+use crate::store::RequestKey;
+
+/// What the store can't take is tried again after this long, then after twice as long, up to `LAST_WAIT`.
+pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn pause(wait: Duration) -> Duration {
+    tokio::time::sleep(wait).await;
+    wait.saturating_mul(2).min(LAST_WAIT)
+}
+
+/// How a record went; what was not written comes back.
+pub(super) enum Recorded {
+    Done(Option<Box<TurnView>>),
+    Failed(Fault, Vec<EventBody>),
+}
+
+/// Handle to a session's actor. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Actor {
+    pub(super) asks: mpsc::Sender<Ask>,
+}
+
+/// What a turn needs to know of its session.
+#[derive(Clone)]
+pub(super) struct TurnView {
+    pub(super) session_id: SessionId,
+    pub(super) spec: SessionSpec,
+    pub(super) history: Vec<Arc<Message>>,
+    pub(super) calls: VecDeque<OpenCall>,
+    pub(super) steps: u32,
+    pub(super) options: TurnOptions,
+    pub(super) grants: Vec<Grant>,
+}
+
+/// A command with everything that goes along with it but is not part of the log.
+#[derive(Clone)]
+pub(super) struct Wish {
+    pub(super) command: Command,
+    pub(super) caller: Caller,
+    pub(super) request: Option<RequestKey>,
+    /// The model that answers, resolved with the caller's credentials.
+    pub(super) model: Option<Arc<dyn Model>>,
+    /// What to launch once its start is committed.
+    pub(super) launch: Option<Launch>,
+}
+
+pub(super) enum Ask {
+    Wish(Box<Wish>, oneshot::Sender<Result<Reply, Fault>>),
+    Record(TurnId, Vec<EventBody>, oneshot::Sender<Recorded>),
+    View(TurnId, oneshot::Sender<Option<TurnView>>),
+    Interrupt(Caller, Option<RequestKey>, oneshot::Sender<Result<Seq, Fault>>),
+    /// A turn's task is over, however.
+    JobEnded(TurnId),
+    /// Stop the open turn for a shutdown; answered when no turn is open.
+    Shutdown(Stop, oneshot::Sender<()>),
+}
+
+impl Actor {
+    pub(super) async fn wish(&self, wish: Wish) -> Result<Reply, Fault> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .send(Ask::Wish(Box::new(wish), answer))
+            .await
+            .map_err(|_| Fault::closing())?;
+        wait.await.map_err(|_| Fault::closing())?
+    }
+
+    /// Commits facts of a turn. `None` when the turn is no longer open afterwards. What the store can't take
+    /// now is tried again until it can: a fact that happened is never dropped, and nothing is run twice for it.
+    pub(super) async fn record(
+        &self,
+        turn_id: &TurnId,
+        mut facts: Vec<EventBody>,
+    ) -> Result<Option<TurnView>, Gone> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let (answer, heard) = oneshot::channel();
+            self.asks
+                .send(Ask::Record(turn_id.clone(), facts, answer))
+                .await
+                .map_err(|_| Gone)?;
+            match heard.await.map_err(|_| Gone)? {
+                Recorded::Done(view) => return Ok(view.map(|view| *view)),
+                Recorded::Failed(Fault::Rejected(_), _) => return Err(Gone),
+                Recorded::Failed(error, unwritten) => {
+                    tracing::error!(%error, turn = %turn_id, "turn: its facts could not be written yet");
+                    facts = unwritten;
+                }
+            }
+            wait = pause(wait).await;
+        }
+    }
+
+    pub(super) async fn view(&self, turn_id: &TurnId) -> Result<Option<TurnView>, Gone> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .send(Ask::View(turn_id.clone(), answer))
+            .await
+            .map_err(|_| Gone)?;
+        wait.await.map_err(|_| Gone)
+    }
+
+    pub(super) async fn interrupt(&self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .send(Ask::Interrupt(caller, key, answer))
+            .await
+            .map_err(|_| Fault::closing())?;
+        wait.await.map_err(|_| Fault::closing())?
+    }
+
+    pub(super) async fn shutdown(&self, keep_jails: bool) {
+        let why = if keep_jails { Stop::Shutdown } else { Stop::End };
+        let (answer, wait) = oneshot::channel();
+        if self.asks.send(Ask::Shutdown(why, answer)).await.is_ok() {
+            // An error means that the actor is gone: down already.
+            let _down = wait.await;
+        }
+    }
+
+    /// A command has ended: append the fact, and the late result of its call where the turn is over.
+    pub(super) async fn exec_ended(
+        &self,
+        caller: Caller,
+        exec_id: ExecId,
+        result: crate::domain::event::ExecResult,
+        late: Option<(TurnId, CallId, String)>,
+    ) {
+        let command = Command::FinishExec {
+            exec_id: exec_id.clone(),
+            result,
+            late,
+        };
+        let wish = Wish {
+            command,
+            caller,
+            request: None,
+            model: None,
+            launch: None,
+        };
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.wish(wish.clone()).await {
+                Ok(_) => return,
+                Err(Fault::Rejected(no)) => {
+                    return tracing::debug!(%no, exec = %exec_id, "the end of a command was known");
+                }
+                Err(error) => {
+                    tracing::error!(%error, exec = %exec_id, "the end of a command could not be written yet");
+                    wait = pause(wait).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Owns: making sessions: the wish, what it becomes, and its name.
+//! Guarantees: nothing is made on refusal; two callers with one wish get one session.
+
+use std::path::{Path, PathBuf};
+
+use super::Supervisor;
+use crate::domain::decide::check_name;
+use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
+use crate::domain::id::SessionId;
+use crate::domain::principal::Caller;
+use crate::domain::rejection::Rejection;
+use crate::domain::session::{Session, Summary};
+use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
+use crate::jail::{self, JailError, LayoutWish};
+use crate::session::{Fault, SessionHandle, now_us};
+use crate::store::{Append, RequestKey, RequestRecord, StoreError};
+
+/// A wish for a session.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Empty: made from the workspace.
+    pub name: String,
+    /// Absolute host path.
+    pub workspace: PathBuf,
+    /// Relative to it.
+    pub start_dir: PathBuf,
+    /// `None`: chosen by origin.
+    pub layout: Option<Layout>,
+    /// `None`: chosen by origin.
+    pub shell: Option<ShellKind>,
+    /// `None`: the configured one.
+    pub jail: Option<JailKind>,
+    /// What it is made for.
+    pub origin: Origin,
+    /// `provider/name`.
+    pub model: Option<String>,
+    /// Give back an existing session of the name on the same workspace.
+    pub get_or_create: bool,
+}
+
+impl Supervisor {
+    /// Makes a session, or finds the one asked for. True when it was made.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        request: Option<RequestKey>,
+        wish: NewSession,
+    ) -> Result<(SessionHandle, bool), Fault> {
+        if let Some(key) = &request
+            && let Some(before) = self.0.store.request(&key.request_id).await?
+        {
+            if !before.matches(key) {
+                return Err(Rejection::RequestIdReused(key.request_id.clone()).into());
+            }
+            return Ok((self.handle(&before.session_id).await?, true));
+        }
+        let root = jail::check_workspace(&wish.workspace).map_err(refused)?;
+        let named = !wish.name.is_empty();
+        let mut name = if named { wish.name.clone() } else { name_of(&root) };
+        check_name(&name)?;
+        if wish.get_or_create
+            && let Some(found) = self.named(&name, &caller.principal).await?
+        {
+            if found.spec.workspace.root == root {
+                return Ok((self.handle(&found.session_id).await?, false));
+            }
+            if named {
+                return Err(taken(&found));
+            }
+        }
+        let spec = self.spec(caller, &wish, root, name.clone())?;
+        // A name that was not asked for steps aside for one that exists: shop, shop-2, shop-3 …
+        for attempt in 2..100u32 {
+            match self
+                .make(
+                    caller,
+                    request.clone(),
+                    SessionSpec {
+                        name: name.clone(),
+                        ..spec.clone()
+                    },
+                )
+                .await
+            {
+                Ok(handle) => return Ok((handle, true)),
+                Err(Fault::Store(StoreError::NameTaken(_))) => {
+                    let holder = self.named(&name, &caller.principal).await?;
+                    let same = holder.filter(|h| h.spec.workspace.root == spec.workspace.root);
+                    match same {
+                        // Two callers at once: the second one finds what the first one made.
+                        Some(found) if wish.get_or_create => {
+                            return Ok((self.handle(&found.session_id).await?, false));
+                        }
+                        _ if named => {
+                            let found = self.named(&name, &caller.principal).await?;
+                            return Err(found.as_ref().map_or_else(
+                                || {
+                                    Rejection::NameTaken {
+                                        name: name.clone(),
+                                        workspace: "another".into(),
+                                    }
+                                    .into()
+                                },
+                                taken,
+                            ));
+                        }
+                        _ => name = format!("{}-{attempt}", spec.name),
+                    }
+                }
+                Err(Fault::Store(StoreError::Duplicate(before))) => {
+                    if !request.as_ref().is_some_and(|key| before.matches(key)) {
+                        return Err(Rejection::RequestIdReused(before.request_id).into());
+                    }
+                    return Ok((self.handle(&before.session_id).await?, true));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Rejection::NameTaken {
+            name: spec.name,
+            workspace: "a hundred others".into(),
+        }
+        .into())
+    }
+
+    fn spec(
+        &self,
+        caller: &Caller,
+        wish: &NewSession,
+        root: PathBuf,
+        name: String,
+    ) -> Result<SessionSpec, Fault> {
+        let defaults = &self.0.defaults;
+        let jail = wish.jail.unwrap_or(defaults.jail);
+        if jail == JailKind::Bwrap {
+            jail::ensure_jail_possible().map_err(unavailable)?;
+        }
+        let start_dir = start_dir(&root, &wish.start_dir)?;
+        let asked = match (wish.layout, defaults.layout) {
+            (Some(layout), _) => LayoutWish::Asked(layout),
+            (None, Some(layout)) => LayoutWish::Configured(layout),
+            (None, None) if wish.origin == Origin::Agent => LayoutWish::Agent,
+            (None, None) => LayoutWish::Open,
+        };
+        let (layout, layout_reason) = if jail == JailKind::Outer {
+            (Layout::Host, "Without a jail, paths are the host's.".to_owned())
+        } else {
+            let jails = &self.0.settings.jails;
+            let ours = jails.ours(&root);
+            jail::choose_layout(&root, asked, &|path| ours.iter().any(|o| o == path)).map_err(refused)?
+        };
+        let shell = wish.shell.or(defaults.shell).unwrap_or(match wish.origin {
+            Origin::Agent if Path::new("/bin/bash").exists() || Path::new("/usr/bin/bash").exists() => {
+                ShellKind::Bash
+            }
+            _ => ShellKind::Sh,
+        });
+        let model = wish.model.as_ref().map(|name| self.model_ref(name));
+        Ok(SessionSpec {
+            name,
+            principal: caller.principal.clone(),
+            workspace: Workspace {
+                root,
+                start_dir,
+                layout,
+                layout_reason,
+            },
+            shell,
+            jail,
+            origin: wish.origin,
+            model,
+            persona: "default".into(),
+            policy_generation: self.0.settings.policy.generation,
+        })
+    }
+
+    fn model_ref(&self, name: &str) -> ModelRef {
+        let entry = self.0.settings.models().catalog_entry(name);
+        let demo = name == "demo" || name.starts_with("demo/");
+        ModelRef {
+            name: name.to_owned(),
+            demo,
+            context_tokens: entry.context_tokens,
+        }
+    }
+
+    async fn make(
+        &self,
+        caller: &Caller,
+        request: Option<RequestKey>,
+        spec: SessionSpec,
+    ) -> Result<SessionHandle, Fault> {
+        let store = &self.0.store;
+        let session_id = SessionId::random();
+        let now = now_us();
+        let new = NewEvent {
+            time_us: now,
+            caller: caller.clone(),
+            body: EventBody::SessionCreated(spec),
+        };
+        let sealed = store.seal(&session_id, 0, vec![new])?;
+        let Some(session) = sealed.events().first().and_then(Session::begin) else {
+            return Err(Rejection::WrongState("the session could not be made".into()).into());
+        };
+        let record = request.map(|key| RequestRecord {
+            request_id: key.request_id,
+            method: key.method.to_owned(),
+            fingerprint: key.fingerprint,
+            session_id: session_id.clone(),
+            reply: crate::domain::command::Reply::Done { seq: 1 },
+            time_us: now,
+        });
+        let append = Append {
+            session_id: session_id.clone(),
+            expected_head: 0,
+            sealed,
+            summary: session.summary(),
+            request: record,
+            asker: None,
+        };
+        store.append(append).await?;
+        self.ring();
+        self.handle(&session_id).await
+    }
+}
+
+/// A session's name when its maker gave none: the directory's.
+fn name_of(root: &Path) -> String {
+    let base = root
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let clean: String = base
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+        .take(48)
+        .collect();
+    let clean = clean.trim().trim_start_matches(['-', '.']).to_owned();
+    if clean.is_empty() || check_name(&clean).is_err() {
+        "session".into()
+    } else {
+        clean
+    }
+}
+
+fn start_dir(root: &Path, asked: &Path) -> Result<PathBuf, Rejection> {
+    if asked.as_os_str().is_empty() {
+        return Ok(PathBuf::new());
+    }
+    let refuse = |why: &str| {
+        Err(Rejection::InvalidArgument(format!(
+            "start_dir '{}' {why}",
+            asked.display()
+        )))
+    };
+    let Ok(full) = root.join(asked).canonicalize() else {
+        return refuse("does not exist");
+    };
+    match full.strip_prefix(root) {
+        Ok(inside) if full.is_dir() => Ok(inside.to_owned()),
+        Ok(_) => refuse("is not a directory"),
+        Err(_) => refuse("is outside the workspace"),
+    }
+}
+
+fn taken(found: &Summary) -> Fault {
+    Rejection::NameTaken {
+        name: found.name.clone(),
+        workspace: found.spec.workspace.root.display().to_string(),
+    }
+    .into()
+}
+
+fn refused(error: JailError) -> Fault {
+    Rejection::WorkspaceRefused {
+        message: error.to_string(),
+        hints: error.hints(),
+    }
+    .into()
+}
+
+fn unavailable(error: JailError) -> Fault {
+    Rejection::JailUnavailable {
+        message: error.to_string(),
+        hints: error.hints(),
+    }
+    .into()
+}
