@@ -399,7 +399,8 @@ async fn no_descriptor_of_the_host_is_inside() {
             .unwrap();
         handle.finished().await;
         let typed = std::fs::read_to_string(&handle.spool.stdout).unwrap();
-        let ours = ["/dev/null", "/run/j/", "/dev/pts/", "/dev/tty", "pipe:["];
+        let file = rig.root().join("fds").display().to_string();
+        let ours = ["/dev/null", "/run/j/", "/dev/pts/", "/dev/tty", "pipe:[", &file];
         let seen = [ran.out.clone(), shell.out, typed].join("\n");
         let targets: Vec<&str> = seen
             .lines()
