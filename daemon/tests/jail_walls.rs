@@ -42,7 +42,6 @@ async fn both_layouts_keep_the_machine_out() {
             "echo x >>.git/config",
             "rm -rf .git/hooks",
             "env | grep -i -e agent_canary -e cargo -e ssh_auth",
-            "ls -l /proc/self/fd | awk '$9 > 3' | grep -q .",
             "test -w /proc/sys/kernel/hostname && test -w /proc/sys/vm/swappiness",
         ] {
             let ran = rig.run(format!("( {script} ) >/dev/null 2>&1")).await;

@@ -239,6 +239,7 @@ impl Server {
 
     pub(crate) fn child_died(&mut self, death: Death) {
         if self.shell.as_ref().is_some_and(|s| s.pid == death.pid) {
+            self.hear_shell();
             self.shell = None;
             // It may have reported in the same moment.
             self.read_last_report();
@@ -273,6 +274,35 @@ impl Server {
             }
             self.settle(&exec);
         }
+    }
+
+    /// A trap's words at the shell's end belong to the command that ended it; otherwise nobody asked for them.
+    pub(crate) fn hear_shell(&mut self) {
+        let Some(shell) = &self.shell else { return };
+        let mut run = self.current.as_ref().and_then(|exec| self.runs.get_mut(exec));
+        // One buffer's worth at a time: a shell that never stops talking must not hold up the loop.
+        if let Some(run) = &mut run {
+            // What the command itself wrote came before.
+            run.out.pump(&mut self.buf, DRAIN);
+        }
+        if let Ok(n) = rustix::io::read(&shell.stdout, &mut *self.buf)
+            && let Some(run) = &mut run
+        {
+            run.out.keep(self.buf.get(..n).unwrap_or_default());
+        }
+    }
+
+    /// Whether anything but us and the shell lives here.
+    pub(crate) fn has_company(&self) -> bool {
+        let shell = self.shell.as_ref().map(|s| s.pid);
+        let others = |pids: Vec<u32>| pids.into_iter().any(|p| p != self.me && Some(p) != shell);
+        if self.options.outer {
+            return others(procs::of_terminal(self.me));
+        }
+        let _none = signal_all(Signal::STOP);
+        let any = others(procs::list().into_keys().collect());
+        let _none = signal_all(Signal::CONT);
+        any
     }
 
     fn read_last_report(&mut self) {
@@ -342,6 +372,10 @@ impl Server {
         if run.pts.is_some() && !run.frame.own_shell {
             // Nobody else may type into it once the command is over.
             run.input = None;
+        }
+        if run.frame.own_shell {
+            // It said its state or it did not; nobody else writes there.
+            run.err.close();
         }
         let mut end = end;
         end.timed_out = run.timed_out;
@@ -507,9 +541,21 @@ impl Server {
             for pid in &others {
                 procs::signal(*pid, Signal::KILL);
             }
-            std::thread::sleep(Duration::from_millis(2));
+            self.reaper.wait_for_death(Duration::from_millis(2));
         }
     }
+}
+
+/// Whether somebody keeps something on the jail's own file system, which goes with it.
+pub(crate) fn files_in_tmp() -> bool {
+    let names = |dir: &str| {
+        std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.file_name())
+    };
+    names("/tmp").any(|n| n != "home" && n != "cache") || names("/tmp/home").next().is_some()
 }
 
 /// To every process of the namespace but ourselves, in one go of the kernel. (The group of 1 is written -1, and that is

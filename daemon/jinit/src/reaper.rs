@@ -2,9 +2,11 @@
 //! Guarantees: every orphan of the jail is reaped at once; no signal handler, no polling.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::WaitOptions;
 
 /// One child that ended.
@@ -41,6 +43,17 @@ impl Reaper {
     /// To be called after each spawn: a reaper without children sleeps.
     pub(crate) fn child_started(&self) {
         self.thread.unpark();
+    }
+
+    /// Until a child dies, or the time is up.
+    pub(crate) fn wait_for_death(&self, limit: Duration) {
+        let mut polled = [PollFd::from_borrowed_fd(self.deaths.as_fd(), PollFlags::IN)];
+        let limit = Timespec {
+            tv_sec: limit.as_secs().cast_signed(),
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        };
+        let _interrupted = rustix::event::poll(&mut polled, Some(&limit));
+        drop(self.collect());
     }
 
     /// The deaths since the last call.

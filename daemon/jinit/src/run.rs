@@ -272,12 +272,14 @@ impl Run {
     /// The state as a frame, for the first telling and for a reconnect.
     pub(crate) fn state(&self) -> FromJail {
         let (exec, out, err) = (self.frame.exec.clone(), self.out.total, self.err.total);
+        let cap = self.frame.cap;
         match &self.finish {
-            None => FromJail::Running { exec, out, err },
+            None => FromJail::Running { exec, out, err, cap },
             Some(f) => FromJail::Finished {
                 exec,
                 out,
                 err,
+                cap,
                 end: f.end,
                 umask: f.umask,
                 cwd: f.cwd.clone(),

@@ -52,6 +52,7 @@ enum Source {
     Link,
     Report,
     Deaths,
+    ShellSays,
     Run(String),
 }
 
@@ -114,6 +115,7 @@ impl Server {
                 Source::Listener => self.accept(),
                 Source::Link => self.hear(),
                 Source::Report => self.read_report(),
+                Source::ShellSays => self.hear_shell(),
                 Source::Deaths => {
                     for death in self.reaper.collect() {
                         self.child_died(death);
@@ -150,6 +152,10 @@ impl Server {
             };
             sources.push(Source::Link);
             polled.push(PollFd::from_borrowed_fd(link.fd.as_fd(), PollFlags::IN | out));
+        }
+        if let Some(shell) = &self.shell {
+            sources.push(Source::ShellSays);
+            polled.push(PollFd::from_borrowed_fd(shell.stdout.as_fd(), PollFlags::IN));
         }
         for (exec, run) in &self.runs {
             for source in [&run.out, &run.err].into_iter().filter_map(|s| s.source()) {
@@ -293,7 +299,23 @@ impl Server {
                 }
             }
             ToJail::End => self.ending = true,
+            ToJail::Rest => self.rest(),
+            ToJail::Heal => {
+                if let Some(shell) = self.shell.as_ref().filter(|_| self.current.is_none()) {
+                    let _dying = rustix::io::write(&shell.stdin, crate::shell::HEAL);
+                }
+            }
         }
+    }
+
+    /// An idle jail ends when asked; one in which anything lives does not.
+    fn rest(&mut self) {
+        if !self.runs.is_empty() || self.current.is_some() || self.has_company() {
+            return self.send(&FromJail::Busy);
+        }
+        let files = !self.options.outer && command::files_in_tmp();
+        self.send(&FromJail::Resting { files });
+        self.ending = true;
     }
 
     /// Limits, doorbells, stages: all that happens because time passed.

@@ -18,6 +18,8 @@ use crate::options::{Dialect, Options};
 pub(crate) struct Shell {
     pub(crate) pid: u32,
     pub(crate) stdin: OwnedFd,
+    /// What it says by itself, outside any command's redirections: traps at its end.
+    pub(crate) stdout: OwnedFd,
 }
 
 /// Starts a shell; `fresh_env` false = everything comes from a snapshot, so that what the user unset stays unset.
@@ -28,6 +30,8 @@ pub(crate) fn start(options: &Options, restored: bool) -> io::Result<Shell> {
         Dialect::Bash => PipeFlags::CLOEXEC,
     };
     let (rx, tx) = rustix::pipe::pipe_with(flags)?;
+    let (stdout, says) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&stdout, true)?;
     let mut command = Command::new(&options.program);
     if options.dialect == Dialect::Bash {
         command.args(["--norc", "--noprofile"]);
@@ -48,11 +52,15 @@ pub(crate) fn start(options: &Options, restored: bool) -> io::Result<Shell> {
     command
         .current_dir(cwd)
         .stdin(Stdio::from(rx))
-        .stdout(Stdio::null())
+        .stdout(Stdio::from(says))
         .stderr(Stdio::null());
     let pid = command.spawn()?.id();
     settle(pid, options);
-    Ok(Shell { pid, stdin: tx })
+    Ok(Shell {
+        pid,
+        stdin: tx,
+        stdout,
+    })
 }
 
 /// Limits on everything the shell will start; jinit stays free of them (it writes the spools).
@@ -139,6 +147,11 @@ pub(crate) fn lines(options: &Options, run: &RunFrame, nonce: &str, pts: Option<
     }
     lines
 }
+
+/// bash finds functions before builtins, so one named `.` would swallow every command. Only where the user chose posix
+/// mode is it the other way round, and an assignment, which nothing can shadow, chooses it.
+pub(crate) const HEAL: &[u8] =
+    b"[[ -o posix ]] || { POSIXLY_CORRECT=; \\unset -f .; \\unset POSIXLY_CORRECT; \\shopt -u inherit_errexit; }\n";
 
 /// The line that restores a snapshot.
 pub(crate) fn restore_line(options: &Options, name: &str) -> Vec<u8> {

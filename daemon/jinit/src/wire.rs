@@ -67,8 +67,12 @@ pub enum ToJail {
     },
     /// End the long-lived shell, if no command runs in it: its state is to come from elsewhere.
     Retire,
+    /// Drop what the user's functions have put in the protocol's way (bash: a function named `.`).
+    Heal,
     /// Kill everything and exit.
     End,
+    /// Exit if nothing runs here; answered with [`FromJail::Resting`] or [`FromJail::Busy`].
+    Rest,
 }
 
 /// How a run ended.
@@ -101,6 +105,7 @@ pub enum FromJail {
         exec: String,
         out: u64,
         err: u64,
+        cap: u64,
     },
     /// Bytes produced so far: a doorbell.
     Progress {
@@ -112,6 +117,7 @@ pub enum FromJail {
         exec: String,
         out: u64,
         err: u64,
+        cap: u64,
         end: End,
         umask: u32,
         cwd: Vec<u8>,
@@ -131,6 +137,12 @@ pub enum FromJail {
     ShellGone {
         status: i32,
         signal: i32,
+    },
+    /// Something runs: no rest now.
+    Busy,
+    /// The last word before the exit that [`ToJail::Rest`] asked for; whether files in /tmp go with it.
+    Resting {
+        files: bool,
     },
 }
 
@@ -270,6 +282,8 @@ impl ToJail {
             Self::Ack { exec } => Writer::tag(6).text(exec).0,
             Self::End => Writer::tag(7).0,
             Self::Retire => Writer::tag(8).0,
+            Self::Rest => Writer::tag(9).0,
+            Self::Heal => Writer::tag(10).0,
         }
     }
 
@@ -321,6 +335,8 @@ impl ToJail {
             6 => Self::Ack { exec: r.id()? },
             7 => Self::End,
             8 => Self::Retire,
+            9 => Self::Rest,
+            10 => Self::Heal,
             _ => return Err(BadFrame),
         })
     }
@@ -342,12 +358,15 @@ impl FromJail {
                     .0
             }
             Self::Ready => Writer::tag(2).0,
-            Self::Running { exec, out, err } => Writer::tag(3).text(exec).num(*out).num(*err).0,
+            Self::Running { exec, out, err, cap } => {
+                Writer::tag(3).text(exec).num(*out).num(*err).num(*cap).0
+            }
             Self::Progress { exec, out, err } => Writer::tag(4).text(exec).num(*out).num(*err).0,
             Self::Finished {
                 exec,
                 out,
                 err,
+                cap,
                 end,
                 umask,
                 cwd,
@@ -356,6 +375,7 @@ impl FromJail {
                     .text(exec)
                     .num(*out)
                     .num(*err)
+                    .num(*cap)
                     .num(signed(end.status))
                     .num(signed(end.signal))
                     .flag(end.timed_out)
@@ -380,6 +400,8 @@ impl FromJail {
                 Writer::tag(7).text(exec).num(why).0
             }
             Self::ShellGone { status, signal } => Writer::tag(8).num(signed(*status)).num(signed(*signal)).0,
+            Self::Busy => Writer::tag(9).0,
+            Self::Resting { files } => Writer::tag(10).flag(*files).0,
         }
     }
 
@@ -400,6 +422,7 @@ impl FromJail {
                 exec: r.id()?,
                 out: r.num()?,
                 err: r.num()?,
+                cap: r.num()?,
             },
             4 => Self::Progress {
                 exec: r.id()?,
@@ -410,6 +433,7 @@ impl FromJail {
                 exec: r.id()?,
                 out: r.num()?,
                 err: r.num()?,
+                cap: r.num()?,
                 end: End {
                     status: r.signed()?,
                     signal: r.signed()?,
@@ -443,6 +467,8 @@ impl FromJail {
                 status: r.signed()?,
                 signal: r.signed()?,
             },
+            9 => Self::Busy,
+            10 => Self::Resting { files: r.flag()? },
             _ => return Err(BadFrame),
         })
     }
@@ -471,6 +497,7 @@ mod tests {
                 exec: "x-1".into(),
                 out: 1,
                 err: 2,
+                cap: 3,
                 end,
                 umask: 0o22,
                 cwd: b"/a\xff".to_vec(),

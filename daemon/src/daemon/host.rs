@@ -189,7 +189,7 @@ impl Host {
             root: dir.clone(),
             start_dir: "".into(),
             layout: Layout::Host,
-            layout_reason: "made by doctor".into(),
+            layout_reason: "Made by doctor.".into(),
         };
         let shell = Shell::open(
             self.settings.jails.clone(),

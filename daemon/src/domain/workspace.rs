@@ -44,7 +44,7 @@ pub struct Workspace {
     pub start_dir: PathBuf,
     /// How it appears inside.
     pub layout: Layout,
-    /// Why this layout, as a clause for people.
+    /// Why this layout, as a sentence for people.
     pub layout_reason: String,
 }
 

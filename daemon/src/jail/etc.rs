@@ -16,6 +16,9 @@ const SHOWN: [&str; 6] = [
     "crypto-policies",
 ];
 
+/// Shown in place of the kernel's.
+pub(super) const BOOT_ID: &str = "boot_id";
+
 /// Writes the files into `dir`; returns the host directories to show inside it, relative to /etc. Git does not see
 /// `hidden`: mount points in the workspace are full of files that are not the project's.
 pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
@@ -34,6 +37,9 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::R
     )?;
     text("hosts", "127.0.0.1 localhost agent\n::1 localhost\n".to_owned())?;
     text("hostname", "agent\n".to_owned())?;
+    // The machine's own would tell one machine, or one of its starts, from another.
+    text("machine-id", "00000000000000000000000000000001\n".to_owned())?;
+    text(BOOT_ID, "00000000-0000-0000-0000-000000000001\n".to_owned())?;
     text(
         "gitignore",
         hidden

@@ -81,27 +81,66 @@ fn check_workspace_for(path: &Path, home: Option<&Path>) -> Result<PathBuf, Jail
     Ok(root)
 }
 
-/// The layout for a Workspace and the reason, as a clause. `ours` tells a mount point we made from the project's own.
+/// Who wishes for a layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayoutWish {
+    /// The caller, for this session.
+    Asked(Layout),
+    /// The user's configuration, for every session.
+    Configured(Layout),
+    /// Nobody; an agent will work there.
+    Agent,
+    /// Nobody; made by `exec`, `shell` or a program.
+    Open,
+}
+
+/// The layout for a Workspace and the reason, as a sentence. `ours` tells a mount point we made from the project's own.
 ///
 /// # Errors
 /// [`JailError::Workspace`] when the root layout was asked for and is not possible.
 pub fn choose_layout(
     root: &Path,
-    asked: Option<Layout>,
+    wish: LayoutWish,
     ours: &dyn Fn(&Path) -> bool,
 ) -> Result<(Layout, String), JailError> {
     let obstacle = obstacle(root, ours);
-    match (asked, obstacle) {
-        (Some(Layout::Host), _) => Ok((Layout::Host, "asked for".to_owned())),
-        (Some(Layout::Root), None) => Ok((Layout::Root, "asked for".to_owned())),
-        (Some(Layout::Root), Some(why)) => Err(refused(
-            root,
-            &format!("the root layout is not possible: {why}"),
-            "use --layout=host",
-        )),
-        (None, None) => Ok((Layout::Root, "nothing in the project is in the way".to_owned())),
-        (None, Some(why)) => Ok((Layout::Host, why)),
-    }
+    Ok(match (wish, obstacle) {
+        (LayoutWish::Asked(Layout::Host), _) => (Layout::Host, "The host layout was asked for.".to_owned()),
+        (LayoutWish::Asked(Layout::Root), None) => {
+            (Layout::Root, "The root layout was asked for.".to_owned())
+        }
+        (LayoutWish::Asked(Layout::Root), Some(why)) => {
+            return Err(refused(
+                root,
+                &format!("the root layout is not possible: {why}"),
+                "use --layout=host",
+            ));
+        }
+        (LayoutWish::Configured(Layout::Host), _) => (
+            Layout::Host,
+            "The configuration says jail.layout = \"host\".".to_owned(),
+        ),
+        (LayoutWish::Configured(Layout::Root), None) => (
+            Layout::Root,
+            "The configuration says jail.layout = \"root\".".to_owned(),
+        ),
+        (LayoutWish::Configured(Layout::Root), Some(why)) => (
+            Layout::Host,
+            format!("The root layout of the configuration is not possible here: {why}."),
+        ),
+        (LayoutWish::Agent, _) => (
+            Layout::Host,
+            "An agent works here: what is built inside must work outside.".to_owned(),
+        ),
+        (LayoutWish::Open, None) => (
+            Layout::Root,
+            "Commands see the project as /, since nothing in it is in the way.".to_owned(),
+        ),
+        (LayoutWish::Open, Some(why)) => (
+            Layout::Host,
+            format!("Commands do not see the project as /: {why}."),
+        ),
+    })
 }
 
 fn obstacle(root: &Path, ours: &dyn Fn(&Path) -> bool) -> Option<String> {
@@ -155,19 +194,71 @@ mod tests {
     fn project_files_are_never_covered() {
         let dir = tempfile::tempdir().unwrap();
         let nobody = |_: &Path| false;
-        assert_eq!(choose_layout(dir.path(), None, &nobody).unwrap().0, Layout::Root);
+        let open = LayoutWish::Open;
+        assert_eq!(choose_layout(dir.path(), open, &nobody).unwrap().0, Layout::Root);
         std::fs::create_dir(dir.path().join("lib")).unwrap();
         std::fs::create_dir(dir.path().join("bin")).unwrap();
-        let (layout, reason) = choose_layout(dir.path(), None, &nobody).unwrap();
+        let (layout, reason) = choose_layout(dir.path(), open, &nobody).unwrap();
         assert_eq!(
             (layout, reason.as_str()),
-            (Layout::Host, "the project has its own bin")
+            (
+                Layout::Host,
+                "Commands do not see the project as /: the project has its own bin."
+            )
         );
-        assert!(choose_layout(dir.path(), Some(Layout::Root), &nobody).is_err());
+        assert!(choose_layout(dir.path(), LayoutWish::Asked(Layout::Root), &nobody).is_err());
         let left_over = |path: &Path| path.ends_with("bin");
         assert_eq!(
-            choose_layout(dir.path(), None, &left_over).unwrap().0,
+            choose_layout(dir.path(), open, &left_over).unwrap().0,
             Layout::Root
         );
+    }
+
+    #[test]
+    fn every_reason_is_a_true_sentence() {
+        use LayoutWish::{Agent, Asked, Configured, Open};
+        let (free, taken, tree) = (
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir().unwrap(),
+            tempfile::tempdir().unwrap(),
+        );
+        std::fs::create_dir(taken.path().join("usr")).unwrap();
+        std::fs::write(tree.path().join(".git"), "gitdir: /elsewhere").unwrap();
+        let cases = [
+            (&free, Asked(Layout::Root), Layout::Root, "was asked for"),
+            (&taken, Asked(Layout::Host), Layout::Host, "was asked for"),
+            (
+                &free,
+                Configured(Layout::Root),
+                Layout::Root,
+                "configuration says",
+            ),
+            (
+                &free,
+                Configured(Layout::Host),
+                Layout::Host,
+                "configuration says",
+            ),
+            (&taken, Configured(Layout::Root), Layout::Host, "has its own usr"),
+            (&free, Agent, Layout::Host, "must work outside"),
+            (&taken, Agent, Layout::Host, "must work outside"),
+            (&free, Open, Layout::Root, "see the project as /"),
+            (&taken, Open, Layout::Host, "the project has its own usr"),
+            (&tree, Open, Layout::Host, "its .git is a file"),
+        ];
+        for (dir, wish, layout, part) in cases {
+            let (got, reason) = choose_layout(dir.path(), wish, &|_| false).unwrap();
+            assert_eq!(got, layout, "{wish:?} {reason}");
+            assert!(
+                reason.contains(part) && reason.ends_with('.'),
+                "{wish:?} {reason}"
+            );
+            assert!(
+                !(reason.contains("asked for") && !matches!(wish, Asked(_))),
+                "{reason}"
+            );
+        }
+        let refused = choose_layout(taken.path(), Asked(Layout::Root), &|_| false).unwrap_err();
+        assert!(refused.to_string().contains("its own usr"));
     }
 }

@@ -14,7 +14,7 @@ pub mod process;
 pub mod seccomp;
 pub mod spec;
 
-pub use layout::{check_workspace, choose_layout};
+pub use layout::{LayoutWish, check_workspace, choose_layout};
 pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};

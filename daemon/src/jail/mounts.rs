@@ -1,5 +1,5 @@
-//! Owns: the mount points that the root layout needs in a project: made before the first Jail there, removed after the last.
-//! Guarantees: each is recorded before it is made; removal is rmdir, never recursive, so nothing of the project can be lost;
+//! Owns: the mount points that a Jail needs in a project: made before the first Jail there, removed after the last.
+//! Guarantees: each is recorded before it is made; removal is rmdir, never recursive, or takes an empty file, so nothing of the project can be lost;
 //! a mount point that a live Jail uses is never removed (the kernel would detach its mounts).
 
 use std::collections::{HashMap, HashSet};
@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::guard::Missing;
 use crate::domain::id::SessionId;
 
 /// The durable memory of which directories in projects are ours.
@@ -92,20 +93,44 @@ impl MountPoints {
             .insert(session.clone());
         for name in names {
             let dir = workspace.join(name);
-            if dir.is_dir() {
-                continue;
-            }
-            self.journal.record(workspace, &dir)?;
-            match std::fs::create_dir(&dir) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    self.journal.forget(workspace, &dir)?;
-                    return Err(error);
-                }
+            if !dir.is_dir() {
+                self.make(workspace, &dir, |dir| std::fs::create_dir(dir))?;
             }
         }
         Ok(())
+    }
+
+    /// The same for protected places that a repository does not have yet.
+    pub(super) fn acquire_missing(
+        &self,
+        workspace: &Path,
+        missing: &[Missing],
+        session: &SessionId,
+    ) -> io::Result<()> {
+        self.acquire(workspace, &[], session)?;
+        let _guard = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        for missing in missing {
+            match missing {
+                Missing::Dir(path) => {
+                    self.make(workspace, &workspace.join(path), |p| std::fs::create_dir(p))?
+                }
+                Missing::File(path) => self.make(workspace, &workspace.join(path), |p| {
+                    std::fs::File::create_new(p).map(drop)
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, workspace: &Path, path: &Path, how: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        self.journal.record(workspace, path)?;
+        match how(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                self.journal.forget(workspace, path)?;
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The session's Jail is gone; the last one cleans up.
@@ -137,7 +162,14 @@ impl MountPoints {
 
     fn remove_ours(&self, workspace: &Path) {
         for dir in self.journal.ours(workspace) {
-            match std::fs::remove_dir(&dir) {
+            let file = dir.symlink_metadata().is_ok_and(|m| m.is_file());
+            let removed = match dir.metadata() {
+                Ok(meta) if file && meta.len() == 0 => std::fs::remove_file(&dir),
+                // Somebody wrote into it: it is theirs now.
+                _ if file => Ok(()),
+                _ => std::fs::remove_dir(&dir),
+            };
+            match removed {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // Somebody put something into it: it is theirs now.

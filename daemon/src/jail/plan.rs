@@ -133,6 +133,10 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         // Root may write there without any capability.
         mounts.push(same(Path::new("/proc/sys")));
     }
+    mounts.push(Mount::ReadOnly(
+        inputs.etc.0.join(super::etc::BOOT_ID),
+        "/proc/sys/kernel/random/boot_id".into(),
+    ));
     mounts.push(Mount::Dev);
     mounts.push(tmpfs("/dev/shm", "1777"));
     mounts.push(Mount::Freeze("/dev".into()));
@@ -172,12 +176,6 @@ fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) {
     let inside = |p: &Path| workspace.jail_root().join(p);
     for dir in &inputs.guard.outside {
         mounts.push(Mount::Bind(dir.clone(), dir.clone()));
-        for name in ["hooks", "config"] {
-            let path = dir.join(name);
-            if path.exists() {
-                mounts.push(Mount::ReadOnly(path.clone(), path));
-            }
-        }
     }
     for path in &inputs.guard.pinned {
         mounts.push(Mount::Bind(workspace.root.join(path), inside(path)));

@@ -46,7 +46,6 @@ pub struct JailHostConfig {
 struct Record {
     session: SessionId,
     workspace: PathBuf,
-    root_layout: bool,
     kind: JailKind,
     policy_generation: u64,
     /// bwrap, or jinit itself without a jail; with its start time, since numbers are used again.
@@ -77,6 +76,7 @@ pub struct Jail {
     inside: PathBuf,
     policy_generation: u64,
     link: Link,
+    watch: guard::GitWatch,
     /// The frames of jinit, from the first after `Hello`.
     pub(crate) frames: mpsc::UnboundedReceiver<FromJail>,
     /// Whether the long-lived shell is up.
@@ -99,6 +99,10 @@ impl Jail {
     /// The policy it was made from.
     pub fn policy_generation(&self) -> u64 {
         self.policy_generation
+    }
+    /// What happened to git repositories since it was last asked, if a person should know.
+    pub(crate) fn look_at_git(&mut self) -> Option<String> {
+        self.watch.look()
     }
     pub(crate) async fn send(&self, frame: &ToJail, fds: &[BorrowedFd<'_>]) -> Result<(), JailError> {
         self.link.send(frame, fds).await.map_err(|_| JailError::Gone)
@@ -199,7 +203,6 @@ impl JailHost {
         let record = Record {
             session: spec.session.clone(),
             workspace: spec.workspace.root.clone(),
-            root_layout: spec.workspace.layout == Layout::Root,
             kind: spec.kind,
             policy_generation: spec.policy_generation,
             pid,
@@ -282,6 +285,12 @@ impl JailHost {
             )))?;
             hidden = points;
         }
+        let guard = guard::git_guard(root);
+        let made = self.points.acquire_missing(root, &guard.missing, &spec.session);
+        made.map_err(JailError::io(format!("protecting git in {}", root.display())))?;
+        if let Some(cache) = &spec.cache_dir {
+            private_dir(cache).map_err(JailError::io(format!("making {}", cache.display())))?;
+        }
         let (uid, gid) = (
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw(),
@@ -293,7 +302,7 @@ impl JailHost {
         let inputs = Inputs {
             spec,
             facts: &HostFacts::gather(),
-            guard: &guard::git_guard(root),
+            guard: &guard,
             etc: (&etc_dir, &shown),
             exchange,
             jinit: &self.config.jinit,
@@ -336,6 +345,7 @@ impl JailHost {
                     JailKind::Outer => exchange.clone(),
                 };
                 Ok(Jail {
+                    watch: guard::GitWatch::new(&record.workspace),
                     session: session.clone(),
                     exchange,
                     inside,
@@ -424,10 +434,8 @@ impl JailHost {
                 continue;
             }
             if alive(&record) {
-                if record.root_layout {
-                    // Counts it as a user; the mount points are there already.
-                    let _nothing_made = self.points.acquire(&record.workspace, &[], &record.session);
-                }
+                // Counts it as a user; the mount points are there already.
+                let _nothing_made = self.points.acquire(&record.workspace, &[], &record.session);
                 self.records().insert(record.session.clone(), record);
             } else {
                 self.clear(&record.session);

@@ -2,7 +2,8 @@
 //! Guarantees: no flag of any program; the environment is built here, never inherited.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::id::SessionId;
 use crate::domain::workspace::{JailKind, ShellKind, Workspace};
@@ -76,8 +77,8 @@ pub struct JailSpec {
     pub read_only: Vec<PathBuf>,
     /// Host directory for the package managers' caches, writable.
     pub cache_dir: Option<PathBuf>,
-    /// A Jail in which nothing runs ends after this long; the shell's state is kept. `None`: never.
-    pub idle_timeout: Option<std::time::Duration>,
+    /// A Jail in which nothing ran for this long ends; the next command starts it again.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl JailSpec {
@@ -132,7 +133,11 @@ impl JailSpec {
                 std::env::temp_dir().to_string_lossy().into_owned(),
             );
         }
-        if self.cache_dir.is_some() {
+        if let Some(host) = &self.cache_dir {
+            let cache = match self.kind {
+                JailKind::Bwrap => Path::new(CACHE),
+                JailKind::Outer => host,
+            };
             for (name, dir) in [
                 ("XDG_CACHE_HOME", "xdg"),
                 ("CARGO_HOME", "cargo"),
@@ -141,7 +146,7 @@ impl JailSpec {
                 ("GOMODCACHE", "go/mod"),
                 ("GOCACHE", "go/build"),
             ] {
-                env.insert(name.to_owned(), format!("{CACHE}/{dir}"));
+                env.insert(name.to_owned(), cache.join(dir).to_string_lossy().into_owned());
             }
         }
         let mut git = vec![

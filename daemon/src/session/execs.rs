@@ -96,7 +96,7 @@ impl Execs {
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
-            cache_dir: None,
+            cache_dir: Some(settings.cache_of(&session.spec.workspace.root)),
             idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
                 session.session_id.clone(),

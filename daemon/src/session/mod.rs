@@ -13,7 +13,8 @@ mod step;
 mod turn;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -76,6 +77,14 @@ impl Settings {
     pub fn models(&self) -> ModelRegistry {
         // A registry is whole after any panic elsewhere.
         self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the package caches of a workspace are: each has its own, so that none can poison another's.
+    pub(crate) fn cache_of(&self, workspace: &Path) -> PathBuf {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(workspace.as_os_str().as_bytes());
+        let name: String = hash.iter().take(12).map(|b| format!("{b:02x}")).collect();
+        self.cache_dir.join("workspaces").join(name)
     }
 
     /// Puts a registry with other credentials in place.

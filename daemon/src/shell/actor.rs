@@ -12,6 +12,7 @@ use agent_jinit::names;
 use agent_jinit::wire::{FromJail, MAX_INPUT, ToJail};
 use tokio::sync::mpsc;
 
+use super::idle::{self, Idle};
 use super::snapshot::ShellSnapshot;
 use super::{Ask, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, exchange};
 use crate::domain::id::ExecId;
@@ -54,6 +55,13 @@ pub(crate) struct Actor {
     pub(super) jail_restarted: bool,
     pub(super) had_jail: bool,
     pub(super) is_bash: bool,
+    pub(super) idle: Idle,
+    /// The last command's state is kept: nothing is lost with the shell.
+    pub(super) state_kept: bool,
+    /// To be said with the next result.
+    pub(super) note: Option<String>,
+    /// The way to the shell was freed once since the last good state.
+    pub(super) healed: bool,
 }
 
 impl Actor {
@@ -89,26 +97,24 @@ impl Actor {
             jail_restarted: false,
             had_jail,
             is_bash,
+            idle: Idle::default(),
+            state_kept: true,
+            note: None,
+            healed: false,
         }
     }
 
     pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Ask>) {
         loop {
-            // Anything that happens starts the clock anew.
-            let idle_for = self.spec.idle_timeout.filter(|_| self.is_idle());
             let frame = async {
                 match &mut self.jail {
                     Some(jail) => jail.frames.recv().await,
                     None => std::future::pending().await,
                 }
             };
-            let idle = async move {
-                match idle_for {
-                    Some(time) => tokio::time::sleep(time).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let alarm = self.idle.alarm();
             tokio::select! {
+                () = alarm => self.alarmed().await,
                 ask = inbox.recv() => match ask {
                     Some(Ask::End(answer)) => {
                         let _gone = answer.send(self.end().await);
@@ -129,24 +135,10 @@ impl Actor {
                     Some(frame) => self.hear(frame).await,
                     None => self.jail_gone().await,
                 },
-                () = idle => {
-                    tracing::debug!(session = %self.spec.session, "shell: its jail was idle; the state is kept");
-                    if let Err(error) = self.end().await {
-                        tracing::warn!(%error, session = %self.spec.session, "shell: an idle jail could not be ended");
-                    }
-                }
             }
             self.advance().await;
+            self.watch_idleness();
         }
-    }
-
-    /// A jail without anything to do: no command, no background job, no state to be taken.
-    fn is_idle(&self) -> bool {
-        self.jail.is_some()
-            && self.jobs.is_empty()
-            && self.queue.is_empty()
-            && self.current.is_none()
-            && !self.snapshotting
     }
 
     async fn answer(&mut self, ask: Ask) {
@@ -192,14 +184,7 @@ impl Actor {
                 .await;
             }
             Ask::Adopt(answer) => {
-                self.adopt().await;
-                let handles = self
-                    .jobs
-                    .values()
-                    .filter(|j| !j.finished)
-                    .filter_map(|job| self.handle_of(job))
-                    .collect();
-                let _gone = answer.send(handles);
+                let _gone = answer.send(self.adopt().await);
             }
             Ask::Settled(answer) => self.waiting.push(answer),
             Ask::End(_) => {}
@@ -284,7 +269,7 @@ impl Actor {
                 let _gone = answer.send(());
             }
         }
-        while self.current.is_none() && !self.snapshotting {
+        while self.current.is_none() && !self.snapshotting && !self.idle.asked {
             let Some(mut job) = self.queue.pop_front() else {
                 return;
             };
@@ -304,6 +289,10 @@ impl Actor {
                 continue;
             }
             let id = job.exec.as_str().to_owned();
+            self.state_kept = false;
+            if let Some(request) = job.request.as_ref().filter(|_| !self.is_bash) {
+                self.idle.functions |= idle::may_define(&request.script);
+            }
             job.side.progress.send_modify(|p| p.state = RunState::Running);
             self.current = Some(id.clone());
             self.runs += 1;
@@ -319,8 +308,10 @@ impl Actor {
         let (Some(jail), Some(request)) = (&self.jail, &job.request) else {
             return Err(JailError::Gone);
         };
-        // A retry finds its own leftovers.
-        exchange::remove(jail.exchange(), job.exec.as_str());
+        if job.retried {
+            // It finds its own leftovers.
+            exchange::remove(jail.exchange(), job.exec.as_str());
+        }
         let frame = exchange::prepare(jail, request, self.last_status)
             .map_err(JailError::io("preparing the command"))?;
         let (out, err) = job
@@ -356,6 +347,7 @@ impl Actor {
         };
         jail.send(&ToJail::Spawn { restore }, &[]).await?;
         jail.has_shell = true;
+        self.idle.functions = false;
         Ok(())
     }
 
@@ -365,19 +357,22 @@ impl Actor {
             return Ok(());
         }
         self.jail = Some(self.host.start(&self.spec).await?);
-        self.jail_restarted = self.had_jail;
+        self.jail_restarted = self.had_jail && !self.idle.take_slept();
         self.had_jail = true;
         Ok(())
     }
 
     /// Once: a jail that a daemon before us left.
-    async fn adopt(&mut self) {
+    /// Connects to a live jail. Gives its runs, also those that ended while nobody was connected: their ends
+    /// are news all the same.
+    async fn adopt(&mut self) -> Vec<RunHandle> {
+        let mut handles = Vec::new();
         if self.adopted || self.jail.is_some() {
-            return;
+            return handles;
         }
         self.adopted = true;
         let Some(mut jail) = self.host.adopt(&self.spec.session).await else {
-            return;
+            return handles;
         };
         let mut known = Vec::new();
         while let Some(frame) = jail.frames.recv().await {
@@ -388,15 +383,19 @@ impl Actor {
         }
         self.jail = Some(jail);
         self.had_jail = true;
+        // What was defined before us, nobody knows.
+        self.idle.functions = !self.is_bash;
         for frame in known {
-            if let FromJail::Running { exec, .. } | FromJail::Finished { exec, .. } = &frame {
-                self.adopt_run(exec, matches!(frame, FromJail::Running { .. }));
+            if let FromJail::Running { exec, cap, .. } | FromJail::Finished { exec, cap, .. } = &frame {
+                self.adopt_run(exec, *cap, matches!(frame, FromJail::Running { .. }));
+                handles.extend(self.jobs.get(exec).and_then(|job| self.handle_of(job)));
             }
             self.hear(frame).await;
         }
+        handles
     }
 
-    fn adopt_run(&mut self, id: &str, running: bool) {
+    fn adopt_run(&mut self, id: &str, cap: u64, running: bool) {
         if id == names::SNAPSHOT {
             self.snapshotting = running;
             return;
@@ -406,11 +405,13 @@ impl Actor {
         let Some(asks) = self.asks.upgrade() else { return };
         let (_handle, side) = RunHandle::new(exec.clone(), spool, asks);
         side.progress.send_modify(|p| p.state = RunState::Running);
-        let job = self.job(exec, side, None, None, super::DEFAULT_MAX_OUTPUT);
         let is_pty = self
             .jail
             .as_ref()
             .is_some_and(|j| names::of(j.exchange(), id, names::RESTORE).exists());
+        // Its size is the terminal's own affair by now.
+        let pty = is_pty.then_some(PtySize { rows: 24, cols: 80 });
+        let job = self.job(exec, side, None, pty, cap);
         if running && !is_pty {
             self.current = Some(id.to_owned());
         }
@@ -420,7 +421,7 @@ impl Actor {
     async fn hear(&mut self, frame: FromJail) {
         match frame {
             FromJail::Hello { .. } | FromJail::Ready => {}
-            FromJail::Running { exec, out, err } | FromJail::Progress { exec, out, err } => {
+            FromJail::Running { exec, out, err, .. } | FromJail::Progress { exec, out, err } => {
                 self.ring(&exec, out, err)
             }
             FromJail::Finished {
@@ -430,11 +431,12 @@ impl Actor {
                 end,
                 umask,
                 cwd,
+                ..
             } => {
                 let cwd = PathBuf::from(std::ffi::OsString::from_vec(cwd));
                 self.tell(&ToJail::Ack { exec: exec.clone() }).await;
                 if exec == names::SNAPSHOT {
-                    self.keep_snapshot(out, err, end, umask, cwd);
+                    self.keep_snapshot(out, err, end, umask, cwd).await;
                 } else {
                     self.finished(&exec, (out, err), end, umask, cwd).await;
                 }
@@ -446,11 +448,15 @@ impl Actor {
                     jail.has_shell = false;
                 }
             }
+            FromJail::Busy => self.idle.refused(),
+            FromJail::Resting { files } => self.idle.sleeps(files),
         }
     }
 
     fn ring(&self, exec: &str, out: u64, err: u64) {
         if let Some(job) = self.jobs.get(exec) {
+            // The second stream of a terminal is between us and its shell.
+            let err = if job.pty.is_some() { 0 } else { err };
             job.side
                 .progress
                 .send_modify(|p| (p.stdout_bytes, p.stderr_bytes) = (out, err));

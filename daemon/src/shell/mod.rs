@@ -4,6 +4,7 @@
 
 mod actor;
 mod exchange;
+mod idle;
 mod outcome;
 mod snapshot;
 pub mod spool;
@@ -138,6 +139,16 @@ pub struct RunResult {
     pub cwd: PathBuf,
     /// What a person and the model should be told besides.
     pub message: Option<String>,
+}
+
+impl RunResult {
+    /// Adds a sentence for people and the model.
+    pub(crate) fn say(&mut self, what: String) {
+        self.message = Some(match self.message.take() {
+            Some(before) => format!("{before}; {what}"),
+            None => what,
+        });
+    }
 }
 
 /// Why a request came to nothing.

@@ -49,10 +49,29 @@ impl Actor {
         } else {
             cwd
         };
-        let mut result = result_of(bytes, end, cwd, job.cap);
+        let state = bytes.1;
+        let bytes = if job.pty.is_some() { (bytes.0, 0) } else { bytes };
+        let caps = (
+            spool::kept(&job.spool.stdout, bytes.0, job.cap),
+            spool::kept(&job.spool.stderr, bytes.1, job.cap),
+        );
+        let mut result = result_of(bytes, end, cwd, caps);
         result.jail_restarted = std::mem::take(&mut self.jail_restarted);
+        if caps != (job.cap, job.cap) {
+            let lost = result.stdout_dropped.saturating_add(result.stderr_dropped);
+            result.say(format!(
+                "the disk that keeps output is full: {lost} bytes of it were not kept"
+            ));
+        }
+        if let Some(note) = self.note.take() {
+            result.say(note);
+        }
+        if let Some(note) = self.jail.as_mut().and_then(crate::jail::Jail::look_at_git) {
+            result.say(note);
+        }
         if job.pty.is_some() {
-            result.message = Some(self.keep_pty_state(&job, bytes.1, end.status).await);
+            let kept = self.keep_pty_state(&job, state, end.status).await;
+            result.say(kept);
         }
         job.finished = true;
         if !end.background {
@@ -86,6 +105,7 @@ impl Actor {
             exchange::remove(jail.exchange(), id);
         }
         let Some(job) = self.jobs.remove(id) else { return };
+        let err = if job.pty.is_some() { 0 } else { err };
         let _ordered = (
             spool::finalise(&job.spool.stdout, out),
             spool::finalise(&job.spool.stderr, err),
@@ -149,6 +169,9 @@ impl Actor {
         self.current = None;
         self.snapshotting = false;
         self.host.bury(&self.spec.session).await;
+        if self.rest_begins() {
+            return;
+        }
         let jobs: Vec<Job> = self.jobs.drain().map(|(_, job)| job).collect();
         for job in jobs {
             if job.finished {
@@ -208,8 +231,8 @@ impl Actor {
     }
 }
 
-fn result_of((out, err): (u64, u64), end: End, cwd: PathBuf, cap: u64) -> RunResult {
-    let (out_gap, err_gap) = (spool::gap(out, cap), spool::gap(err, cap));
+fn result_of((out, err): (u64, u64), end: End, cwd: PathBuf, caps: (u64, u64)) -> RunResult {
+    let (out_gap, err_gap) = (spool::gap(out, caps.0), spool::gap(err, caps.1));
     let dropped = |gap: Option<spool::Gap>| gap.map_or(0, |g| g.dropped);
     let message = if end.stuck {
         Some(

@@ -67,6 +67,11 @@ pub(crate) fn terminal_script(is_bash: bool) -> &'static str {
     }
 }
 
+/// Whether a state came from the shell itself: bash always has this one, and nobody can unset it.
+pub(crate) fn is_whole(is_bash: bool, variables: &[u8]) -> bool {
+    !is_bash || variables.windows(10).any(|w| w == b" BASHOPTS=")
+}
+
 impl ShellSnapshot {
     /// From what the script printed on its two streams.
     pub(crate) fn new(
@@ -109,13 +114,14 @@ impl ShellSnapshot {
         before: Option<&Self>,
         last_status: i32,
         mut text: Vec<u8>,
+        umask: u32,
     ) -> Self {
         text.extend_from_slice(b"\nTERM=dumb\n");
         let empty = || Text::Utf8(String::new());
         Self {
             // Only where PWD can't be entered any more.
             cwd: before.map_or_else(|| root.to_owned(), |b| b.cwd.clone()),
-            umask: before.map_or(0o22, |b| b.umask),
+            umask: before.map_or(umask, |b| b.umask),
             variables: text.into(),
             words: before.map_or_else(empty, |b| b.words.clone()),
             options: before.map_or_else(empty, |b| b.options.clone()),

@@ -58,13 +58,19 @@ pub fn gap(total: u64, cap: u64) -> Option<Gap> {
     })
 }
 
+/// How much of a stream its file can hold: the cap, or less where the disk was full.
+pub(crate) fn kept(path: &Path, total: u64, cap: u64) -> u64 {
+    let len = std::fs::metadata(path).map_or(0, |m| m.len());
+    if len < total.min(cap) { len } else { cap }
+}
+
 /// Puts the ring of newest bytes in order, once: a sorted file is read-only. The file's length is the cap, once it was
 /// reached. Not while anybody still writes.
 pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
     let file = File::open(path)?;
     let meta = file.metadata()?;
     let cap = meta.len();
-    if total <= cap || meta.permissions().mode() & 0o200 == 0 {
+    if total <= cap || cap < 2 || meta.permissions().mode() & 0o200 == 0 {
         return Ok(());
     }
     let half = cap / 2;
@@ -72,15 +78,28 @@ pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
     let start = half + (total - half) % ring;
     // A new file and a rename: a crash in between leaves the old one whole.
     let temporary = path.with_extension("sorting");
-    let mut out = create(&temporary)?;
-    for (from, to) in [(0, half), (start, cap), (half, start)] {
-        copy(&file, from, to, &mut out)?;
+    let sorted = || -> io::Result<()> {
+        let mut out = create(&temporary)?;
+        for (from, to) in [(0, half), (start, cap), (half, start)] {
+            copy(&file, from, to, &mut out)?;
+        }
+        out.set_permissions(std::fs::Permissions::from_mode(0o400))?;
+        std::fs::rename(&temporary, path)
+    };
+    if sorted().is_err() {
+        // No room for a second file: over itself, which needs none.
+        let _never_made = std::fs::remove_file(&temporary);
+        let mut tail = Vec::new();
+        copy(&file, start, cap, &mut tail)?;
+        copy(&file, half, start, &mut tail)?;
+        let itself = File::options().write(true).open(path)?;
+        itself.write_all_at(&tail, half)?;
+        itself.set_permissions(std::fs::Permissions::from_mode(0o400))?;
     }
-    out.set_permissions(std::fs::Permissions::from_mode(0o400))?;
-    std::fs::rename(&temporary, path)
+    Ok(())
 }
 
-fn copy(file: &File, mut from: u64, to: u64, out: &mut File) -> io::Result<()> {
+fn copy(file: &File, mut from: u64, to: u64, out: &mut impl Write) -> io::Result<()> {
     let mut buf = vec![0; 256 * 1024];
     while from < to {
         let want = usize::try_from(to - from).unwrap_or(usize::MAX).min(buf.len());

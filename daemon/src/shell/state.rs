@@ -26,6 +26,13 @@ impl Actor {
         }
     }
 
+    /// Where a terminal's shell says its last state.
+    fn terminal_file(&self, exec: &str) -> PathBuf {
+        self.host
+            .spool_dir(&self.spec.session)
+            .join(format!("{exec}.state"))
+    }
+
     pub(super) async fn ask_for_snapshot(&mut self) {
         let Some(jail) = &self.jail else { return };
         let asked = async {
@@ -60,7 +67,20 @@ impl Actor {
         }
     }
 
-    pub(super) fn keep_snapshot(&mut self, out: u64, err: u64, end: End, umask: u32, cwd: PathBuf) {
+    /// What the shell answered is not its state: a function stands in the way of the builtin. Freed once; if that does not
+    /// help, the state from before stays.
+    async fn heal(&mut self) {
+        if std::mem::replace(&mut self.healed, true) || !self.is_bash {
+            tracing::warn!(session = %self.spec.session, "the shell does not say its state; the one before is kept");
+            return;
+        }
+        self.tell(&ToJail::Heal).await;
+        self.note =
+            Some("a function named . would have hidden every later command; it was removed".to_owned());
+        self.ask_for_snapshot().await;
+    }
+
+    pub(super) async fn keep_snapshot(&mut self, out: u64, err: u64, end: End, umask: u32, cwd: PathBuf) {
         self.snapshotting = false;
         if end.shell_died
             && let Some(jail) = &mut self.jail
@@ -71,7 +91,17 @@ impl Actor {
             return;
         }
         let files = self.snapshot_files();
-        if let (Ok(out), Ok(err)) = (std::fs::read(&files.stdout), std::fs::read(&files.stderr)) {
+        let whole = |path, len| {
+            let all_there = std::fs::metadata(path).is_ok_and(|m| m.len() == len);
+            all_there.then(|| std::fs::read(path).ok()).flatten()
+        };
+        if let (Some(out), Some(err)) = (whole(&files.stdout, out), whole(&files.stderr, err)) {
+            if !snapshot::is_whole(self.is_bash, &out) {
+                self.heal().await;
+                return;
+            }
+            self.state_kept = true;
+            self.healed = false;
             let taken = ShellSnapshot::new(cwd, umask, self.last_status, self.is_bash, out, &err);
             *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
         }
@@ -107,7 +137,9 @@ impl Actor {
             std::fs::write(file(names::BEFORE), state).map_err(io())?;
             std::fs::write(file(names::SCRIPT), snapshot::terminal_script(self.is_bash)).map_err(io())?;
             crate::jail::process::make_fifo(&file(names::ERR)).map_err(io())?;
-            let (out, err) = job.spool.create().map_err(io())?;
+            let (out, _) = job.spool.create().map_err(io())?;
+            // Not a stream of the run: nothing of it is for the person.
+            let err = super::spool::create(&self.terminal_file(id)).map_err(io())?;
             let frame = RunFrame {
                 exec: id.to_owned(),
                 stdin: StdinKind::Pty,
@@ -149,14 +181,22 @@ impl Actor {
         if self.runs != job.opened_at || self.current.is_some() || self.snapshotting {
             return "commands ran meanwhile: the session keeps their state, not this terminal's".to_owned();
         }
-        let state = std::fs::read(&job.spool.stderr).unwrap_or_default();
-        if len == 0 || state.is_empty() {
+        let file = self.terminal_file(job.exec.as_str());
+        let state = std::fs::read(&file).unwrap_or_default();
+        let _never_made = std::fs::remove_file(&file);
+        let umask = self.spec.limits.umask.unwrap_or(0o22);
+        if len == 0 || state.len() as u64 != len {
             return "the terminal's state was not saved; the session keeps the state from before".to_owned();
         }
         {
             let mut saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-            let taken =
-                ShellSnapshot::from_terminal(self.spec.workspace.jail_root(), saved.as_ref(), status, state);
+            let taken = ShellSnapshot::from_terminal(
+                self.spec.workspace.jail_root(),
+                saved.as_ref(),
+                status,
+                state,
+                umask,
+            );
             *saved = Some(taken);
         }
         self.last_status = status;

@@ -11,7 +11,7 @@ use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
-use crate::jail::{self, JailError};
+use crate::jail::{self, JailError, LayoutWish};
 use crate::session::{Fault, SessionHandle, now_us};
 use crate::store::{Append, RequestKey, RequestRecord, StoreError};
 
@@ -136,12 +136,14 @@ impl Supervisor {
             jail::ensure_jail_possible().map_err(unavailable)?;
         }
         let start_dir = start_dir(&root, &wish.start_dir)?;
-        let asked = wish
-            .layout
-            .or(defaults.layout)
-            .or((wish.origin == Origin::Agent).then_some(Layout::Host));
+        let asked = match (wish.layout, defaults.layout) {
+            (Some(layout), _) => LayoutWish::Asked(layout),
+            (None, Some(layout)) => LayoutWish::Configured(layout),
+            (None, None) if wish.origin == Origin::Agent => LayoutWish::Agent,
+            (None, None) => LayoutWish::Open,
+        };
         let (layout, layout_reason) = if jail == JailKind::Outer {
-            (Layout::Host, "without a jail, paths are the host's".to_owned())
+            (Layout::Host, "Without a jail, paths are the host's.".to_owned())
         } else {
             let jails = &self.0.settings.jails;
             let ours = jails.ours(&root);

@@ -1,13 +1,21 @@
 //! Owns: a Session's shell in a real jail, for the tests of jail and shell.
 //! Guarantees: everything is below one temporary directory; a missing bwrap fails the test.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its part"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agentd::domain::id::{ExecId, SessionId};
 use agentd::domain::workspace::{Layout, ShellKind, Workspace};
-use agentd::jail::{JailHost, JailHostConfig, JailSpec, MemoryJournal, MountJournal, choose_layout};
+use agentd::jail::{
+    JailHost, JailHostConfig, JailSpec, LayoutWish, MemoryJournal, MountJournal, choose_layout,
+};
 use agentd::shell::{RunRequest, RunResult, Shell, ShellSnapshot};
 
 /// One shell and where it works.
@@ -54,20 +62,36 @@ impl Rig {
     }
 
     pub fn with(kind: ShellKind, layout: Option<Layout>, fill: impl Fn(&Path)) -> Self {
+        Self::made(kind, layout, fill, |_, _| {})
+    }
+
+    /// With a hand on the host's configuration and the spec.
+    pub fn made(
+        kind: ShellKind,
+        layout: Option<Layout>,
+        fill: impl Fn(&Path),
+        change: impl Fn(&mut JailHostConfig, &mut JailSpec),
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("jail").tempdir().unwrap();
         let root = dir.path().join("w");
         std::fs::create_dir(&root).unwrap();
         fill(&root);
         let journal = Arc::new(MemoryJournal::default());
-        let host = JailHost::new(config(dir.path()), journal.clone() as Arc<dyn MountJournal>).unwrap();
-        let (layout, layout_reason) = choose_layout(&root, layout, &|_| false).unwrap();
+        let (layout, layout_reason) =
+            choose_layout(&root, layout.map_or(LayoutWish::Open, LayoutWish::Asked), &|_| {
+                false
+            })
+            .unwrap();
         let workspace = Workspace {
             root,
             start_dir: "".into(),
             layout,
             layout_reason,
         };
-        let spec = JailSpec::new(SessionId::random(), workspace, kind);
+        let mut spec = JailSpec::new(SessionId::random(), workspace, kind);
+        let mut config = config(dir.path());
+        change(&mut config, &mut spec);
+        let host = JailHost::new(config, journal.clone() as Arc<dyn MountJournal>).unwrap();
         let shell = Shell::open(host.clone(), spec.clone(), None::<ShellSnapshot>);
         Self {
             dir,
@@ -99,6 +123,12 @@ impl Rig {
             err: text(&handle.spool.stderr),
             result,
         }
+    }
+
+    /// What the next daemon makes of the same directories: the newest controller wins.
+    pub fn next_daemon(&self) -> Shell {
+        let host = JailHost::new(config(self.dir.path()), self.journal.clone()).unwrap();
+        Shell::open(host, self.spec.clone(), None)
     }
 
     pub async fn end(self) {

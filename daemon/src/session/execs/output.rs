@@ -58,18 +58,27 @@ impl ExecOutput {
             if before.as_ref().is_some_and(|now| now.total <= offset) {
                 return (offset, Bytes::new());
             }
-            let ring = before
-                .as_ref()
-                .filter(|now| now.open && now.total > self.cap)
-                .map(|now| now.total);
+            let open = before.as_ref().filter(|now| now.open);
+            // A full disk made the file a ring over what fitted.
+            let cap = match open {
+                Some(now) => std::fs::metadata(self.file(kind)).map_or(self.cap, |file| {
+                    if file.len() < now.total {
+                        self.cap.min(file.len())
+                    } else {
+                        self.cap
+                    }
+                }),
+                None => self.cap,
+            };
+            let ring = open.filter(|now| now.total > cap).map(|now| now.total);
             let dropped = before.as_ref().map_or(0, |now| now.dropped);
-            let (file, cap) = (self.file(kind), self.cap);
+            let file = self.file(kind);
             let joined =
                 tokio::task::spawn_blocking(move || read_at(&file, cap, ring, dropped, offset, max)).await;
             let (first, data) = joined.ok().and_then(Result::ok).unwrap_or((offset, Bytes::new()));
             let Some(total) = ring else { return (first, data) };
             let moved = self.now(kind).is_none_or(|now| !now.open || now.total != total);
-            if !moved || first.saturating_add(data.len() as u64) <= self.cap / 2 {
+            if !moved || first.saturating_add(data.len() as u64) <= cap / 2 {
                 return (first, data);
             }
         }
