@@ -1,6 +1,11 @@
 //! Owns: a Session's shell in a real jail, for the tests of jail and shell.
 //! Guarantees: everything is below one temporary directory; a missing bwrap fails the test.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part, and a test may fail in any way it likes"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
