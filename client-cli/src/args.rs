@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod verbs;
+mod web;
 
 pub(crate) use self::verbs::*;
+pub(crate) use self::web::*;
 use crate::render::help;
 
 /// The command line.
@@ -209,6 +211,14 @@ pub(crate) enum Verb {
     Config {
         #[command(subcommand)]
         verb: Option<ConfigVerb>,
+    },
+    /// The browser: start, sign in, sign out, stop
+    #[command(before_help = help::WEB)]
+    Web {
+        #[command(flatten)]
+        args: WebArgs,
+        #[command(subcommand)]
+        verb: Option<WebVerb>,
     },
     /// Check prerequisites and say how to fix what is missing
     #[command(before_help = help::DOCTOR)]

@@ -187,8 +187,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::WorkspaceRefused
         | ErrorReason::ModelUnknown
         | ErrorReason::SessionAmbiguous => USAGE,
-        ErrorReason::SessionNotFound | ErrorReason::ExecNotFound | ErrorReason::ApprovalNotFound => NOT_FOUND,
-        ErrorReason::AuthMissing | ErrorReason::AuthRejected => CREDENTIAL,
+        ErrorReason::SessionNotFound | ErrorReason::ExecNotFound | ErrorReason::ApprovalNotFound
+        | ErrorReason::DeviceNotFound => NOT_FOUND,
+        ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
         | ErrorReason::ApprovalDecided
         | ErrorReason::NoOpenTurn
@@ -202,6 +203,8 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::JailFailed
         | ErrorReason::StorageFull
         | ErrorReason::Internal
+        | ErrorReason::ScopeMissing
+        | ErrorReason::PairingRefused
         | ErrorReason::OffsetMismatch => FAILED,
     }
 }

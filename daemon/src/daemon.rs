@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 
+use crate::accounts::{Accounts, AccountsError};
 use crate::api::{self, DaemonApi};
 use crate::config::Config;
 use crate::instance::{Holder, InstanceError, InstanceLock};
@@ -52,6 +53,9 @@ pub enum BeginError {
     /// `agent-jinit` is not installed beside agentd.
     #[error("agent-jinit was not found; looked in: {}", .0.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "))]
     Jinit(Vec<PathBuf>),
+    /// The devices can't be read.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     /// Credentials can't be read.
     #[error(transparent)]
     Credentials(#[from] crate::credentials::CredentialsError),
@@ -61,6 +65,7 @@ pub enum BeginError {
 pub struct Daemon {
     supervisor: Supervisor,
     store: Store,
+    accounts: Accounts,
     host: Arc<host::Host>,
     shutdown: Shutdown,
     lock: InstanceLock,
@@ -95,6 +100,7 @@ impl Daemon {
         };
         let lock = InstanceLock::acquire(&paths.lock_file, &holder)?;
         let credentials = crate::credentials::Credentials::open(&paths.credentials_file)?;
+        let accounts = Accounts::open(&paths.state_dir.join("devices.json"))?;
         let redactor = redactor_of(&config, &credentials, env);
         let store = Store::open(&paths.database, redactor.clone())?;
         let settings = wiring::settings(&paths, &config, &credentials, env, &store).await?;
@@ -119,6 +125,7 @@ impl Daemon {
         Ok(Self {
             supervisor,
             store,
+            accounts,
             host,
             shutdown,
             lock,
@@ -163,8 +170,9 @@ impl Daemon {
         let token = self.shutdown.token().clone();
         let api = DaemonApi::new(self.supervisor.clone(), self.host.clone());
         let supervisor = self.supervisor.clone();
+        let accounts = self.accounts.clone();
         tokio::spawn(async move {
-            api::serve(listener, supervisor, api, async move { token.cancelled().await }).await
+            api::serve(listener, supervisor, api, accounts, async move { token.cancelled().await }).await
         })
     }
 }

@@ -3,6 +3,7 @@
 //! A request flows right, a fact flows back: api -> supervisor -> session -> tools/shell/jail, model,
 //! workspace, store -> domain. See docs/DESIGN.md for the map.
 
+pub mod accounts;
 pub mod api;
 pub mod args;
 pub mod config;

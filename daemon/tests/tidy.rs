@@ -104,6 +104,7 @@ const STATUS: &[&str] = &[
     "daemon/src/api/status.rs",
     "proto/src/error.rs",
     "proto/src/pb.rs",
+    "gateway-web/src/proxy.rs",
 ];
 const BWRAP: &[&str] = &["daemon/src/jail/bwrap.rs"];
 /// What talks to a person or, in build scripts, to cargo.
@@ -112,6 +113,7 @@ const PRINTS: &[&str] = &[
     "client-cli/src/render.rs",
     "daemon/src/main.rs",
     "proto/build.rs",
+    "gateway-web/src/main.rs",
     "daemon/jinit/build.rs",
 ];
 
@@ -127,6 +129,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["domain", "paths", "telemetry"]),
     ("credentials", &["domain", "paths"]),
     ("args", &["config", "paths"]),
+    ("accounts", &["domain", "paths"]),
     // The house, from right to left.
     ("domain", &[]),
     ("store", &["domain"]),
@@ -170,6 +173,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "accounts",
             "board",
             "credentials",
             "domain",

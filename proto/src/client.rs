@@ -370,6 +370,14 @@ unary! {
     approval_service_client::ApprovalServiceClient.get_approval(GetApprovalRequest) -> GetApprovalResponse;
     /// Answers a question.
     approval_service_client::ApprovalServiceClient.resolve_approval(ResolveApprovalRequest) -> ResolveApprovalResponse;
+    /// A one-time code.
+    account_service_client::AccountServiceClient.create_pairing(CreatePairingRequest) -> CreatePairingResponse;
+    /// A device for a code.
+    account_service_client::AccountServiceClient.redeem_pairing(RedeemPairingRequest) -> RedeemPairingResponse;
+    /// Devices with a token.
+    account_service_client::AccountServiceClient.list_devices(ListDevicesRequest) -> ListDevicesResponse;
+    /// Ends a device's access.
+    account_service_client::AccountServiceClient.revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
     /// How the daemon is.
     daemon_service_client::DaemonServiceClient.get_status(GetStatusRequest) -> GetStatusResponse;
     /// Checks prerequisites.

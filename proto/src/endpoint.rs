@@ -9,6 +9,8 @@ use crate::error::ClientError;
 pub const LOCK_FILE: &str = "agentd.lock";
 /// Name of the daemon's log file.
 pub const LOG_FILE: &str = "agentd.log";
+/// Name of the file that says where the browser gateway listens: `{"pid":…,"url":"…","public_url":…}`.
+pub const WEB_FILE: &str = "agent-web.json";
 /// Name of the socket.
 pub const SOCKET_FILE: &str = "agentd.sock";
 

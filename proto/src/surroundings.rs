@@ -2,7 +2,7 @@
 //! reach a provider.
 //! Guarantees: every client picks the same directory and sends the same variables, and no others.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The enclosing git root. A home directory kept in git is not a workspace: it does not count.
@@ -15,7 +15,7 @@ pub fn git_root(from: &Path) -> Option<PathBuf> {
 }
 
 /// The variables by which the daemon may reach a provider on this client's behalf.
-pub fn provider_variables() -> HashMap<String, String> {
+pub fn provider_variables() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, value)| !value.is_empty() && is_for_providers(name))

@@ -40,10 +40,9 @@ pub(crate) async fn drive(
         context,
         session_id,
         exec_id,
+        writer: agentd_proto::id::request_id(),
         offset: 0,
     };
-    // Nothing, written at the start, repeats what is there: the answer says where input goes on.
-    writer.write(Vec::new()).await?;
     let end = loop {
         tokio::select! {
             update = output.next() => match update {
@@ -92,6 +91,7 @@ struct Writer<'a> {
     context: &'a Context,
     session_id: &'a str,
     exec_id: &'a str,
+    writer: String,
     offset: u64,
 }
 
@@ -103,6 +103,8 @@ impl Writer<'_> {
             offset: self.offset,
             data: data.into(),
             eof: false,
+            // A person at another terminal or in a browser may type into the same one.
+            writer: self.writer.clone(),
         };
         match self.context.client.write_input(request).await {
             Ok(answer) => self.offset = answer.next_offset,

@@ -23,6 +23,7 @@ mod shell;
 mod turn;
 mod version;
 mod wait;
+mod web;
 
 use crate::args::{ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, Verb};
 use crate::context::Context;
@@ -60,6 +61,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         Verb::Config { verb } => {
             config::run(&context, verb.unwrap_or(ConfigVerb::List { origin: false })).await
         }
+        Verb::Web { args, verb } => web::run(&context, args, verb).await,
         Verb::Doctor { prove } => doctor::run(&context, prove).await,
         Verb::Help { topic } => help::run(&context, &topic),
         Verb::Version => version::run(&context).await,

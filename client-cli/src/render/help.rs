@@ -16,7 +16,8 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   interrupt [S]    stop the turn                 auth       set list rm
   wait [S]         until ready or needs you      config     get set unset list edit …
   logs [S]         what happened                 daemon     status start stop restart logs
-  doctor           check prerequisites           version    versions
+  doctor           check prerequisites           web        open url token stop
+  version          versions
   help [TOPIC]     exit-codes environment output
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
@@ -109,6 +110,10 @@ Examples:
   agentctl daemon status
   agentctl daemon restart               commands in jails go on
   agentctl daemon logs -f";
+pub(crate) const WEB: &str = "\
+  agentctl web                  start it and open a signed-in page
+  agentctl web url              only the link, for ssh -L 7777:127.0.0.1:7777
+  agentctl web token list";
 pub(crate) const CONFIG: &str = "\
 Examples:
   agentctl config list --origin

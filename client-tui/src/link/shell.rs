@@ -178,6 +178,7 @@ async fn write_all(
         }
         let request = |offset| pb::WriteInputRequest {
             session_id: session_id.clone(),
+            writer: String::new(),
             exec_id: exec_id.clone(),
             offset,
             data: data.clone().into(),

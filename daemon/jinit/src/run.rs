@@ -63,6 +63,8 @@ pub(crate) struct Input {
     pub(crate) done: bool,
 }
 
+/// An offset that means: after whatever was written before.
+const APPEND: u64 = u64::MAX;
 /// Input nobody reads is refused past this.
 const MAX_WAITING: usize = 64 * 1024 * 1024;
 
@@ -91,6 +93,8 @@ impl Input {
 
     /// Takes what is new in it: the same bytes sent twice (after a reconnect) are typed once.
     pub(crate) fn take(&mut self, offset: u64, data: &[u8], eof: bool) {
+        // The daemon, which knows the writers apart, leaves the counting to us.
+        let offset = if offset == APPEND { self.taken } else { offset };
         let skip = usize::try_from(self.taken.saturating_sub(offset)).unwrap_or(usize::MAX);
         if offset <= self.taken && self.waiting.len() < MAX_WAITING {
             let fresh = data.get(skip..).unwrap_or_default();

@@ -1,7 +1,9 @@
 //! Owns: the gRPC services: one file each, thin; the boundary of the wire.
 //! Guarantees: knows the domain and the supervisor's handles; never the store's SQL, a model or a jail.
 
+mod accounts;
 mod approvals;
+mod auth;
 mod convert;
 mod daemon;
 mod peer;
@@ -11,6 +13,7 @@ mod status;
 mod watch;
 
 use agentd_proto::pb;
+use pb::account_service_server::AccountServiceServer;
 use pb::approval_service_server::ApprovalServiceServer;
 use pb::daemon_service_server::DaemonServiceServer;
 use pb::session_service_server::SessionServiceServer;
@@ -20,6 +23,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 pub use self::daemon::{DaemonApi, Facts, Host};
+use crate::accounts::Accounts;
 use crate::supervisor::Supervisor;
 
 /// Largest message in either direction: a page of events with long outputs stays well below.
@@ -32,6 +36,7 @@ pub async fn serve(
     listener: tokio::net::UnixListener,
     supervisor: Supervisor,
     daemon: DaemonApi,
+    accounts: Accounts,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -43,6 +48,7 @@ pub async fn serve(
         .set_serving::<ApprovalServiceServer<approvals::Approvals>>()
         .await;
     health.set_serving::<DaemonServiceServer<DaemonApi>>().await;
+    health.set_serving::<AccountServiceServer<accounts::Devices>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -58,6 +64,7 @@ pub async fn serve(
     Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
+        .layer(auth::Gate::new(accounts.clone()))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -66,6 +73,10 @@ pub async fn serve(
         .add_service(InterceptedService::new(approvals, peer::check))
         .add_service(InterceptedService::new(
             DaemonServiceServer::new(daemon),
+            peer::check,
+        ))
+        .add_service(InterceptedService::new(
+            AccountServiceServer::new(accounts::Devices::new(accounts)),
             peer::check,
         ))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)

@@ -14,6 +14,7 @@ use super::status::{No, Reply, invalid};
 use super::watch;
 use crate::domain::command::Reply as Answer;
 use crate::domain::event::TurnOptions;
+use crate::domain::principal::Scope;
 use crate::session::{Environment, Post, SessionHandle};
 use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
@@ -43,6 +44,10 @@ impl SessionService for Sessions {
     ) -> Reply<pb::CreateSessionResponse> {
         let who = caller(&request, &request.get_ref().request_id);
         let key = key(&request.get_ref().request_id, "CreateSession", request.get_ref())?;
+        if request.get_ref().jail == i32::from(pb::JailKind::Outer) {
+            // Without a jail a session's shell is the user's own: more than driving.
+            super::auth::require(&request, Scope::Admin)?;
+        }
         let wish = request.into_inner();
         if wish.model.len() > 200 {
             return Err(invalid("model has more than 200 bytes").into());

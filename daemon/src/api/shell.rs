@@ -125,7 +125,7 @@ impl ShellService for Shells {
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
         let next_offset = handle
-            .write_input(&exec_id, wish.offset, wish.data, wish.eof)
+            .write_input(&exec_id, (wish.writer, wish.offset), wish.data, wish.eof)
             .await?;
         Ok(Response::new(pb::WriteInputResponse { next_offset }))
     }

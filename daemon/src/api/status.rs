@@ -49,7 +49,7 @@ pub(super) fn invalid(message: impl Into<String>) -> Rejection {
 }
 
 /// Something broken: the details go to the log, an id to the client.
-fn internal(error: &dyn std::fmt::Display) -> Status {
+pub(super) fn internal(error: &dyn std::fmt::Display) -> Status {
     let id: String = crate::session::trace_id().chars().take(8).collect();
     tracing::error!(%error, id, "internal error");
     make(
@@ -85,7 +85,8 @@ fn code(rejection: &Rejection) -> Code {
         Rejection::InvalidArgument(_)
         | Rejection::RequestIdReused(_)
         | Rejection::SessionAmbiguous { .. } => Code::InvalidArgument,
-        Rejection::SessionNotFound { .. } | Rejection::ExecNotFound(_) | Rejection::ApprovalNotFound(_) => {
+        Rejection::SessionNotFound { .. } | Rejection::ExecNotFound(_) | Rejection::ApprovalNotFound(_)
+        | Rejection::DeviceNotFound(_) => {
             Code::NotFound
         }
         Rejection::NameTaken { .. } => Code::AlreadyExists,
@@ -101,6 +102,8 @@ fn code(rejection: &Rejection) -> Code {
             "model_unknown" => Code::NotFound,
             _ => Code::Unavailable,
         },
+        Rejection::TokenRefused => Code::Unauthenticated,
+        Rejection::ScopeMissing(_) | Rejection::PairingRefused(_) => Code::PermissionDenied,
         Rejection::OffsetMismatch(_) => Code::OutOfRange,
     }
 }

@@ -74,6 +74,7 @@ text_id!(/** One run of a command in a Shell, such as `x-9d2k7h`. */ ExecId, "x-
 text_id!(/** A stored question, such as `a-31k9`. */ ApprovalId, "a-", 6, "an approval id (a-…)");
 text_id!(/** A Message a person posted, such as `m-8w3n`. */ MessageId, "m-", 8, "a message id (m-…)");
 text_id!(/** One file's difference, such as `c-9k2m`. */ ChangeId, "c-", 6, "a change id (c-…)");
+text_id!(/** A browser or program with a token, such as `d-7k2f9q`. */ DeviceId, "d-", 6, "a device id (d-…)");
 
 /// The id a model gave to a tool call. Models choose freely, so any text is taken; unique within a Turn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -61,6 +61,35 @@ impl Asker {
     }
 }
 
+/// What a token allows. Each scope stands alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Post, interrupt, type.
+    Drive,
+    /// Answer approvals.
+    Approve,
+    /// Devices, credentials, checks, stopping, sessions without a jail.
+    Admin,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Drive, Self::Approve, Self::Admin];
+
+    /// The word used in every UI.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Drive => "drive",
+            Self::Approve => "approve",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// Who asks, through what, and how the request is traced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {

@@ -98,6 +98,18 @@ pub enum Rejection {
     /// The session can't do this in its present state.
     #[error("{0}")]
     WrongState(String),
+    /// The token is unknown, expired or revoked.
+    #[error("this device is not signed in, or no longer")]
+    TokenRefused,
+    /// The token does not allow this.
+    #[error("this device may not do that: it lacks the scope '{0}'")]
+    ScopeMissing(&'static str),
+    /// The pairing code is no good.
+    #[error("{0}")]
+    PairingRefused(&'static str),
+    /// No such device.
+    #[error("no device matches '{0}'")]
+    DeviceNotFound(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -128,6 +140,10 @@ impl Rejection {
             },
             Self::OffsetMismatch(_) => "OFFSET_MISMATCH",
             Self::WrongState(_) => "WRONG_STATE",
+            Self::TokenRefused => "TOKEN_REFUSED",
+            Self::ScopeMissing(_) => "SCOPE_MISSING",
+            Self::PairingRefused(_) => "PAIRING_REFUSED",
+            Self::DeviceNotFound(_) => "DEVICE_NOT_FOUND",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -146,6 +162,8 @@ impl Rejection {
             Self::ApprovalNotFound(_) | Self::ApprovalDecided { .. } => {
                 vec!["agentctl approvals list".into()]
             }
+            Self::TokenRefused | Self::PairingRefused(_) => vec!["agentctl web".into()],
+            Self::DeviceNotFound(_) => vec!["agentctl web token list".into()],
             _ => Vec::new(),
         }
     }

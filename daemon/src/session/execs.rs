@@ -54,13 +54,17 @@ pub(super) struct Execs {
     shell: Mutex<Shell>,
     spec: JailSpec,
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
-    inputs: Mutex<BTreeMap<ExecId, u64>>,
+    /// Bytes written, by run and writer.
+    inputs: Mutex<BTreeMap<(ExecId, String), u64>>,
     cwd: Mutex<Option<String>>,
     kept: Arc<tokio::sync::Mutex<Kept>>,
     adopted: Mutex<BTreeSet<ExecId>>,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
+
+/// Writers of one session at most: each costs some memory until its run ends.
+const MAX_WRITERS: usize = 1000;
 
 /// Which state of the shell was kept last, by its hash.
 #[derive(Default)]
@@ -314,7 +318,7 @@ impl Execs {
         self.inputs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&handle.exec_id);
+            .retain(|(exec_id, _), _| *exec_id != handle.exec_id);
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
@@ -355,22 +359,28 @@ impl Execs {
     pub(super) async fn write_input(
         &self,
         exec_id: &ExecId,
-        offset: u64,
+        (writer, offset): (String, u64),
         data: bytes::Bytes,
         eof: bool,
     ) -> Result<u64, Rejection> {
         let handle = self.handle(exec_id)?;
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = if self.adopted().remove(exec_id) { offset } else { 0 };
-        let next = inputs.entry(exec_id.clone()).or_insert(first);
+        if inputs.len() >= MAX_WRITERS {
+            return Err(Rejection::InvalidArgument("too many writers write at the same time".into()));
+        }
+        let first = if self.adopted().contains(exec_id) { offset } else { 0 };
+        let next = inputs.entry((exec_id.clone(), writer)).or_insert(first);
         if offset > *next {
             return Err(Rejection::OffsetMismatch(format!(
                 "the next input byte is {next}, not {offset}"
             )));
         }
         let end = offset.saturating_add(data.len() as u64);
+        // What this writer sent before is cut off here: only the daemon knows writers apart.
+        let seen = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let fresh = data.get(seen..).unwrap_or_default().to_vec();
         handle
-            .write_input(offset, data.to_vec(), eof)
+            .write_input(u64::MAX, fresh, eof)
             .map_err(|e| Rejection::JailFailed(e.to_string()))?;
         *next = end.max(*next);
         Ok(*next)

@@ -352,11 +352,11 @@ impl SessionHandle {
     pub async fn write_input(
         &self,
         exec_id: &ExecId,
-        offset: u64,
+        writer: (String, u64),
         data: bytes::Bytes,
         eof: bool,
     ) -> Result<u64, Fault> {
-        Ok(self.execs.write_input(exec_id, offset, data, eof).await?)
+        Ok(self.execs.write_input(exec_id, writer, data, eof).await?)
     }
 
     /// Resizes a command's terminal.

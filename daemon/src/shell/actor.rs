@@ -266,7 +266,8 @@ impl Actor {
                 data: chunk.to_vec(),
                 eof,
             });
-            offset += chunk.len() as u64;
+            // u64::MAX appends, and stays what it is.
+            offset = offset.saturating_add(chunk.len() as u64);
         }
         if let Some(job) = self.queue.iter_mut().find(|job| job.exec == *exec) {
             job.early.append(&mut frames);

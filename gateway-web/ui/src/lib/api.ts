@@ -1,0 +1,65 @@
+// The calls to the daemon, through the gateway that served this page.
+import { Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect'
+import { createGrpcWebTransport } from '@connectrpc/connect-web'
+import { AccountService } from '../gen/agentd/v1/account_service_pb'
+import { ApprovalService } from '../gen/agentd/v1/approval_service_pb'
+import { DaemonService } from '../gen/agentd/v1/daemon_service_pb'
+import { SessionService } from '../gen/agentd/v1/session_service_pb'
+import { ShellService } from '../gen/agentd/v1/shell_service_pb'
+
+// A foreign page can't send this header without asking first, and nobody answers it.
+const csrf: Interceptor = (next) => (request) => {
+  request.header.set('x-agentd-csrf', '1')
+  return next(request)
+}
+
+const transport = createGrpcWebTransport({ baseUrl: self.location.origin, interceptors: [csrf] })
+
+export const sessions = createClient(SessionService, transport)
+export const shells = createClient(ShellService, transport)
+export const approvals = createClient(ApprovalService, transport)
+export const daemon = createClient(DaemonService, transport)
+export const accounts = createClient(AccountService, transport)
+
+/** What went wrong, as a person reads it. */
+export type Trouble = { code: string; message: string; next: string[]; lost: boolean; denied: boolean }
+
+/** Turns whatever a call threw into a sentence, a code and next steps. */
+export function trouble(thrown: unknown): Trouble {
+  const error = ConnectError.from(thrown)
+  const lost = error.code === Code.Unavailable || (error.code === Code.Unknown && !error.metadata.has('grpc-status'))
+  const named = reason(error)
+  // A missing key of a model's provider is "unauthenticated" too, and no matter of this browser.
+  const denied = error.code === Code.Unauthenticated && (named === undefined || named === 'token_refused')
+  const code = named ?? Code[error.code].toLowerCase()
+  const next = lost ? ['systemctl --user start agentd', 'agentctl daemon start'] : []
+  return { code, message: error.rawMessage || 'the connection broke', next, lost, denied }
+}
+
+// The reason is in a google.rpc.Status; reading its few bytes by hand spares its whole schema.
+function reason(error: ConnectError): string | undefined {
+  for (const detail of error.details) {
+    if ('type' in detail && detail.type === 'google.rpc.ErrorInfo') {
+      const bytes = detail.value
+      const length = bytes[1] ?? 0
+      if (bytes[0] === 10) return new TextDecoder().decode(bytes.slice(2, 2 + length)).toLowerCase()
+    }
+  }
+  return undefined
+}
+
+/** A POST outside the contract: sign-in and sign-out. */
+export function post(path: string, body: unknown): Promise<Response> {
+  return fetch(path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-agentd-csrf': '1' },
+    body: JSON.stringify(body),
+  })
+}
+
+/** An id that makes a call safe to repeat. Also where `crypto.randomUUID` is missing (plain http on a name). */
+export function requestId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}`
+}

@@ -1,0 +1,28 @@
+// The keys, as data: the handler, the palette and the help read this one table.
+import { router } from './route.svelte'
+
+export type Action = { keys: string[]; name: string; where: string; letter: boolean; run?: () => void }
+
+const go = (path: string) => (): void => router.go(path)
+
+export const ACTIONS: Action[] = [
+  { keys: ['g s'], name: 'Go to sessions', where: 'Everywhere', letter: true, run: go('/sessions') },
+  { keys: ['g a'], name: 'Go to approvals', where: 'Everywhere', letter: true, run: go('/approvals') },
+  { keys: ['g d'], name: 'Go to daemon health', where: 'Everywhere', letter: true, run: go('/daemon') },
+  { keys: ['g t'], name: 'Go to settings and devices', where: 'Everywhere', letter: true, run: go('/settings') },
+  { keys: ['?'], name: 'Help', where: 'Everywhere', letter: true, run: go('/help') },
+  { keys: ['Ctrl K', '⌘ K'], name: 'Find an action or a session', where: 'Everywhere', letter: false },
+  { keys: ['/'], name: 'Search sessions', where: 'Sessions', letter: true, run: go('/sessions?find=1') },
+  { keys: ['n'], name: 'New session', where: 'Everywhere', letter: true, run: go('/sessions?new=1') },
+  { keys: ['j', 'k'], name: 'Next, previous session', where: 'Sessions', letter: true },
+  { keys: ['Enter'], name: 'Open the session', where: 'Sessions', letter: false },
+  { keys: ['Enter'], name: 'Send the message; Shift Enter is a new line', where: 'Composer', letter: false },
+  { keys: ['Ctrl .'], name: 'Interrupt the turn', where: 'Session', letter: false },
+  { keys: ['Tab', 'Space'], name: 'Reach and press Deny or Approve', where: 'Approval', letter: false },
+  { keys: ['Ctrl ]', 'Esc Esc'], name: 'Leave the terminal', where: 'Shell', letter: false },
+]
+
+/** True while letters belong to what is typed in. */
+export function typing(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.closest('.xterm') !== null)
+}

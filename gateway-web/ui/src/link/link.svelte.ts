@@ -1,0 +1,115 @@
+// The tab's end of the link: the list of sessions, the connection's state, and the followed session's items.
+import type { Caught } from './types'
+import { SessionState, type Session } from '../gen/agentd/v1/session_pb'
+import type { WatchItem } from '../gen/agentd/v1/session_service_pb'
+import { sessions } from '../lib/api'
+import { millis } from '../lib/format'
+import { open } from './channel'
+import type { FromHub, LinkState, ToHub } from './hub'
+
+type Follower = { cursor: () => bigint; take: (item: WatchItem) => void }
+
+const ALIVE_EVERY = 45_000
+const RANK: Record<number, number> = { [SessionState.NEEDS_YOU]: 0 }
+
+class Link {
+  state = $state.raw<LinkState>({ state: 'connecting', attempt: 0, retryAt: 0 })
+  caught = $state.raw<Caught | undefined>(undefined)
+  /** False until the first list came. */
+  listed = $state(false)
+  private rows = $state.raw<Map<string, Session>>(new Map())
+  private followers = new Map<string, Set<Follower>>()
+  private send: ((message: ToHub) => void) | undefined
+  private onUp = new Set<() => void>()
+
+  /** Needing you first, then by last event. */
+  sessions = $derived(
+    [...this.rows.values()].sort(
+      (a, b) => (RANK[a.state] ?? 1) - (RANK[b.state] ?? 1) || millis(b.updateTime) - millis(a.updateTime),
+    ),
+  )
+  waiting = $derived(this.sessions.reduce((sum, one) => sum + one.approvalIds.length, 0))
+
+  start(): void {
+    if (this.send) return
+    this.send = open((message) => this.receive(message))
+    this.want(false)
+    void this.list()
+    setInterval(() => this.want(false), ALIVE_EVERY)
+    const awake = (): void => {
+      if (!document.hidden) this.now()
+    }
+    document.addEventListener('visibilitychange', awake)
+    window.addEventListener('online', awake)
+    window.addEventListener('pageshow', (event) => event.persisted && this.want(true))
+    window.addEventListener('pagehide', () => this.send?.({ t: 'bye' }))
+  }
+
+  session(id: string): Session | undefined {
+    return this.rows.get(id) ?? this.sessions.find((one) => one.name === id || one.sessionId.startsWith(id))
+  }
+
+  follow(id: string, follower: Follower): () => void {
+    const all = this.followers.get(id) ?? new Set()
+    all.add(follower)
+    this.followers.set(id, all)
+    this.want(true)
+    return () => {
+      all.delete(follower)
+      if (all.size === 0) this.followers.delete(id)
+      this.want(false)
+    }
+  }
+
+  /** Calls when the link comes up, also the first time. */
+  whenUp(call: () => void): () => void {
+    this.onUp.add(call)
+    if (this.state.state === 'up') call()
+    return () => this.onUp.delete(call)
+  }
+
+  now(): void {
+    this.send?.({ t: 'now' })
+  }
+
+  // The first list is asked for beside the stream: it is there before a worker has even started.
+  private async list(): Promise<void> {
+    try {
+      const first = await sessions.listSessions({ pageSize: 1000 })
+      this.receive({ t: 'rows', rows: first.sessions.filter((one) => !this.rows.has(one.sessionId)) })
+      this.listed = true
+    } catch {
+      // The stream says what is wrong, and brings the list when it is up.
+    }
+  }
+
+  private want(again: boolean): void {
+    const wants = [...this.followers].map(([id, all]): [string, bigint] => {
+      const cursors = [...all].map((one) => one.cursor())
+      return [id, cursors.reduce((a, b) => (a < b ? a : b))]
+    })
+    this.send?.({ t: 'want', wants, again })
+  }
+
+  private receive(message: FromHub): void {
+    if (message.t === 'state') {
+      const before = this.state.state
+      this.state = message.link
+      if (message.link.state === 'up' && before !== 'up') for (const call of this.onUp) call()
+    } else if (message.t === 'rows') {
+      const rows = new Map(this.rows)
+      for (const row of message.rows) {
+        if (row.state === SessionState.ARCHIVED) rows.delete(row.sessionId)
+        else rows.set(row.sessionId, row)
+      }
+      this.rows = rows
+      if (message.rows.length) this.listed = true
+    } else if (message.t === 'back') {
+      this.caught = { events: message.events, at: Date.now() }
+    } else {
+      for (const follower of this.followers.get(message.item.sessionId) ?? []) follower.take(message.item)
+    }
+  }
+}
+
+export const link = new Link()

@@ -1,0 +1,2 @@
+// What the page says after a reconnect.
+export type Caught = { events: number; at: number }

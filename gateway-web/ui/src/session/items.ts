@@ -1,0 +1,227 @@
+// The fold: events of the log become the items a person reads. Pure; the same events give the same items.
+import {
+  ChangeKind,
+  ToolCallOutcome,
+  TurnOutcome,
+  type Event,
+  type ExecResult,
+  type TurnFinished,
+} from '../gen/agentd/v1/event_pb'
+import type { Approval } from '../gen/agentd/v1/session_pb'
+import { ApprovalDecision } from '../gen/agentd/v1/session_pb'
+import { duration, millis } from '../lib/format'
+
+export type File = { path: string; kind: ChangeKind; added: number; removed: number; from: string }
+
+type Base = { id: string; seq: bigint; time: number }
+export type You = Base & { k: 'you'; text: string; files: string[]; by: string; queued: boolean; mark?: string }
+export type Say = Base & { k: 'say'; text: string; live?: boolean }
+export type Think = Base & { k: 'think'; text: string; live?: boolean }
+export type Call = Base & {
+  k: 'call'
+  tool: string
+  summary: string
+  args: string
+  execId: string
+  script: string
+  outcome: 'running' | 'waiting' | 'ok' | 'failed' | 'denied' | 'interrupted' | 'unknown'
+  result: string
+  took: string
+  exit: ExecResult | undefined
+  changes: File[]
+  decided: string
+}
+export type Exec = Base & { k: 'exec'; script: string; by: string; pty: boolean; result: ExecResult | undefined }
+export type Note = Base & { k: 'note'; tone: 'info' | 'warn' | 'bad'; text: string; next: string[] }
+export type End = Base & { k: 'end'; done: TurnFinished; word: string; tone: 'ok' | 'warn' | 'bad' }
+export type Item = You | Say | Think | Call | Exec | Note | End
+
+const OUTCOME: Record<number, Call['outcome']> = {
+  [ToolCallOutcome.SUCCEEDED]: 'ok',
+  [ToolCallOutcome.FAILED]: 'failed',
+  [ToolCallOutcome.DENIED]: 'denied',
+  [ToolCallOutcome.INTERRUPTED]: 'interrupted',
+  [ToolCallOutcome.UNKNOWN]: 'unknown',
+}
+
+const END: Record<number, [string, End['tone']]> = {
+  [TurnOutcome.DONE]: ['done', 'ok'],
+  [TurnOutcome.INTERRUPTED]: ['interrupted', 'warn'],
+  [TurnOutcome.GOAL_NOT_MET]: ['goal not met', 'warn'],
+  [TurnOutcome.OVER_BUDGET]: ['over budget', 'warn'],
+  [TurnOutcome.FAILED]: ['failed', 'bad'],
+  [TurnOutcome.DENIED]: ['denied', 'warn'],
+}
+
+const VERDICT: Record<number, string> = {
+  [ApprovalDecision.APPROVED_ONCE]: 'approved',
+  [ApprovalDecision.APPROVED_SESSION]: 'approved for the session',
+  [ApprovalDecision.DENIED]: 'denied',
+  [ApprovalDecision.WITHDRAWN]: 'withdrawn',
+}
+
+export class Fold {
+  items: Item[] = []
+  /** Approvals asked in this window and still open. */
+  open = new Map<string, Approval>()
+  /** Commands with a terminal that still run. */
+  terminals = new Set<string>()
+  requests = new Set<string>()
+  turn = ''
+  name = ''
+  private at = new Map<string, number>()
+  private execs = new Map<string, string>()
+
+  apply(event: Event): void {
+    const { seq, body } = event
+    const time = millis(event.eventTime)
+    const by = `${event.principal} via ${event.client}`
+    if (event.requestId) this.requests.add(event.requestId)
+    switch (body.case) {
+      case 'messagePosted': {
+        const texts = body.value.parts.flatMap(({ part }) => (part.case === 'text' ? [part.value] : []))
+        const files = body.value.parts.flatMap(({ part }) => (part.case === 'attachment' ? [part.value.name] : []))
+        this.push({ k: 'you', id: body.value.messageId, seq, time, text: texts.join('\n\n'), files, by, queued: body.value.queued })
+        break
+      }
+      case 'turnStarted':
+        this.turn = body.value.turnId
+        for (const id of body.value.messageIds) this.change<You>(id, { queued: false })
+        break
+      case 'stepFinished': {
+        const { parts, turnId, step } = body.value
+        parts.forEach(({ part }, index) => {
+          const id = `${turnId}/${step}/${index}`
+          if (part.case === 'text' && part.value.trim()) this.push({ k: 'say', id, seq, time, text: part.value })
+          if (part.case === 'reasoning' && part.value.trim()) this.push({ k: 'think', id, seq, time, text: part.value })
+        })
+        break
+      }
+      case 'stepRetried': {
+        const { attempt, maxAttempts, wait, reason } = body.value
+        const text = `The model did not answer (${reason}). Try ${attempt} of ${maxAttempts} in ${duration(wait)}.`
+        this.push({ k: 'note', id: `r${seq}`, seq, time, tone: 'warn', text, next: [] })
+        break
+      }
+      case 'approvalRequested': {
+        const approval = body.value.approval
+        if (!approval) break
+        this.open.set(approval.approvalId, approval)
+        this.push({ ...this.call(approval.callId, seq, time), tool: approval.tool, summary: approval.summary, outcome: 'waiting' })
+        break
+      }
+      case 'approvalResolved': {
+        this.open.delete(body.value.approvalId)
+        const reason = body.value.reason ? `: ${body.value.reason}` : ''
+        const decided = `${VERDICT[body.value.decision] ?? 'decided'} by ${by}${reason}`
+        this.change<Call>(body.value.callId, { decided })
+        break
+      }
+      case 'toolCallStarted': {
+        const { call, summary, execId } = body.value
+        if (!call) break
+        const id = call.callId
+        if (execId) this.execs.set(execId, id)
+        const known = this.find(id) as Call | undefined
+        const base = known?.k === 'call' && known.outcome === 'waiting' ? known : this.call(id, seq, time)
+        this.push({ ...base, tool: call.tool, summary, args: call.argumentsJson, execId, outcome: 'running' })
+        break
+      }
+      case 'toolCallFinished': {
+        const { callId, outcome, result, duration: took } = body.value
+        this.change<Call>(callId, { outcome: OUTCOME[outcome] ?? 'unknown', result, took: duration(took) })
+        break
+      }
+      case 'execStarted': {
+        const { execId, script, callId, pty } = body.value
+        if (callId) {
+          this.execs.set(execId, callId)
+          this.change<Call>(callId, { execId, script })
+          break
+        }
+        if (pty) this.terminals.add(execId)
+        this.push({ k: 'exec', id: execId, seq, time, script, by, pty, result: undefined })
+        break
+      }
+      case 'execFinished': {
+        const { execId, result } = body.value
+        this.terminals.delete(execId)
+        const call = this.execs.get(execId)
+        if (call) this.change<Call>(call, { exit: result })
+        else this.change<Exec>(execId, { result })
+        break
+      }
+      case 'changeRecorded': {
+        const { callId, path, kind, addedLines, removedLines, fromPath } = body.value
+        const known = this.find(callId)
+        if (known?.k !== 'call') break
+        const file: File = { path, kind, added: addedLines, removed: removedLines, from: fromPath }
+        this.change<Call>(callId, { changes: [...known.changes, file] })
+        break
+      }
+      case 'turnFinished': {
+        this.turn = ''
+        this.open.clear()
+        const [word, tone] = END[body.value.outcome] ?? ['ended', 'warn']
+        this.push({ k: 'end', id: `e${seq}`, seq, time, done: body.value, word, tone })
+        break
+      }
+      case 'noticeRecorded':
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'warn', text: body.value.message, next: [] })
+        break
+      case 'sessionRenamed':
+        this.name = body.value.name
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Named ${body.value.name} by ${by}`, next: [] })
+        break
+      case 'modelChosen':
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Model: ${body.value.model}`, next: [] })
+        break
+      case 'sessionCreated': {
+        const where = body.value.session?.workspace ?? ''
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Session on ${where}, made by ${by}`, next: [] })
+        break
+      }
+      default:
+        // A fact of a newer daemon: the cursor moves on, nothing is shown.
+        break
+    }
+  }
+
+  private call(id: string, seq: bigint, time: number): Call {
+    const empty = { tool: '', summary: '', args: '', execId: '', script: '', result: '', took: '', decided: '' }
+    return { k: 'call', id: this.free(id), seq, time, ...empty, outcome: 'running', exit: undefined, changes: [] }
+  }
+
+  // Call ids are unique within a turn only: an older one of the same name steps aside.
+  private free(id: string): string {
+    const index = this.at.get(id)
+    const old = index === undefined ? undefined : this.items[index]
+    if (old && index !== undefined) {
+      this.items[index] = { ...old, id: `${id}@${old.seq}` }
+      this.at.set(`${id}@${old.seq}`, index)
+      this.at.delete(id)
+    }
+    return id
+  }
+
+  private find(id: string): Item | undefined {
+    const index = this.at.get(id)
+    return index === undefined ? undefined : this.items[index]
+  }
+
+  private push(item: Item): void {
+    const index = this.at.get(item.id)
+    if (index !== undefined) {
+      this.items[index] = item
+      return
+    }
+    this.at.set(item.id, this.items.length)
+    this.items.push(item)
+  }
+
+  private change<T extends Item>(id: string, changes: Partial<T>): void {
+    const index = this.at.get(id)
+    const old = index === undefined ? undefined : this.items[index]
+    if (old && index !== undefined) this.items[index] = { ...old, ...changes } as Item
+  }
+}

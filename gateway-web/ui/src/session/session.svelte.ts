@@ -1,0 +1,270 @@
+// One followed session: a window of its log, live items, previews, running output, and what was not sent yet.
+import type { Event } from '../gen/agentd/v1/event_pb'
+import type { Approval } from '../gen/agentd/v1/session_pb'
+import type { OutputChunk, Preview, WatchItem } from '../gen/agentd/v1/session_service_pb'
+import { requestId, sessions, trouble, type Trouble } from '../lib/api'
+import { outbox, type Unsent } from '../lib/prefs.svelte'
+import { link } from '../link/link.svelte'
+import { Fold, type Item } from './items'
+import { Tail } from './tail'
+
+const PAGE = 500
+/** Events in memory at most; more comes in from either end when it is scrolled to. */
+const WINDOW = 1500
+/** A gap larger than this is jumped over: reading it all would show nobody anything. */
+const JUMP = 2000n
+
+export type Live = { id: string; text: string; reasoning: string; tool: string }
+
+export class Following {
+  items = $state.raw<Item[]>([])
+  live = $state.raw<Live | undefined>(undefined)
+  tails = $state.raw<Map<string, { text: string }>>(new Map())
+  asking = $state.raw<Approval[]>([])
+  terminals = $state.raw<string[]>([])
+  unsent = $state.raw<Unsent[]>([])
+  turn = $state('')
+  older = $state(false)
+  newer = $state(false)
+  ready = $state(false)
+  trouble = $state.raw<Trouble | undefined>(undefined)
+  /** Chunks of terminals, for whoever draws one. */
+  onOutput: ((chunk: OutputChunk) => void) | undefined
+
+  private events: Event[] = []
+  private outputs = new Map<string, Tail>()
+  private fold = new Fold()
+  private head = 0n
+  private busy = false
+  private filling = false
+  private sending = false
+  private pending = 0
+  private stops: (() => void)[] = []
+
+  constructor(readonly id: string) {
+    this.unsent = outbox.get(id)
+    void this.open()
+  }
+
+  close(): void {
+    for (const stop of this.stops) stop()
+    this.stops = []
+    this.onOutput = undefined
+    cancelAnimationFrame(this.pending)
+  }
+
+  private async open(): Promise<void> {
+    try {
+      const { session } = await sessions.getSession({ sessionId: this.id })
+      if (!session) return
+      this.head = session.head
+      const page = await sessions.listEvents({ sessionId: this.id, beforeSeq: session.head + 1n, pageSize: PAGE })
+      this.reset(page.events)
+      this.ready = true
+      this.trouble = undefined
+      const follower = { cursor: () => this.cursor(), take: (item: WatchItem) => this.take(item) }
+      this.stops.push(link.follow(session.sessionId, follower))
+      this.stops.push(link.whenUp(() => void this.flush()))
+    } catch (thrown) {
+      this.trouble = trouble(thrown)
+      if (!this.trouble.lost) return
+      const stop = link.whenUp(() => {
+        stop()
+        void this.open()
+      })
+      this.stops.push(stop)
+    }
+  }
+
+  private reset(events: Event[]): void {
+    this.events = events
+    this.refold()
+    this.newer = false
+  }
+
+  private refold(): void {
+    this.fold = new Fold()
+    for (const event of this.events) this.fold.apply(event)
+    this.older = (this.events[0]?.seq ?? 1n) > 1n
+    this.show()
+  }
+
+  private cursor(): bigint {
+    return this.newer ? this.head : (this.events.at(-1)?.seq ?? 0n)
+  }
+
+  private take(item: WatchItem): void {
+    const { item: what } = item
+    if (what.case === 'event') this.fact(what.value)
+    else if (what.case === 'caughtUp') void this.fill(what.value.head)
+    else if (what.case === 'preview') this.preview(what.value)
+    else if (what.case === 'output') this.output(what.value)
+  }
+
+  private fact(event: Event): void {
+    const last = this.events.at(-1)?.seq ?? 0n
+    if (event.seq > this.head) this.head = event.seq
+    // Looking at old pages: the end is fetched when it is scrolled to.
+    if (this.newer || event.seq <= last) return
+    if (event.seq !== last + 1n) {
+      void this.fill(event.seq)
+      return
+    }
+    this.events.push(event)
+    this.fold.apply(event)
+    if (event.body.case === 'stepFinished' || event.body.case === 'turnFinished') this.live = undefined
+    if (event.body.case === 'execFinished') this.outputs.delete(event.body.value.execId)
+    this.draw()
+  }
+
+  // Fetches what lies between the last event here and `head`.
+  private async fill(head: bigint): Promise<void> {
+    if (head > this.head) this.head = head
+    const last = this.events.at(-1)?.seq ?? 0n
+    if (this.filling || this.newer || head <= last) return
+    this.filling = true
+    try {
+      if (head - last > JUMP) {
+        const page = await sessions.listEvents({ sessionId: this.id, beforeSeq: head + 1n, pageSize: PAGE })
+        this.reset(page.events)
+      } else {
+        const page = await sessions.listEvents({ sessionId: this.id, afterSeq: last, pageSize: Number(JUMP) })
+        for (const event of page.events) {
+          if (event.seq !== (this.events.at(-1)?.seq ?? 0n) + 1n) continue
+          this.events.push(event)
+          this.fold.apply(event)
+        }
+      }
+      this.show()
+    } catch {
+      // The stream notices the same and tries again.
+    } finally {
+      this.filling = false
+    }
+    if (this.head > (this.events.at(-1)?.seq ?? 0n) && link.state.state === 'up') void this.fill(this.head)
+  }
+
+  private preview(preview: Preview): void {
+    const id = `${preview.turnId}/${preview.step}`
+    const old = this.live?.id === id && !preview.restart ? this.live : { text: '', reasoning: '', tool: '' }
+    this.live = {
+      id,
+      text: old.text + preview.text,
+      reasoning: old.reasoning + preview.reasoning,
+      tool: preview.toolCall || old.tool,
+    }
+  }
+
+  private output(chunk: OutputChunk): void {
+    if (this.fold.terminals.has(chunk.execId) || this.onOutput) this.onOutput?.(chunk)
+    if (this.fold.terminals.has(chunk.execId)) return
+    let tail = this.outputs.get(chunk.execId)
+    if (!tail) this.outputs.set(chunk.execId, (tail = new Tail()))
+    if (tail.take(chunk.stream, chunk.offset, chunk.data)) this.draw()
+  }
+
+  // Many facts a frame are one change of the page.
+  private draw(): void {
+    if (this.pending) return
+    const next = (): void => {
+      this.pending = 0
+      this.show()
+    }
+    this.pending = document.hidden ? window.setTimeout(next, 250) : requestAnimationFrame(next)
+  }
+
+  private show(): void {
+    if (this.events.length > WINDOW + PAGE && !this.newer) {
+      this.events = this.events.slice(-WINDOW)
+      this.refold()
+      return
+    }
+    this.items = this.fold.items.slice()
+    // Copies: what is drawn is compared by identity.
+    this.tails = new Map([...this.outputs].map(([id, tail]) => [id, { text: tail.text }]))
+    this.asking = [...this.fold.open.values()]
+    this.terminals = [...this.fold.terminals]
+    this.turn = this.fold.turn
+    const left = this.unsent.filter((one) => !this.fold.requests.has(one.requestId))
+    if (left.length !== this.unsent.length) this.keep(left)
+  }
+
+  /** Older events, above. */
+  async pageUp(): Promise<void> {
+    const first = this.events[0]?.seq ?? 1n
+    if (this.busy || first <= 1n) return
+    this.busy = true
+    try {
+      const page = await sessions.listEvents({ sessionId: this.id, beforeSeq: first, pageSize: PAGE })
+      const all = [...page.events, ...this.events]
+      this.events = all.slice(0, WINDOW)
+      if (all.length > WINDOW) this.newer = true
+      this.refold()
+    } finally {
+      this.busy = false
+    }
+  }
+
+  /** Newer events, below. */
+  async pageDown(): Promise<void> {
+    const last = this.events.at(-1)?.seq ?? 0n
+    if (this.busy || !this.newer) return
+    this.busy = true
+    try {
+      const page = await sessions.listEvents({ sessionId: this.id, afterSeq: last, pageSize: PAGE })
+      this.events = [...this.events, ...page.events].slice(-WINDOW)
+      if ((this.events.at(-1)?.seq ?? 0n) >= page.head) this.newer = false
+      this.refold()
+    } finally {
+      this.busy = false
+    }
+  }
+
+  /** Back to the end. */
+  async toEnd(): Promise<void> {
+    if (!this.newer) return
+    const page = await sessions.listEvents({ sessionId: this.id, beforeSeq: this.head + 1n, pageSize: PAGE })
+    this.reset(page.events)
+  }
+
+  /** Sends a message now, or as soon as there is a connection; once. */
+  send(text: string): void {
+    this.keep([...this.unsent, { requestId: requestId(), text, time: Date.now() }])
+    void this.flush()
+  }
+
+  discard(one: Unsent): void {
+    this.keep(this.unsent.filter((other) => other.requestId !== one.requestId))
+  }
+
+  async flush(): Promise<void> {
+    if (this.sending || link.state.state === 'denied') return
+    this.sending = true
+    try {
+      for (const one of this.unsent.filter((each) => !each.error)) {
+        const parts = [{ part: { case: 'text' as const, value: one.text } }]
+        try {
+          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true })
+          this.keep(this.unsent.filter((other) => other.requestId !== one.requestId))
+        } catch (thrown) {
+          const why = trouble(thrown)
+          // Lost on the way: the same id is sent again. Refused: the person decides.
+          if (why.lost || why.denied) return
+          const error = `${why.message} [${why.code}]`
+          this.keep(this.unsent.map((other) => (other.requestId === one.requestId ? { ...other, error } : other)))
+        }
+      }
+    } finally {
+      this.sending = false
+    }
+  }
+
+  private keep(unsent: Unsent[]): void {
+    this.unsent = unsent
+    outbox.set(this.id, unsent)
+  }
+
+  async interrupt(): Promise<void> {
+    await sessions.interruptTurn({ requestId: requestId(), sessionId: this.id })
+  }
+}

@@ -1,0 +1,95 @@
+// Every page in both themes and both widths: axe finds nothing, nothing scrolls sideways, targets are large enough
+// on a phone; and the pictures for the documentation, when SCREENS names a directory.
+import { execFileSync } from 'node:child_process'
+import { readFileSync, mkdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { launch, must, open } from './browser.mjs'
+
+const { AGENTCTL, WORKSPACE, SCREENS } = process.env
+const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8' })
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+// Something to show: a finished turn, one that waits for an answer, one that failed, a shell.
+ctl('run', '--model', 'demo', '-C', WORKSPACE, '--name', 'fix-slug', '--on-approval', 'deny', 'The tests fail. Find out why and fix it.')
+ctl('sessions', 'new', '--name', 'release', '-C', WORKSPACE)
+ctl('sessions', 'new', '--name', 'docs-sweep', '-C', WORKSPACE)
+
+const SIZES = [
+  ['wide', { width: 1440, height: 900 }],
+  ['phone', { width: 390, height: 844 }],
+]
+const THEMES = ['dark', 'light', 'contrast']
+const bad = []
+
+const first = await launch({ bypassCSP: false })
+const page = await open(first, ctl('web', 'url').trim())
+await page.waitForURL('**/sessions')
+const origin = new URL(page.url()).origin
+const id = (name) => JSON.parse(ctl('sessions', 'list', '-o', 'json')).find((one) => one.name === name)?.session_id ?? JSON.parse(ctl('sessions', 'list', '-o', 'json')).find((one) => one.name === name)?.id
+async function post(name, text) {
+  await page.goto(`${origin}/s/${id(name)}`)
+  await page.getByLabel('Message', { exact: true }).fill(text)
+  await page.keyboard.press('Enter')
+}
+await post('docs-sweep', 'demo:\nthink\nsay The guide names three settings that are gone.\nfail')
+await page.locator('article.say, .fin').first().waitFor()
+await post('release', 'demo:\nthink\nrun ls -la && head -5 README.md\nsay Next I note how the tests are run.\nask')
+await page.getByRole('region', { name: /^Approval a-/ }).waitFor()
+
+const PAGES = [
+  ['sessions', '/sessions', 'Sessions'],
+  ['session', `/s/${id('fix-slug')}`, 'fix-slug'],
+  ['approval', `/s/${id('release')}`, 'release'],
+  ['shell', `/s/${id('fix-slug')}/shell`, 'fix-slug'],
+  ['approvals', '/approvals', 'Approvals'],
+  ['daemon', '/daemon', 'Daemon'],
+  ['settings', '/settings', 'Settings'],
+  ['help', '/help', 'Help'],
+]
+await page.goto(`${origin}/s/${id('fix-slug')}/shell`)
+await page.getByRole('button', { name: 'Open a shell' }).click()
+await page.locator('.xterm-helper-textarea').focus()
+await page.waitForTimeout(700)
+await page.keyboard.type('git --version; ls --color src tests; make test\n', { delay: 5 })
+await page.waitForTimeout(1500)
+
+const cookies = await first.cookies()
+for (const [size, viewport] of SIZES) {
+  const context = await launch({ viewport, ...(size === 'phone' ? { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } : {}) })
+  await context.addCookies(cookies)
+  for (const theme of THEMES) {
+    for (const [name, path, title] of PAGES) {
+      const one = await context.newPage()
+      await one.addInitScript((value) => localStorage.setItem('agentd.theme', value), theme)
+      await one.goto(origin + path)
+      await one.getByRole('heading', { level: 1, name: title }).waitFor()
+      await one.getByText('connected', { exact: true }).or(one.locator('nav')).first().waitFor()
+      await one.waitForTimeout(name === 'shell' ? 900 : 500)
+      const where = `${name} ${size} ${theme}`
+      must((await one.evaluate(() => document.documentElement.dataset.theme)) === theme, `${where}: another theme`)
+      // Evaluated, not added as an element: the page's own policy stays in force.
+      await one.evaluate(axe)
+      const found = await one.evaluate(async () => (await window.axe.run(document)).violations)
+      for (const each of found) bad.push(`${where}: ${each.id} (${each.impact}): ${each.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} ${node.any[0]?.message ?? ''}`).join(' | ')}`)
+      const wide = await one.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+      if (wide > 0) bad.push(`${where}: scrolls sideways by ${wide}`)
+      if (size === 'phone') {
+        const small = await one.evaluate(() =>
+          [...document.querySelectorAll('button, a.btn, a.place, a.row, input:not([type=checkbox]):not([type=radio]), select')]
+            .filter((node) => node.offsetParent && !node.closest('.xterm') && node.getBoundingClientRect().height < 43.5)
+            .map((node) => `${node.textContent?.trim().slice(0, 30)} ${Math.round(node.getBoundingClientRect().height)}`),
+        )
+        if (small.length) bad.push(`${where}: small targets: ${small.join(', ')}`)
+      }
+      if (SCREENS && (theme !== 'contrast' || name === 'session')) {
+        mkdirSync(SCREENS, { recursive: true })
+        await one.screenshot({ path: `${SCREENS}/${name}-${size}-${theme}.png` })
+      }
+      await one.close()
+    }
+  }
+  await context.close()
+}
+await first.close()
+must(bad.length === 0, `\n${bad.join('\n')}`)
+console.log(`${PAGES.length} pages, ${THEMES.length} themes, ${SIZES.length} widths: nothing found`)
