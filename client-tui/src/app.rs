@@ -69,7 +69,14 @@ impl App {
         wishes: mpsc::Sender<ToLink>,
         news: mpsc::Receiver<Msg>,
     ) -> Self {
-        Self { model, terminal, wishes, news, dirty: true, drawn: None }
+        Self {
+            model,
+            terminal,
+            wishes,
+            news,
+            dirty: true,
+            drawn: None,
+        }
     }
 
     /// Runs until the person leaves or the terminal does.
@@ -156,8 +163,13 @@ impl App {
 
     /// When the next frame is due, if one is.
     fn frame_at(&self) -> Option<Instant> {
-        let pause = if self.model.focused { FRAME } else { FRAME_UNFOCUSED };
-        self.dirty.then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + pause))
+        let pause = if self.model.focused {
+            FRAME
+        } else {
+            FRAME_UNFOCUSED
+        };
+        self.dirty
+            .then(|| self.drawn.map_or_else(Instant::now, |drawn| drawn + pause))
     }
 
     fn draw_when_due(&mut self) -> io::Result<()> {
@@ -194,7 +206,8 @@ impl App {
             Cmd::Suspend => {
                 crate::terminal::restore();
                 // Stops here until the shell lets it go on.
-                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP);
                 self.terminal.enter()?;
                 self.dirty = true;
             }
@@ -209,7 +222,11 @@ impl App {
         let written = editor::write(&text).await;
         self.terminal.enter()?;
         if let Ok((width, height)) = crossterm::terminal::size() {
-            let height = if self.model.inline { height.min(FOOTER) } else { height };
+            let height = if self.model.inline {
+                height.min(FOOTER)
+            } else {
+                height
+            };
             self.model.size = (width, height);
         }
         self.dirty = true;

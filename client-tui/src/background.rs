@@ -28,7 +28,10 @@ fn ask() -> std::io::Result<String> {
     // The answer to the second question comes last and ends with `c`.
     while !answer.ends_with(b"c") {
         let left = until.saturating_duration_since(Instant::now());
-        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
         let mut ready = [PollFd::new(&terminal, PollFlags::IN)];
         if left.is_zero() || poll(&mut ready, Some(&wait))? == 0 {
             break;
@@ -48,8 +51,13 @@ fn brightness(answer: &str) -> Option<u32> {
     let colour = answer.split("rgb:").nth(1)?;
     let mut parts = colour.split('/').map(|part| {
         let digits: String = part.chars().take_while(char::is_ascii_hexdigit).collect();
-        let most = 16_u32.checked_pow(u32::try_from(digits.len()).ok()?)?.checked_sub(1)?;
-        u32::from_str_radix(&digits, 16).ok()?.checked_mul(100)?.checked_div(most)
+        let most = 16_u32
+            .checked_pow(u32::try_from(digits.len()).ok()?)?
+            .checked_sub(1)?;
+        u32::from_str_radix(&digits, 16)
+            .ok()?
+            .checked_mul(100)?
+            .checked_div(most)
     });
     let (red, green, blue) = (parts.next()??, parts.next()??, parts.next()??);
     Some((red * 30 + green * 59 + blue * 11) / 100)

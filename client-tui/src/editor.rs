@@ -5,7 +5,11 @@ use std::io::Write as _;
 
 /// Opens `$VISUAL`, `$EDITOR` or vi on a text; what was written, or `None` when that failed.
 pub(crate) async fn write(text: &str) -> Option<String> {
-    let mut file = tempfile::Builder::new().prefix("agent-message-").suffix(".md").tempfile().ok()?;
+    let mut file = tempfile::Builder::new()
+        .prefix("agent-message-")
+        .suffix(".md")
+        .tempfile()
+        .ok()?;
     file.write_all(text.as_bytes()).ok()?;
     let command = ["VISUAL", "EDITOR"]
         .iter()

@@ -29,19 +29,38 @@ impl Desk {
     /// Connected, nothing there.
     pub(crate) fn new(width: u16, height: u16) -> Self {
         let start = Instant::now();
-        let mut model = Model::new(Keymap::default(), theme::by_name("dark").unwrap(), (width, height), start);
+        let mut model = Model::new(
+            Keymap::default(),
+            theme::by_name("dark").unwrap(),
+            (width, height),
+            start,
+        );
         model.wall = WALL;
         model.user = "ana@box".into();
         model.workspace = "/home/ana/src/shop".into();
-        let mut desk = Self { model, start, ms: 0, seq: 0, cmds: Vec::new() };
+        let mut desk = Self {
+            model,
+            start,
+            ms: 0,
+            seq: 0,
+            cmds: Vec::new(),
+        };
         let status = pb::GetStatusResponse {
             version: "0.1.0".into(),
             pid: 4121,
             jail: "bwrap 0.8.0 ok".into(),
             ..Default::default()
         };
-        let demo = pb::Model { name: "demo/demo".into(), status: "ready".into(), ..Default::default() };
-        desk.news(FromLink::Up { started: None, status: Box::new(status), models: vec![demo] });
+        let demo = pb::Model {
+            name: "demo/demo".into(),
+            status: "ready".into(),
+            ..Default::default()
+        };
+        desk.news(FromLink::Up {
+            started: None,
+            status: Box::new(status),
+            models: vec![demo],
+        });
         desk
     }
 
@@ -54,7 +73,11 @@ impl Desk {
         crate::update::begin(&mut desk.model, row, &mut cmds);
         desk.cmds.extend(cmds);
         let events = bodies.into_iter().map(|body| desk.event(body)).collect();
-        desk.news(FromLink::Page { session_id: "s-7k2f".into(), events, older: false });
+        desk.news(FromLink::Page {
+            session_id: "s-7k2f".into(),
+            events,
+            older: false,
+        });
         desk
     }
 
@@ -63,7 +86,10 @@ impl Desk {
         pb::Event {
             session_id: "s-7k2f".into(),
             seq: self.seq,
-            event_time: Some(prost_types::Timestamp { seconds: WALL - 12, nanos: 0 }),
+            event_time: Some(prost_types::Timestamp {
+                seconds: WALL - 12,
+                nanos: 0,
+            }),
             principal: "ana".into(),
             client: "tui".into(),
             body: Some(body),
@@ -110,7 +136,11 @@ impl Desk {
     /// Types letters.
     pub(crate) fn type_in(&mut self, text: &str) {
         for c in text.chars() {
-            let code = if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };
+            let code = if c == '\n' {
+                KeyCode::Enter
+            } else {
+                KeyCode::Char(c)
+            };
             self.msg(Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
         }
     }
@@ -118,16 +148,21 @@ impl Desk {
     /// The decisions that were sent.
     pub(crate) fn decisions(&self) -> Vec<(String, pb::ApprovalDecision, String)> {
         let decision = |cmd: &Cmd| match cmd {
-            Cmd::Link(crate::msg::ToLink::Resolve { approval_id, decision, reason }) => {
-                Some((approval_id.clone(), *decision, reason.clone()))
-            }
+            Cmd::Link(crate::msg::ToLink::Resolve {
+                approval_id,
+                decision,
+                reason,
+            }) => Some((approval_id.clone(), *decision, reason.clone())),
             _ => None,
         };
         self.cmds.iter().filter_map(decision).collect()
     }
 
     pub(crate) fn draft(&self) -> String {
-        self.model.draft().map(|draft| draft.expanded()).unwrap_or_default()
+        self.model
+            .draft()
+            .map(|draft| draft.expanded())
+            .unwrap_or_default()
     }
 }
 
@@ -146,22 +181,39 @@ pub(crate) fn row(id: &str, name: &str, state: pb::SessionState) -> pb::Session 
         persona: "default".into(),
         jail: pb::JailKind::Bwrap.into(),
         last_line: "done: 4 files changed".into(),
-        update_time: Some(prost_types::Timestamp { seconds: WALL, nanos: 0 }),
-        turn_id: if state == pb::SessionState::Working { "t-1".into() } else { String::new() },
+        update_time: Some(prost_types::Timestamp {
+            seconds: WALL,
+            nanos: 0,
+        }),
+        turn_id: if state == pb::SessionState::Working {
+            "t-1".into()
+        } else {
+            String::new()
+        },
         ..Default::default()
     }
 }
 
 pub(crate) fn text(text: &str) -> pb::Part {
-    pb::Part { part: Some(pb::part::Part::Text(text.into())) }
+    pb::Part {
+        part: Some(pb::part::Part::Text(text.into())),
+    }
 }
 
 pub(crate) fn said(words: &str) -> Body {
-    Body::MessagePosted(pb::MessagePosted { message_id: "m-1".into(), parts: vec![text(words)], queued: false })
+    Body::MessagePosted(pb::MessagePosted {
+        message_id: "m-1".into(),
+        parts: vec![text(words)],
+        queued: false,
+    })
 }
 
 pub(crate) fn began() -> Body {
-    Body::TurnStarted(pb::TurnStarted { turn_id: "t-1".into(), model: "openai/gpt-x".into(), ..Default::default() })
+    Body::TurnStarted(pb::TurnStarted {
+        turn_id: "t-1".into(),
+        model: "openai/gpt-x".into(),
+        ..Default::default()
+    })
 }
 
 pub(crate) fn answered(words: &str) -> Body {
@@ -170,7 +222,12 @@ pub(crate) fn answered(words: &str) -> Body {
         step: 1,
         parts: vec![text(words)],
         usage: Some(pb::Usage {
-            tokens: Some(pb::Tokens { input: 13_300, cached_input: 9_310, output: 1_600, ..Default::default() }),
+            tokens: Some(pb::Tokens {
+                input: 13_300,
+                cached_input: 9_310,
+                output: 1_600,
+                ..Default::default()
+            }),
             ..Default::default()
         }),
         ..Default::default()
@@ -180,7 +237,11 @@ pub(crate) fn answered(words: &str) -> Body {
 pub(crate) fn called(call: &str, tool: &str, summary: &str, exec: &str) -> Body {
     Body::ToolCallStarted(pb::ToolCallStarted {
         turn_id: "t-1".into(),
-        call: Some(pb::ToolCall { call_id: call.into(), tool: tool.into(), arguments_json: "{}".into() }),
+        call: Some(pb::ToolCall {
+            call_id: call.into(),
+            tool: tool.into(),
+            arguments_json: "{}".into(),
+        }),
         summary: summary.into(),
         exec_id: exec.into(),
         ..Default::default()
@@ -193,7 +254,10 @@ pub(crate) fn finished(call: &str, outcome: pb::ToolCallOutcome, result: &str) -
         call_id: call.into(),
         outcome: outcome.into(),
         result: result.into(),
-        duration: Some(prost_types::Duration { seconds: 11, nanos: 0 }),
+        duration: Some(prost_types::Duration {
+            seconds: 11,
+            nanos: 0,
+        }),
     })
 }
 
@@ -238,7 +302,12 @@ pub(crate) fn resolved(id: &str) -> Body {
 pub(crate) fn output(exec: &str, data: &str) -> FromLink {
     FromLink::Output {
         session_id: "s-7k2f".into(),
-        chunk: pb::OutputChunk { exec_id: exec.into(), stream: 1, data: data.to_owned().into(), ..Default::default() },
+        chunk: pb::OutputChunk {
+            exec_id: exec.into(),
+            stream: 1,
+            data: data.to_owned().into(),
+            ..Default::default()
+        },
     }
 }
 
@@ -250,7 +319,9 @@ pub(crate) fn story() -> Vec<Body> {
         called("1", "read", "src/login.rs", ""),
         finished("1", pb::ToolCallOutcome::Succeeded, "fn login() {}\n"),
         changed("src/login.rs", pb::ChangeKind::Modified),
-        answered("The redirect drops the query because `next` is not *escaped*.\n\n| file | lines |\n|---|---|\n| src/login.rs | 12 |\n\n```rust\nlet next = escape(next);\n```"),
+        answered(
+            "The redirect drops the query because `next` is not *escaped*.\n\n| file | lines |\n|---|---|\n| src/login.rs | 12 |\n\n```rust\nlet next = escape(next);\n```",
+        ),
         called("2", "exec", "cargo test -p auth", "x-1"),
     ]
 }

@@ -27,7 +27,11 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let linear = args.plain || std::env::var_os("AGENTCTL_A11Y").is_some_and(|value| value == "1");
-    let result = if linear { plain::run(&args) } else { start::run(args) };
+    let result = if linear {
+        plain::run(&args)
+    } else {
+        start::run(args)
+    };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -24,24 +24,61 @@ pub(crate) enum Msg {
 /// News from the daemon.
 #[derive(Debug)]
 pub(crate) enum FromLink {
-    Up { started: Option<u32>, status: Box<pb::GetStatusResponse>, models: Vec<pb::Model> },
-    Reconnecting { attempt: u32, wait: std::time::Duration },
-    Back { events: u64 },
+    Up {
+        started: Option<u32>,
+        status: Box<pb::GetStatusResponse>,
+        models: Vec<pb::Model>,
+    },
+    Reconnecting {
+        attempt: u32,
+        wait: std::time::Duration,
+    },
+    Back {
+        events: u64,
+    },
     Down(ClientError),
     Session(Box<pb::Session>),
-    Page { session_id: String, events: Vec<pb::Event>, older: bool },
+    Page {
+        session_id: String,
+        events: Vec<pb::Event>,
+        older: bool,
+    },
     Event(Box<pb::Event>),
-    Preview { session_id: String, preview: pb::Preview },
-    Output { session_id: String, chunk: pb::OutputChunk },
+    Preview {
+        session_id: String,
+        preview: pb::Preview,
+    },
+    Output {
+        session_id: String,
+        chunk: pb::OutputChunk,
+    },
     Approvals(Vec<pb::Approval>),
-    Files { workspace: String, files: Vec<String> },
+    Files {
+        workspace: String,
+        files: Vec<String>,
+    },
     Created(Box<pb::Session>),
-    Posted { key: u64, result: Result<(), ClientError> },
+    Posted {
+        key: u64,
+        result: Result<(), ClientError>,
+    },
     /// A request came to nothing.
-    Failed { what: &'static str, error: ClientError },
-    ShellOpened { session_id: String, exec_id: String },
-    ShellOutput { exec_id: String, data: Vec<u8> },
-    ShellEnded { exec_id: String, words: String },
+    Failed {
+        what: &'static str,
+        error: ClientError,
+    },
+    ShellOpened {
+        session_id: String,
+        exec_id: String,
+    },
+    ShellOutput {
+        exec_id: String,
+        data: Vec<u8>,
+    },
+    ShellEnded {
+        exec_id: String,
+        words: String,
+    },
 }
 
 /// Something the model wants.
@@ -64,20 +101,59 @@ pub(crate) enum ToLink {
     /// Follow this session.
     Open(String),
     /// The page before this seq.
-    Older { session_id: String, before: u64 },
-    Create { name: String },
-    Rename { session_id: String, name: String },
-    Interrupt { session_id: String },
+    Older {
+        session_id: String,
+        before: u64,
+    },
+    Create {
+        name: String,
+    },
+    Rename {
+        session_id: String,
+        name: String,
+    },
+    Interrupt {
+        session_id: String,
+    },
     /// Post a message; the same key again is the same message.
-    Post { key: u64, session_id: String, text: String, model: String },
-    Exec { session_id: String, script: String },
-    Resolve { approval_id: String, decision: pb::ApprovalDecision, reason: String },
+    Post {
+        key: u64,
+        session_id: String,
+        text: String,
+        model: String,
+    },
+    Exec {
+        session_id: String,
+        script: String,
+    },
+    Resolve {
+        approval_id: String,
+        decision: pb::ApprovalDecision,
+        reason: String,
+    },
     Approvals,
-    Files { workspace: String },
-    ReadOutput { session_id: String, exec_id: String },
-    OpenShell { session_id: String, existing: Option<String>, size: (u16, u16) },
-    ShellInput { session_id: String, exec_id: String, data: Vec<u8> },
-    ShellResize { session_id: String, exec_id: String, size: (u16, u16) },
+    Files {
+        workspace: String,
+    },
+    ReadOutput {
+        session_id: String,
+        exec_id: String,
+    },
+    OpenShell {
+        session_id: String,
+        existing: Option<String>,
+        size: (u16, u16),
+    },
+    ShellInput {
+        session_id: String,
+        exec_id: String,
+        data: Vec<u8>,
+    },
+    ShellResize {
+        session_id: String,
+        exec_id: String,
+        size: (u16, u16),
+    },
     /// Do not wait for the next attempt.
     Retry,
 }

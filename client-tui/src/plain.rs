@@ -36,5 +36,8 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         }
     }
     let error = command.exec();
-    Err(Failure::new(1, format!("'{}' cannot be run: {error}", beside.display())))
+    Err(Failure::new(
+        1,
+        format!("'{}' cannot be run: {error}", beside.display()),
+    ))
 }

@@ -31,7 +31,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), next: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            next: Vec::new(),
+        }
     }
 
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
@@ -57,8 +61,16 @@ impl From<ClientError> for Failure {
             agentd_proto::Cause::Refused(_) | agentd_proto::Cause::Other => 1,
             _ => 7,
         };
-        let message = format!("{}  [{}]", escape::line(&error.message), escape::line(&error.code));
-        Self { code, message, next: error.hints.iter().map(|hint| escape::line(hint)).collect() }
+        let message = format!(
+            "{}  [{}]",
+            escape::line(&error.message),
+            escape::line(&error.code)
+        );
+        Self {
+            code,
+            message,
+            next: error.hints.iter().map(|hint| escape::line(hint)).collect(),
+        }
     }
 }
 
@@ -71,7 +83,9 @@ pub(crate) fn run(args: Args) -> Result<u8, Failure> {
         return Ok(0);
     }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        return Err(Failure::new(2, "agent-tui needs a terminal").next("agentctl logs -f SESSION").next("agent-tui --plain"));
+        return Err(Failure::new(2, "agent-tui needs a terminal")
+            .next("agentctl logs -f SESSION")
+            .next("agent-tui --plain"));
     }
     let keymap = keymap(&args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -102,7 +116,8 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let look = match &args.theme {
         Some(name) if name != "auto" => theme::by_name(name).ok_or_else(|| {
-            Failure::new(2, format!("there is no theme '{}'", escape::line(name))).next(format!("--theme {}", theme::NAMES.join("|")))
+            Failure::new(2, format!("there is no theme '{}'", escape::line(name)))
+                .next(format!("--theme {}", theme::NAMES.join("|")))
         })?,
         _ => theme::automatic(no_color, !no_color && background::is_light()),
     };
@@ -128,7 +143,8 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
         model.size.1 = footer;
         model.side = false;
     }
-    let screen = Terminal::open(model.mouse, footer).map_err(|error| Failure::new(1, format!("the terminal: {error}")))?;
+    let screen = Terminal::open(model.mouse, footer)
+        .map_err(|error| Failure::new(1, format!("the terminal: {error}")))?;
     let end = App::new(model, screen, wishes, told).run(cmds).await;
     terminal::restore();
     match end {
@@ -147,15 +163,24 @@ pub(crate) fn client(args: &Args) -> Result<Client, Failure> {
         .map(std::path::absolute)
         .transpose()
         .map_err(|error| Failure::new(2, format!("the socket's path cannot be used: {error}")))?;
-    Ok(Client::new(Options { socket, autostart: !args.no_autostart, client: "tui" })?)
+    Ok(Client::new(Options {
+        socket,
+        autostart: !args.no_autostart,
+        client: "tui",
+    })?)
 }
 
 async fn session(client: &Client, name: &str) -> Result<pb::Session, Failure> {
-    let request = pb::GetSessionRequest { session_id: name.to_owned() };
-    let answer = client.get_session(request).await.map_err(|error| {
-        Failure::from(error).next("agentctl sessions list --all")
-    })?;
-    answer.session.ok_or_else(|| Failure::new(7, "the daemon's answer is empty").next("agentctl daemon restart"))
+    let request = pb::GetSessionRequest {
+        session_id: name.to_owned(),
+    };
+    let answer = client
+        .get_session(request)
+        .await
+        .map_err(|error| Failure::from(error).next("agentctl sessions list --all"))?;
+    answer
+        .session
+        .ok_or_else(|| Failure::new(7, "the daemon's answer is empty").next("agentctl daemon restart"))
 }
 
 fn keymap(args: &Args) -> Result<Keymap, Failure> {
@@ -169,8 +194,16 @@ fn keymap(args: &Args) -> Result<Keymap, Failure> {
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Failure::new(2, format!("'{}': {error}", path.display())))?;
     keys::load(&text).map_err(|error| {
-        Failure::new(2, format!("{}:{}: {}", path.display(), error.line, escape::line(&error.message)))
-            .next("agent-tui --keys /dev/null   (the keys as delivered)")
+        Failure::new(
+            2,
+            format!(
+                "{}:{}: {}",
+                path.display(),
+                error.line,
+                escape::line(&error.message)
+            ),
+        )
+        .next("agent-tui --keys /dev/null   (the keys as delivered)")
     })
 }
 
@@ -178,7 +211,10 @@ fn place(args: &Args) -> Result<Place, Failure> {
     let fail = |error: std::io::Error| Failure::new(2, format!("the directory cannot be used: {error}"));
     let here = std::env::current_dir().map_err(fail)?;
     let (root, start) = match &args.dir {
-        Some(dir) => (std::fs::canonicalize(here.join(dir)).map_err(fail)?, PathBuf::new()),
+        Some(dir) => (
+            std::fs::canonicalize(here.join(dir)).map_err(fail)?,
+            PathBuf::new(),
+        ),
         None => {
             let root = surroundings::git_root(&here).unwrap_or_else(|| here.clone());
             let start = here.strip_prefix(&root).map(PathBuf::from).unwrap_or_default();
@@ -186,13 +222,24 @@ fn place(args: &Args) -> Result<Place, Failure> {
         }
     };
     let text = |path: PathBuf| {
-        path.into_os_string().into_string().map_err(|_| Failure::new(2, "the directory's name is not UTF-8"))
+        path.into_os_string()
+            .into_string()
+            .map_err(|_| Failure::new(2, "the directory's name is not UTF-8"))
     };
-    Ok(Place { root: text(root)?, start_dir: text(start)? })
+    Ok(Place {
+        root: text(root)?,
+        start_dir: text(start)?,
+    })
 }
 
 fn user() -> String {
-    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
+    let name = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_default();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    escape::line(&if name.is_empty() { host } else { format!("{name}@{host}") })
+    escape::line(&if name.is_empty() {
+        host
+    } else {
+        format!("{name}@{host}")
+    })
 }

@@ -63,7 +63,12 @@ impl Terminal {
             // Room for the footer: what is above moves up.
             write!(io::stdout(), "{}", "\r\n".repeat(usize::from(self.footer)))?;
         }
-        execute!(io::stdout(), EnableBracketedPaste, EnableFocusChange, cursor::Hide)?;
+        execute!(
+            io::stdout(),
+            EnableBracketedPaste,
+            EnableFocusChange,
+            cursor::Hide
+        )?;
         if MOUSE.load(Ordering::Relaxed) {
             execute!(io::stdout(), EnableMouseCapture)?;
         }
@@ -74,7 +79,11 @@ impl Terminal {
     /// Takes the mouse, or leaves it to the terminal.
     pub(crate) fn mouse(&mut self, on: bool) -> io::Result<()> {
         MOUSE.store(on, Ordering::Relaxed);
-        if on { execute!(io::stdout(), EnableMouseCapture) } else { execute!(io::stdout(), DisableMouseCapture) }
+        if on {
+            execute!(io::stdout(), EnableMouseCapture)
+        } else {
+            execute!(io::stdout(), DisableMouseCapture)
+        }
     }
 
     /// The next frame is drawn in full.
@@ -94,14 +103,24 @@ impl Terminal {
     /// Inline mode: puts lines above the footer, where they stay.
     pub(crate) fn print(&mut self, lines: Vec<Line<'static>>, width: u16) -> io::Result<()> {
         let top = self.top();
-        queue!(self.backend, cursor::MoveTo(0, top), Clear(ClearType::FromCursorDown))?;
+        queue!(
+            self.backend,
+            cursor::MoveTo(0, top),
+            Clear(ClearType::FromCursorDown)
+        )?;
         let last = crossterm::terminal::size().map_or(top, |(_, height)| height.saturating_sub(1));
         let mut at = top;
         for line in lines {
             let mut row = Buffer::empty(Rect::new(0, 0, width, 1));
             (&line).render(row.area, &mut row);
             // Drawn as cells, so that nothing but cells is ever written.
-            let cells: Vec<_> = row.content.iter().zip(0..).map(|(cell, x)| (x, at, cell)).filter(|(_, _, cell)| cell.symbol() != " ").collect();
+            let cells: Vec<_> = row
+                .content
+                .iter()
+                .zip(0..)
+                .map(|(cell, x)| (x, at, cell))
+                .filter(|(_, _, cell)| cell.symbol() != " ")
+                .collect();
             self.backend.draw(cells.into_iter())?;
             queue!(self.backend, cursor::MoveTo(0, at))?;
             write!(self.backend, "\r\n")?;
@@ -123,7 +142,11 @@ impl Terminal {
                 if self.footer == 0 {
                     self.backend.clear()?;
                 } else {
-                    queue!(self.backend, cursor::MoveTo(0, top), Clear(ClearType::FromCursorDown))?;
+                    queue!(
+                        self.backend,
+                        cursor::MoveTo(0, top),
+                        Clear(ClearType::FromCursorDown)
+                    )?;
                 }
                 self.cursor = None;
                 Buffer::empty(next.area)
@@ -136,10 +159,12 @@ impl Terminal {
                 self.backend.hide_cursor()?;
             }
             if !changes.is_empty() {
-                self.backend.draw(changes.into_iter().map(|(x, y, cell)| (x, y + top, cell)))?;
+                self.backend
+                    .draw(changes.into_iter().map(|(x, y, cell)| (x, y + top, cell)))?;
             }
             if let Some(at) = at {
-                self.backend.set_cursor_position(Position::new(at.x, at.y + top))?;
+                self.backend
+                    .set_cursor_position(Position::new(at.x, at.y + top))?;
                 self.backend.show_cursor()?;
             } else if self.cursor.is_some() {
                 self.backend.hide_cursor()?;
@@ -170,13 +195,22 @@ pub(crate) fn restore() {
         return;
     }
     let mut out = io::stdout();
-    drop(execute!(out, DisableMouseCapture, DisableFocusChange, DisableBracketedPaste));
+    drop(execute!(
+        out,
+        DisableMouseCapture,
+        DisableFocusChange,
+        DisableBracketedPaste
+    ));
     let footer = FOOTER.load(Ordering::Relaxed);
     if footer == 0 {
         drop(execute!(out, LeaveAlternateScreen));
     } else if let Ok((_, height)) = crossterm::terminal::size() {
         let top = height.saturating_sub(footer);
-        drop(execute!(out, cursor::MoveTo(0, top), Clear(ClearType::FromCursorDown)));
+        drop(execute!(
+            out,
+            cursor::MoveTo(0, top),
+            Clear(ClearType::FromCursorDown)
+        ));
     }
     drop(execute!(out, cursor::Show));
     drop(disable_raw_mode());
@@ -195,11 +229,18 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let index = usize::try_from(word >> (18 - 6 * place) & 63).unwrap_or(0);
             let letter = LETTERS.get(index).copied().unwrap_or(b'A');
-            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+            out.push(if place <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     out
@@ -211,7 +252,13 @@ mod tests {
 
     #[test]
     fn base64_is_the_usual_one() {
-        for (text, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (text, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(text.as_bytes()), coded);
         }
     }

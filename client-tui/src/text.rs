@@ -91,7 +91,10 @@ pub(crate) fn clip(spans: Vec<Span<'static>>, max: usize) -> Vec<Span<'static>> 
             continue;
         }
         // Something follows or this is too long: the cut is marked here.
-        out.push(Span::styled(cut(&format!("{}  ", span.content), left), span.style));
+        out.push(Span::styled(
+            cut(&format!("{}  ", span.content), left),
+            span.style,
+        ));
         break;
     }
     out
@@ -147,7 +150,14 @@ fn rows<'a>(spans: &'a [Span<'static>]) -> Vec<Vec<Cell<'a>>> {
             if symbol == "\t" {
                 let cells = TAB - column % TAB;
                 column += cells;
-                row.extend(std::iter::repeat_n(Cell { symbol: " ", width: 1, style }, cells));
+                row.extend(std::iter::repeat_n(
+                    Cell {
+                        symbol: " ",
+                        width: 1,
+                        style,
+                    },
+                    cells,
+                ));
                 continue;
             }
             let width = symbol.width();
@@ -193,7 +203,20 @@ fn split<'r, 'a>(row: &'r [Cell<'a>], at: usize) -> (&'r [Cell<'a>], &'r [Cell<'
 fn is_closing(symbol: &str) -> bool {
     matches!(
         symbol,
-        "、" | "。" | "，" | "．" | "）" | "」" | "』" | "】" | "！" | "？" | "：" | "；" | ")" | "." | ","
+        "、" | "。"
+            | "，"
+            | "．"
+            | "）"
+            | "」"
+            | "』"
+            | "】"
+            | "！"
+            | "？"
+            | "："
+            | "；"
+            | ")"
+            | "."
+            | ","
     )
 }
 
@@ -221,7 +244,10 @@ mod tests {
     use super::*;
 
     fn plain(text: &str, cells: usize) -> Vec<String> {
-        wrap_text(text, Style::default(), cells).iter().map(ToString::to_string).collect()
+        wrap_text(text, Style::default(), cells)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]

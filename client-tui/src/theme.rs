@@ -114,7 +114,11 @@ const DEUTERANOPIA: Theme = Theme {
     ..DARK
 };
 
-const ASCII: Theme = Theme { name: "ascii", ascii: true, ..MONO };
+const ASCII: Theme = Theme {
+    name: "ascii",
+    ascii: true,
+    ..MONO
+};
 
 /// The theme of that name.
 pub(crate) fn by_name(name: &str) -> Option<Theme> {
@@ -145,7 +149,16 @@ mod tests {
 
     #[test]
     fn mono_has_no_colour() {
-        let looks = [MONO.text, MONO.dim, MONO.bad, MONO.needs, MONO.ok, MONO.select, MONO.code, MONO.link];
+        let looks = [
+            MONO.text,
+            MONO.dim,
+            MONO.bad,
+            MONO.needs,
+            MONO.ok,
+            MONO.select,
+            MONO.code,
+            MONO.link,
+        ];
         assert!(looks.iter().all(|style| style.fg.is_none() && style.bg.is_none()));
     }
 }

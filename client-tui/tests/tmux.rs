@@ -29,20 +29,42 @@ struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// Starts `agent-tui ARGS` in a terminal of this size.
     fn start(home: &'a TestDaemon, size: (u16, u16), args: &str) -> Self {
-        let screen = Self { home, socket: home.path().join("tmux") };
+        let screen = Self {
+            home,
+            socket: home.path().join("tmux"),
+        };
         let program = env!("CARGO_BIN_EXE_agent-tui");
         let line = format!("stty -echo; {program} {args}; echo \"ended $?\"; stty echo; exec cat");
         let (width, height) = (size.0.to_string(), size.1.to_string());
-        screen.tmux(&["-f", "/dev/null", "-u", "new-session", "-d", "-x", &width, "-y", &height, &line]);
+        screen.tmux(&[
+            "-f",
+            "/dev/null",
+            "-u",
+            "new-session",
+            "-d",
+            "-x",
+            &width,
+            "-y",
+            &height,
+            &line,
+        ]);
         screen.tmux(&["set", "-g", "window-size", "manual"]);
         screen
     }
 
     fn tmux(&self, args: &[&str]) -> String {
         let mut command: Command = self.home.command("tmux");
-        command.env("TERM", "xterm-256color").arg("-S").arg(&self.socket).args(args);
+        command
+            .env("TERM", "xterm-256color")
+            .arg("-S")
+            .arg(&self.socket)
+            .args(args);
         let output = command.output().expect("tmux is needed");
-        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "tmux {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -72,7 +94,13 @@ impl<'a> Screen<'a> {
     }
 
     fn resize(&self, width: u16, height: u16) {
-        self.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
+        self.tmux(&[
+            "resize-window",
+            "-x",
+            &width.to_string(),
+            "-y",
+            &height.to_string(),
+        ]);
     }
 
     /// Waits until the screen satisfies; gives it.
@@ -151,7 +179,10 @@ fn the_first_screen_says_what_can_be_done_and_makes_a_session() {
     let home = TestDaemon::start();
     let screen = Screen::start(&home, (80, 24), "");
     let first = screen.shows("agentctl run --model demo");
-    assert!(first.contains("No model is set up yet") && !first.contains("error"), "{first}");
+    assert!(
+        first.contains("No model is set up yet") && !first.contains("error"),
+        "{first}"
+    );
     screen.keys(&["n"]);
     screen.shows("name of the new session");
     screen.say(&["fresh"]);
@@ -175,28 +206,47 @@ fn a_whole_turn_shows_the_same_items_as_the_log() {
     let log = home.path().join("followed");
     let mut logs = home.agentctl(["logs", "shop", "-f"]);
     let mut logs = logs.stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
-    screen.say(&["demo:", "run seq 1 200", "write notes.txt hello", "ask", "say all is well"]);
+    screen.say(&[
+        "demo:",
+        "run seq 1 200",
+        "write notes.txt hello",
+        "ask",
+        "say all is well",
+    ]);
     screen.decide("y");
     screen.shows("─ done");
     let followed = || std::fs::read_to_string(&log).unwrap();
-    screen.until("the end in the log", Duration::from_secs(10), |_| followed().contains("turn done"));
+    screen.until("the end in the log", Duration::from_secs(10), |_| {
+        followed().contains("turn done")
+    });
     logs.kill().unwrap();
     logs.wait().unwrap();
     let seen = screen.capture();
     let mut from = 0;
     let mut compared = 0;
     for line in followed().lines() {
-        let Some(rest) = ["you: ", "tool: ", "change: ", "agent: "].iter().find_map(|label| line.get(6..)?.strip_prefix(label)) else {
+        let Some(rest) = ["you: ", "tool: ", "change: ", "agent: "]
+            .iter()
+            .find_map(|label| line.get(6..)?.strip_prefix(label))
+        else {
             continue;
         };
         let item: String = rest.split("  +").next().unwrap().chars().take(40).collect();
         let item = item.trim();
-        let at = seen[from..].find(item).unwrap_or_else(|| panic!("'{item}' is missing after byte {from}:\n{seen}\n---\n{}", followed()));
+        let at = seen[from..].find(item).unwrap_or_else(|| {
+            panic!(
+                "'{item}' is missing after byte {from}:\n{seen}\n---\n{}",
+                followed()
+            )
+        });
         from += at;
         compared += 1;
     }
     assert!(compared >= 6, "{}", followed());
-    assert!(seen.contains("197 lines above") && seen.contains("approved by"), "{seen}");
+    assert!(
+        seen.contains("197 lines above") && seen.contains("approved by"),
+        "{seen}"
+    );
     // Folded output opens and folds.
     screen.keys(&["F6", "k", "k", "k", "k", "k", "k", "k", "k"]);
     screen.keys(&["Escape"]);
@@ -237,7 +287,13 @@ fn a_decision_elsewhere_is_told_and_takes_no_key() {
     let screen = Screen::session(&home, (80, 24), "");
     screen.say(&["demo:", "ask"]);
     let asked = screen.shows("needs you · a-");
-    let id: String = asked.split("needs you · ").nth(1).unwrap().chars().take_while(|c| !c.is_whitespace()).collect();
+    let id: String = asked
+        .split("needs you · ")
+        .nth(1)
+        .unwrap()
+        .chars()
+        .take_while(|c| !c.is_whitespace())
+        .collect();
     screen.type_in("draft");
     home.ctl(["deny", &id]).exits(0);
     screen.shows("via cli");
@@ -279,8 +335,13 @@ fn a_killed_daemon_is_waited_for_and_nothing_is_lost() {
     }
     home.kill9();
     {
-        let screen = Screen { home: &home, socket: socket.clone() };
-        let now = screen.until("reconnecting", Duration::from_secs(2), |now| now.contains("reconnecting"));
+        let screen = Screen {
+            home: &home,
+            socket: socket.clone(),
+        };
+        let now = screen.until("reconnecting", Duration::from_secs(2), |now| {
+            now.contains("reconnecting")
+        });
         assert!(now.contains("demo: say later") && now.contains("hello"), "{now}");
         screen.keys(&["Enter"]);
         screen.shows("not sent");
@@ -288,11 +349,20 @@ fn a_killed_daemon_is_waited_for_and_nothing_is_lost() {
     }
     home.restart();
     let screen = Screen { home: &home, socket };
-    screen.until("coming back", Duration::from_secs(6), |now| now.contains("caught up"));
-    screen.until("the answer", Duration::from_secs(30), |now| now.matches("─ done").count() == 2);
+    screen.until("coming back", Duration::from_secs(6), |now| {
+        now.contains("caught up")
+    });
+    screen.until("the answer", Duration::from_secs(30), |now| {
+        now.matches("─ done").count() == 2
+    });
     let log = home.ctl(["logs", "shop"]).exits(0).out();
     assert_eq!(log.matches("you: demo: say later").count(), 1, "{log}");
-    assert_eq!(screen.capture().matches("you  ").count(), 2, "{}", screen.capture());
+    assert_eq!(
+        screen.capture().matches("you  ").count(),
+        2,
+        "{}",
+        screen.capture()
+    );
 }
 
 #[test]
@@ -307,17 +377,25 @@ fn nothing_is_written_while_nothing_happens() {
     pause(Duration::from_secs(10));
     assert_eq!(std::fs::read(&bytes).unwrap().len(), 0);
     screen.type_in("x");
-    screen.until("a byte", Duration::from_secs(5), |_| !std::fs::read(&bytes).unwrap().is_empty());
+    screen.until("a byte", Duration::from_secs(5), |_| {
+        !std::fs::read(&bytes).unwrap().is_empty()
+    });
 }
 
 #[test]
 fn the_raw_shell_is_a_terminal_and_leaving_it_ends_nothing() {
     let home = TestDaemon::start();
-    std::fs::write(home.project().join("long"), (0..500).map(|n| format!("row {n}\n")).collect::<String>()).unwrap();
+    std::fs::write(
+        home.project().join("long"),
+        (0..500).map(|n| format!("row {n}\n")).collect::<String>(),
+    )
+    .unwrap();
     let screen = Screen::session(&home, (80, 24), "");
     screen.keys(&["C-]"]);
     screen.shows("back to the session");
-    screen.until("a prompt", Duration::from_secs(10), |now| now.contains('$') || now.contains('#'));
+    screen.until("a prompt", Duration::from_secs(10), |now| {
+        now.contains('$') || now.contains('#')
+    });
     screen.say(&["stty size"]);
     screen.shows("20 80");
     screen.resize(100, 30);
@@ -343,7 +421,11 @@ fn the_raw_shell_is_a_terminal_and_leaving_it_ends_nothing() {
     screen.keys(&["C-]", "C-x", "d"]);
     screen.shows("ended 0");
     // Another visit finds the same shell.
-    screen.tmux(&["respawn-pane", "-k", &format!("{} shop", env!("CARGO_BIN_EXE_agent-tui"))]);
+    screen.tmux(&[
+        "respawn-pane",
+        "-k",
+        &format!("{} shop", env!("CARGO_BIN_EXE_agent-tui")),
+    ]);
     screen.shows("type a message");
     screen.keys(&["C-]"]);
     screen.shows("is kept");
@@ -358,12 +440,27 @@ fn signals_leave_the_terminal_as_it_was() {
     let shell = screen.tmux(&["list-panes", "-F", "#{pane_pid}"]);
     let children = format!("/proc/{0}/task/{0}/children", shell.trim());
     let child = std::fs::read_to_string(children).unwrap();
-    let ended = home.command("kill").args(["-TERM", child.trim()]).status().unwrap();
+    let ended = home
+        .command("kill")
+        .args(["-TERM", child.trim()])
+        .status()
+        .unwrap();
     assert!(ended.success());
     screen.shows("ended 143");
-    assert_eq!(screen.tmux(&["display", "-p", "#{alternate_on} #{cursor_flag} #{mouse_any_flag}"]).trim(), "0 1 0");
+    assert_eq!(
+        screen
+            .tmux(&[
+                "display",
+                "-p",
+                "#{alternate_on} #{cursor_flag} #{mouse_any_flag}"
+            ])
+            .trim(),
+        "0 1 0"
+    );
     screen.say(&["echoed again"]);
-    screen.until("echo", Duration::from_secs(5), |now| now.matches("echoed again").count() == 2);
+    screen.until("echo", Duration::from_secs(5), |now| {
+        now.matches("echoed again").count() == 2
+    });
 }
 
 #[test]
@@ -374,7 +471,17 @@ fn bad_keys_and_unknown_sessions_are_told_before_the_screen_is_taken() {
     let screen = Screen::start(&home, (120, 24), &format!("--keys {}", keys.display()));
     let told = screen.shows("ended 2");
     assert!(told.contains("keys.toml:3: F3 means both"), "{told}");
-    screen.tmux(&["respawn-pane", "-k", &format!("{} nobody; echo \"ended $?\"; exec cat", env!("CARGO_BIN_EXE_agent-tui"))]);
+    screen.tmux(&[
+        "respawn-pane",
+        "-k",
+        &format!(
+            "{} nobody; echo \"ended $?\"; exec cat",
+            env!("CARGO_BIN_EXE_agent-tui")
+        ),
+    ]);
     let told = screen.shows("ended 3");
-    assert!(told.contains("[session_not_found]") && told.contains("next: agentctl sessions list"), "{told}");
+    assert!(
+        told.contains("[session_not_found]") && told.contains("next: agentctl sessions list"),
+        "{told}"
+    );
 }

@@ -41,5 +41,7 @@ pub(crate) fn become_it(context: &Context, program: &PathBuf, rest: Vec<OsString
         command.arg("-C").arg(dir);
     }
     let error = command.args(rest).exec();
-    context.out.note(&format!("'{}' cannot be run: {error}", program.display()));
+    context
+        .out
+        .note(&format!("'{}' cannot be run: {error}", program.display()));
 }

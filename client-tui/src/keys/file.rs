@@ -74,9 +74,15 @@ pub(crate) fn load(text: &str) -> Result<Keymap, KeysError> {
         lines.push((action, line));
     }
     if let Some((one, other)) = keymap.conflict() {
-        let line = |action: Action| lines.iter().find(|(one, _)| *one == action).map(|(_, line)| *line);
+        let line = |action: Action| {
+            lines
+                .iter()
+                .find(|(one, _)| *one == action)
+                .map(|(_, line)| *line)
+        };
         let (first, second) = (line(one.action), line(other.action));
-        let place = |line: Option<usize>| line.map_or("as delivered".to_owned(), |line| format!("line {line}"));
+        let place =
+            |line: Option<usize>| line.map_or("as delivered".to_owned(), |line| format!("line {line}"));
         return Err(KeysError {
             line: first.max(second).unwrap_or(1),
             message: format!(
@@ -108,13 +114,21 @@ fn replace(keymap: &mut Keymap, action: Action, sequences: &[Vec<Key>]) {
     for context in contexts {
         for keys in sequences {
             let keys = keys.clone();
-            keymap.bindings.push(Binding { context, action, keys });
+            keymap.bindings.push(Binding {
+                context,
+                action,
+                keys,
+            });
         }
     }
 }
 
 fn line_of(text: &str, span: &Range<usize>) -> usize {
-    text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes()
+        .take(span.start)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
 }
 
 #[cfg(test)]
@@ -134,7 +148,11 @@ mod tests {
             ("[keys]\n\nfly = \"f3\"", 3, "no action 'fly'"),
             ("[keys]\nhelp = \"hyper-x\"", 2, "not a key"),
             ("# mine\npreset = \"nano\"", 2, "no preset 'nano'"),
-            ("[keys]\nhelp = \"f3\"\nnotices = \"f3\"", 3, "F3 means both 'help'"),
+            (
+                "[keys]\nhelp = \"f3\"\nnotices = \"f3\"",
+                3,
+                "F3 means both 'help'",
+            ),
             ("[keys]\nhelp = \"ctrl-y\"", 2, "as delivered"),
             ("[keys]\nhelp = \"f3\"\nhelp = \"f4\"", 3, "duplicate key"),
         ];

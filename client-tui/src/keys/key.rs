@@ -50,14 +50,24 @@ impl Key {
         } else if let (Some(one), None) = (chars.next(), chars.next()) {
             KeyCode::Char(one)
         } else {
-            KeyCode::F(lower.strip_prefix('f')?.parse().ok().filter(|n| (1..=12).contains(n))?)
+            KeyCode::F(
+                lower
+                    .strip_prefix('f')?
+                    .parse()
+                    .ok()
+                    .filter(|n| (1..=12).contains(n))?,
+            )
         };
         Some(Self { code, modifiers }.normal())
     }
 
     /// What a person pressed, whichever way the terminal says it.
     pub(crate) fn of(event: KeyEvent) -> Self {
-        Self { code: event.code, modifiers: event.modifiers }.normal()
+        Self {
+            code: event.code,
+            modifiers: event.modifiers,
+        }
+        .normal()
     }
 
     /// The character this key types, if it types one.
@@ -122,7 +132,10 @@ impl fmt::Display for Key {
             KeyCode::Char(c) => write!(f, "{c}"),
             KeyCode::F(n) => write!(f, "F{n}"),
             code => {
-                let name = NAMED.iter().find(|(_, one)| *one == code).map_or("?", |(name, _)| *name);
+                let name = NAMED
+                    .iter()
+                    .find(|(_, one)| *one == code)
+                    .map_or("?", |(name, _)| *name);
                 let mut chars = name.chars();
                 let first = chars.next().map(|c| c.to_ascii_uppercase());
                 write!(f, "{}{}", first.unwrap_or('?'), chars.as_str())

@@ -116,7 +116,10 @@ impl Keymap {
                 if binding.keys == pressed {
                     return Meaning::Action(binding.action);
                 }
-                if found == Meaning::None && binding.keys.len() > pressed.len() && binding.keys.starts_with(&pressed) {
+                if found == Meaning::None
+                    && binding.keys.len() > pressed.len()
+                    && binding.keys.starts_with(&pressed)
+                {
                     found = Meaning::Prefix;
                 }
             }
@@ -154,9 +157,18 @@ impl Keymap {
             }
             done.push((one.context, one.action));
             let same = |other: &&Binding| other.context == one.context && other.action == one.action;
-            let keys: Vec<String> = self.bindings.iter().filter(same).map(|other| format!("`{}`", other.shown())).collect();
+            let keys: Vec<String> = self
+                .bindings
+                .iter()
+                .filter(same)
+                .map(|other| format!("`{}`", other.shown()))
+                .collect();
             let (place, words) = (one.context.title(), one.action.words());
-            out.push_str(&format!("| {place} | {} | {words} | `{}` |\n", keys.join(", "), one.action.name()));
+            out.push_str(&format!(
+                "| {place} | {} | {words} | `{}` |\n",
+                keys.join(", "),
+                one.action.name()
+            ));
         }
         out
     }
@@ -208,7 +220,10 @@ mod tests {
         let keymap = Keymap::default();
         for action in Action::ALL {
             assert!(!action.words().is_empty());
-            assert!(!keymap.all(*action).is_empty() || action.palette_only(), "{action:?}");
+            assert!(
+                !keymap.all(*action).is_empty() || action.palette_only(),
+                "{action:?}"
+            );
         }
     }
 
@@ -217,7 +232,10 @@ mod tests {
         for binding in Keymap::default().bindings {
             for key in &binding.keys {
                 let text = key.to_string();
-                assert!(!["Ctrl-B", "Ctrl-A", "Ctrl-S", "Ctrl-Q", "Ctrl-Z"].contains(&text.as_str()), "{text}");
+                assert!(
+                    !["Ctrl-B", "Ctrl-A", "Ctrl-S", "Ctrl-Q", "Ctrl-Z"].contains(&text.as_str()),
+                    "{text}"
+                );
             }
         }
     }
@@ -227,7 +245,10 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/TUI.md");
         let document = std::fs::read_to_string(path).unwrap();
         let table = Keymap::default().markdown();
-        assert!(document.contains(&table), "docs/TUI.md: put in what `agent-tui --print-keys` prints");
+        assert!(
+            document.contains(&table),
+            "docs/TUI.md: put in what `agent-tui --print-keys` prints"
+        );
     }
 
     #[test]
@@ -236,6 +257,9 @@ mod tests {
         let (first, second) = (Key::parse("ctrl-x").unwrap(), Key::parse("d").unwrap());
         let chain = CHAINS[2];
         assert_eq!(keymap.meaning(chain, None, first), Meaning::Prefix);
-        assert_eq!(keymap.meaning(chain, Some(first), second), Meaning::Action(Action::Quit));
+        assert_eq!(
+            keymap.meaning(chain, Some(first), second),
+            Meaning::Action(Action::Quit)
+        );
     }
 }

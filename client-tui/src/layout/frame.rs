@@ -67,7 +67,13 @@ pub(crate) fn frame(model: &Model) -> Frame {
         let wanted = rows(composer_lines(model, width).0.len());
         let most = (height / 3).max(1).min(left.height.saturating_sub(actions));
         frame.composer = take_bottom(&mut left, wanted.min(most));
-        let waiting = rows(model.outbox.iter().filter(|one| Some(&one.session_id) == open_id(model)).count());
+        let waiting = rows(
+            model
+                .outbox
+                .iter()
+                .filter(|one| Some(&one.session_id) == open_id(model))
+                .count(),
+        );
         let most = left.height.saturating_sub(actions);
         frame.outbox = take_bottom(&mut left, waiting.min(3).min(most));
     }
@@ -79,7 +85,11 @@ pub(crate) fn frame(model: &Model) -> Frame {
     if model.screen == Screen::Session && !frame.tiny {
         let split = width >= WIDE && model.side && !model.shell_focus;
         if split {
-            let side = if width >= 160 { (width - MEASURE - 3).max(width / 3) } else { width * 3 / 8 };
+            let side = if width >= 160 {
+                (width - MEASURE - 3).max(width / 3)
+            } else {
+                width * 3 / 8
+            };
             frame.side = Rect::new(width - side, left.y, side, left.height);
             frame.divider = Rect::new(width - side - 1, left.y, 1, left.height);
             // A blank before the divider keeps text off it.
@@ -89,7 +99,9 @@ pub(crate) fn frame(model: &Model) -> Frame {
             left.height = 0;
         }
     }
-    left.width = left.width.min(MEASURE.max(if model.screen == Screen::Session { 0 } else { width }));
+    left.width = left
+        .width
+        .min(MEASURE.max(if model.screen == Screen::Session { 0 } else { width }));
     if model.shell_focus {
         left.width = width;
     }
@@ -116,7 +128,11 @@ fn take_top(left: &mut Rect, height: u16) -> Rect {
 fn take_bottom(left: &mut Rect, height: u16) -> Rect {
     let height = height.min(left.height);
     left.height -= height;
-    Rect { y: left.y + left.height, height, ..*left }
+    Rect {
+        y: left.y + left.height,
+        height,
+        ..*left
+    }
 }
 
 /// The composer's lines, and where the cursor is in them.
@@ -126,7 +142,10 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
     let mark = if theme.ascii { "> " } else { "› " };
     let lead = [Span::styled(format!(" {mark}"), theme.accent)];
     let rest = [Span::raw("   ")];
-    let (before, after) = model.draft().map(crate::model::editor::Editor::shown).unwrap_or_default();
+    let (before, after) = model
+        .draft()
+        .map(crate::model::editor::Editor::shown)
+        .unwrap_or_default();
     if before.is_empty() && after.is_empty() {
         let words = if model.read_only {
             "read-only".to_owned()
@@ -143,7 +162,10 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
     let whole = [Span::styled(format!("{before}{after}"), theme.text)];
     let lines = text::wrap(&whole, room, &lead, &rest);
     // The text up to the cursor breaks as the whole does, but for the word it may stand in.
-    let marked = [Span::styled(before.clone(), theme.text), Span::styled(after.clone(), theme.accent)];
+    let marked = [
+        Span::styled(before.clone(), theme.text),
+        Span::styled(after.clone(), theme.accent),
+    ];
     let split = text::wrap(&marked, room, &lead, &rest);
     let mut place = (3, 0);
     for (row, line) in split.iter().enumerate() {
@@ -178,36 +200,68 @@ pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
     let cells = usize::from(width).max(8);
     let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
     let more = match model.screen {
-        Screen::Session => model.open.as_ref().map_or(0, |open| open.open_approvals().count()),
+        Screen::Session => model
+            .open
+            .as_ref()
+            .map_or(0, |open| open.open_approvals().count()),
         _ => 0,
     };
-    let which = if more > 1 { format!(" · 1 of {more}") } else { String::new() };
-    let whose = if model.screen == Screen::Inbox { format!(" · {}", escape::line(&approval.session_name)) } else { String::new() };
+    let which = if more > 1 {
+        format!(" · 1 of {more}")
+    } else {
+        String::new()
+    };
+    let whose = if model.screen == Screen::Inbox {
+        format!(" · {}", escape::line(&approval.session_name))
+    } else {
+        String::new()
+    };
     let mut body = Vec::new();
     let add = |body: &mut Vec<Line<'static>>, words: String, style| {
         body.extend(text::wrap(&[Span::styled(words, style)], cells, &lead, &lead));
     };
-    let effects = approval.effects.iter().map(|one| escape::line(one).replace('_', " ")).collect::<Vec<_>>().join(", ");
+    let effects = approval
+        .effects
+        .iter()
+        .map(|one| escape::line(one).replace('_', " "))
+        .collect::<Vec<_>>()
+        .join(", ");
     let detail = approval.detail.trim_end();
     let summary = approval.summary.trim_end();
     // The first line of a long command is not said twice.
     let whole = detail.len() > summary.len() && detail.starts_with(summary);
-    let head = if whole { escape::line(&approval.tool) } else { tool_line(&approval.tool, summary) };
+    let head = if whole {
+        escape::line(&approval.tool)
+    } else {
+        tool_line(&approval.tool, summary)
+    };
     add(&mut body, head, theme.strong);
     if !detail.is_empty() && detail != summary {
         // Tabs and blanks at an end can hide something: they are shown as they are, the rest as escapes.
         add(&mut body, escape::block(detail), theme.text);
     }
     if escape::is_suspicious(&approval.detail) || escape::is_suspicious(&approval.summary) {
-        add(&mut body, "careful: it has hidden characters, shown above as escapes".to_owned(), theme.bad);
+        add(
+            &mut body,
+            "careful: it has hidden characters, shown above as escapes".to_owned(),
+            theme.bad,
+        );
     }
     if !approval.why.is_empty() || !effects.is_empty() {
         let why = escape::line(&approval.why);
-        let effects = if effects.is_empty() { String::new() } else { format!("  ({effects})") };
+        let effects = if effects.is_empty() {
+            String::new()
+        } else {
+            format!("  ({effects})")
+        };
         add(&mut body, format!("why: {why}{effects}"), theme.dim);
     }
     if !approval.session_rule.is_empty() {
-        add(&mut body, format!("s adds the rule: {}", escape::line(&approval.session_rule)), theme.text);
+        add(
+            &mut body,
+            format!("s adds the rule: {}", escape::line(&approval.session_rule)),
+            theme.text,
+        );
     }
     Some(Question {
         title: format!(" ! needs you · {}{which}{whose} ", approval.approval_id),
@@ -228,10 +282,22 @@ fn actions(model: &Model, approval: &pb::Approval, cells: usize) -> Vec<Line<'st
         };
         let decide = model.keymap.shown(context, Action::Decide).unwrap_or_default();
         spans.push(Span::styled(decide, theme.key));
-        spans.push(Span::styled(if cells < 60 { ": " } else { " then:  " }, theme.text));
+        spans.push(Span::styled(
+            if cells < 60 { ": " } else { " then:  " },
+            theme.text,
+        ));
     }
-    let session = if approval.session_rule.is_empty() { None } else { Some(Action::ApproveSession) };
-    let all = [Some(Action::ApproveOnce), session, Some(Action::Deny), Some(Action::DenyBecause)];
+    let session = if approval.session_rule.is_empty() {
+        None
+    } else {
+        Some(Action::ApproveSession)
+    };
+    let all = [
+        Some(Action::ApproveOnce),
+        session,
+        Some(Action::Deny),
+        Some(Action::DenyBecause),
+    ];
     for (place, action) in all.into_iter().flatten().enumerate() {
         if place > 0 {
             spans.push(Span::styled(" · ", theme.dim));
@@ -239,10 +305,16 @@ fn actions(model: &Model, approval: &pb::Approval, cells: usize) -> Vec<Line<'st
         let style = if model.deciding { theme.select } else { theme.key };
         spans.push(Span::styled(key(action), style));
         // Words stay with their key: a break between them would make the row a riddle.
-        spans.push(Span::styled(format!("\u{a0}{}", action.words().replace(' ', "\u{a0}")), theme.text));
+        spans.push(Span::styled(
+            format!("\u{a0}{}", action.words().replace(' ', "\u{a0}")),
+            theme.text,
+        ));
     }
     if model.deciding {
-        spans.push(Span::styled(format!(" · {}\u{a0}{}", key(Action::Leave), "leave"), theme.dim));
+        spans.push(Span::styled(
+            format!(" · {}\u{a0}{}", key(Action::Leave), "leave"),
+            theme.dim,
+        ));
     }
     let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
     text::wrap(&spans, cells, &[], &lead)
@@ -262,7 +334,9 @@ pub(crate) fn context_bar(session: &pb::Session, ascii: bool) -> String {
     if used == 0 || window == 0 {
         return percent;
     }
-    let filled = usize::try_from((used.saturating_mul(5)).div_ceil(window)).unwrap_or(5).min(5);
+    let filled = usize::try_from((used.saturating_mul(5)).div_ceil(window))
+        .unwrap_or(5)
+        .min(5);
     let (full, empty) = if ascii { ("#", ".") } else { ("▓", "░") };
     format!("{}{} {percent}", full.repeat(filled), empty.repeat(5 - filled))
 }

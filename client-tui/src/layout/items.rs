@@ -31,9 +31,19 @@ pub(crate) fn lines(
         lines.push(Line::default());
     }
     match &item.kind {
-        Kind::You { text, attachments, queued } => you(&mut lines, item, text, attachments, *queued, look),
+        Kind::You {
+            text,
+            attachments,
+            queued,
+        } => you(&mut lines, item, text, attachments, *queued, look),
         Kind::Agent { text } => lines.extend(markdown::render(text, look.width, look.theme)),
-        Kind::Tool { tool, summary, exec_id, end, .. } => {
+        Kind::Tool {
+            tool,
+            summary,
+            exec_id,
+            end,
+            ..
+        } => {
             let running = end.is_none().then(|| elapsed(item, wall));
             let state = tool_state(end.as_ref(), running, look);
             lines.push(head(&tool_line(tool, summary), state, look));
@@ -43,14 +53,32 @@ pub(crate) fn lines(
                 _ => {}
             }
         }
-        Kind::Exec { script, exec_id, result } => {
-            let who = if item.client == "tui" { "!".to_owned() } else { format!("{} via {}:", item.principal, item.client) };
+        Kind::Exec {
+            script,
+            exec_id,
+            result,
+        } => {
+            let who = if item.client == "tui" {
+                "!".to_owned()
+            } else {
+                format!("{} via {}:", item.principal, item.client)
+            };
             let state = match result {
-                None => (format!("{} {}", format::state_glyph(pb::SessionState::Working, look.theme.ascii), elapsed(item, wall)), look.theme.working),
+                None => (
+                    format!(
+                        "{} {}",
+                        format::state_glyph(pb::SessionState::Working, look.theme.ascii),
+                        elapsed(item, wall)
+                    ),
+                    look.theme.working,
+                ),
                 Some(result) => {
                     let good = result.exit_code == 0 && !result.unknown;
                     let took = format::duration(format::from_proto(result.duration));
-                    (format!("{} · {took}", exec_word(result)), if good { look.theme.ok } else { look.theme.bad })
+                    (
+                        format!("{} · {took}", exec_word(result)),
+                        if good { look.theme.ok } else { look.theme.bad },
+                    )
                 }
             };
             let raw = open.pty.as_ref() == Some(exec_id) || script.trim().is_empty();
@@ -75,7 +103,10 @@ pub(crate) fn lines(
             let label = change_line(change);
             lines.push(text::between(
                 vec![Span::styled(format!("   {label}"), look.theme.text)],
-                vec![Span::styled(format!("{stats}  {}", change.change_id), look.theme.dim)],
+                vec![Span::styled(
+                    format!("{stats}  {}", change.change_id),
+                    look.theme.dim,
+                )],
                 look.width,
             ));
         }
@@ -95,11 +126,25 @@ fn apart(above: &Kind, below: &Kind) -> bool {
     !(flat(above) && flat(below)) || matches!(above, Kind::TurnEnd(_))
 }
 
-fn you(lines: &mut Vec<Line<'static>>, item: &Item, said: &str, attachments: &[String], queued: bool, look: &Look<'_>) {
+fn you(
+    lines: &mut Vec<Line<'static>>,
+    item: &Item,
+    said: &str,
+    attachments: &[String],
+    queued: bool,
+    look: &Look<'_>,
+) {
     let theme = look.theme;
-    let time = item.time.map(|time| clock(time.seconds, look.zone)).unwrap_or_default();
+    let time = item
+        .time
+        .map(|time| clock(time.seconds, look.zone))
+        .unwrap_or_default();
     let mark = if queued { "  (queued)" } else { "" };
-    let via = if item.client == "tui" || item.client.is_empty() { String::new() } else { format!(" via {}", item.client) };
+    let via = if item.client == "tui" || item.client.is_empty() {
+        String::new()
+    } else {
+        format!(" via {}", item.client)
+    };
     let lead = [
         Span::styled(format!(" you  {time}"), theme.you),
         Span::styled(format!("{via}{mark}  "), theme.dim),
@@ -110,7 +155,10 @@ fn you(lines: &mut Vec<Line<'static>>, item: &Item, said: &str, attachments: &[S
     let hidden = all.len().saturating_sub(MESSAGE);
     if hidden > 1 && !look.expanded {
         all.truncate(MESSAGE);
-        all.push(text::line(format!("      … {hidden} lines below · Enter opens"), theme.dim));
+        all.push(text::line(
+            format!("      … {hidden} lines below · Enter opens"),
+            theme.dim,
+        ));
     }
     lines.extend(all);
     for name in attachments {
@@ -128,7 +176,10 @@ fn head(what: &str, state: (String, Style), look: &Look<'_>) -> Line<'static> {
         (false, true) => " > ",
     };
     text::between(
-        vec![Span::styled(fold, look.theme.dim), Span::styled(what.to_owned(), look.theme.tool)],
+        vec![
+            Span::styled(fold, look.theme.dim),
+            Span::styled(what.to_owned(), look.theme.tool),
+        ],
         vec![Span::styled(state.0, state.1)],
         look.width,
     )
@@ -138,13 +189,19 @@ fn tool_state(end: Option<&ToolEnd>, running: Option<String>, look: &Look<'_>) -
     match end {
         None => {
             let glyph = format::state_glyph(pb::SessionState::Working, look.theme.ascii);
-            (format!("{glyph} {}", running.unwrap_or_default()), look.theme.working)
+            (
+                format!("{glyph} {}", running.unwrap_or_default()),
+                look.theme.working,
+            )
         }
         Some(end) => {
             let word = tool_word(end.outcome);
             let good = end.outcome == pb::ToolCallOutcome::Succeeded;
             let took = format::duration(end.duration);
-            (format!("{word} · {took}"), if good { look.theme.ok } else { look.theme.bad })
+            (
+                format!("{word} · {took}"),
+                if good { look.theme.ok } else { look.theme.bad },
+            )
         }
     }
 }
@@ -159,12 +216,19 @@ fn body(lines: &mut Vec<Line<'static>>, output: &Output, live: bool, look: &Look
     let tail = output.tail(most);
     let above = output.count().saturating_sub(tail.len() as u64);
     if above > 0 {
-        let how = if look.expanded { "not held here" } else { "Enter opens" };
+        let how = if look.expanded {
+            "not held here"
+        } else {
+            "Enter opens"
+        };
         let words = format!(" │ … {} above · {how}", format::count(above, "line"));
         lines.push(text::line(text::cut(&words, look.width), look.theme.dim));
     }
     if output.dropped > 0 {
-        let words = format!(" │ … {} in the middle were not kept", format::bytes(output.dropped));
+        let words = format!(
+            " │ … {} in the middle were not kept",
+            format::bytes(output.dropped)
+        );
         lines.push(text::line(text::cut(&words, look.width), look.theme.dim));
     }
     gutter(lines, tail.iter().map(String::as_str), look);
@@ -179,11 +243,22 @@ fn result(lines: &mut Vec<Line<'static>>, tool: &str, end: &ToolEnd, look: &Look
     let most = if look.expanded { KEPT_LINES } else { folded };
     let hidden = all.len().saturating_sub(most);
     if hidden > 0 && !(all.len() == 1 && most == 0) {
-        let words = format!(" │ … {} above · Enter opens", format::count(hidden as u64, "line"));
-        let words = if most == 0 { format!(" │ {} · Enter opens", format::count(hidden as u64, "line")) } else { words };
+        let words = format!(
+            " │ … {} above · Enter opens",
+            format::count(hidden as u64, "line")
+        );
+        let words = if most == 0 {
+            format!(" │ {} · Enter opens", format::count(hidden as u64, "line"))
+        } else {
+            words
+        };
         lines.push(text::line(text::cut(&words, look.width), look.theme.dim));
     }
-    let shown: Vec<String> = all.iter().skip(hidden).map(|line| escape::output(line).replace('\t', "    ")).collect();
+    let shown: Vec<String> = all
+        .iter()
+        .skip(hidden)
+        .map(|line| escape::output(line).replace('\t', "    "))
+        .collect();
     gutter(lines, shown.iter().map(String::as_str), look);
 }
 
@@ -191,10 +266,18 @@ fn gutter<'a>(lines: &mut Vec<Line<'static>>, body: impl Iterator<Item = &'a str
     for line in body {
         let row = if look.expanded {
             let lead = [Span::styled(" │ ", look.theme.rule)];
-            text::wrap(&[Span::styled(line.to_owned(), look.theme.text)], look.width, &lead, &lead)
+            text::wrap(
+                &[Span::styled(line.to_owned(), look.theme.text)],
+                look.width,
+                &lead,
+                &lead,
+            )
         } else {
             vec![Line::from(text::clip(
-                vec![Span::styled(" │ ", look.theme.rule), Span::styled(line.to_owned(), look.theme.text)],
+                vec![
+                    Span::styled(" │ ", look.theme.rule),
+                    Span::styled(line.to_owned(), look.theme.text),
+                ],
                 look.width,
             ))]
         };
@@ -212,13 +295,23 @@ fn approval_lines(lines: &mut Vec<Line<'static>>, approval: &pb::Approval, look:
     }
     let denied = approval.decision() == pb::ApprovalDecision::Denied;
     let word = decision_word(approval.decision());
-    let time = approval.decide_time.map(|time| format!(" · {}", clock(time.seconds, look.zone))).unwrap_or_default();
-    let reason = if approval.reason.is_empty() { String::new() } else { format!(": {}", escape::line(&approval.reason)) };
+    let time = approval
+        .decide_time
+        .map(|time| format!(" · {}", clock(time.seconds, look.zone)))
+        .unwrap_or_default();
+    let reason = if approval.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", escape::line(&approval.reason))
+    };
     let mark = if denied { "✗" } else { "✓" };
     let mark = if theme.ascii { "-" } else { mark };
     let style = if denied { theme.bad } else { theme.ok };
     let spans = [
-        Span::styled(format!("{word} by {}{time}{reason}", escape::line(&approval.decided_by)), style),
+        Span::styled(
+            format!("{word} by {}{time}{reason}", escape::line(&approval.decided_by)),
+            style,
+        ),
         Span::styled(format!(" · {} {what}", approval.approval_id), theme.dim),
     ];
     let lead = [Span::styled(format!(" {mark} "), style)];
@@ -249,7 +342,12 @@ fn turn_end(lines: &mut Vec<Line<'static>>, end: &pb::TurnFinished, look: &Look<
     ]));
     if !end.error_message.is_empty() {
         let spans = [Span::styled(escape::line(&end.error_message), theme.bad)];
-        lines.extend(text::wrap(&spans, look.width, &[Span::raw("   ")], &[Span::raw("   ")]));
+        lines.extend(text::wrap(
+            &spans,
+            look.width,
+            &[Span::raw("   ")],
+            &[Span::raw("   ")],
+        ));
     }
     for hint in &end.hints {
         lines.extend(quiet(&format!("next: {}", escape::line(hint)), look));
@@ -258,7 +356,12 @@ fn turn_end(lines: &mut Vec<Line<'static>>, end: &pb::TurnFinished, look: &Look<
 
 fn quiet(words: &str, look: &Look<'_>) -> Vec<Line<'static>> {
     let lead = [Span::raw("   ")];
-    text::wrap(&[Span::styled(words.to_owned(), look.theme.dim)], look.width, &lead, &lead)
+    text::wrap(
+        &[Span::styled(words.to_owned(), look.theme.dim)],
+        look.width,
+        &lead,
+        &lead,
+    )
 }
 
 /// Lines with something in front of each.
@@ -292,7 +395,11 @@ pub(crate) fn change_line(change: &pb::ChangeRecorded) -> String {
         pb::ChangeKind::Renamed => 'R',
         pb::ChangeKind::Modified | pb::ChangeKind::Unspecified => 'M',
     };
-    let from = if change.from_path.is_empty() { String::new() } else { format!(" (was {})", escape::line(&change.from_path)) };
+    let from = if change.from_path.is_empty() {
+        String::new()
+    } else {
+        format!(" (was {})", escape::line(&change.from_path))
+    };
     format!("{letter} {}{from}", escape::line(&change.path))
 }
 

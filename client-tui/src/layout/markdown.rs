@@ -43,7 +43,11 @@ impl Growing {
             self.settled += finished;
         }
         let mut lines = self.lines.clone();
-        lines.extend(render(whole.get(self.settled..).unwrap_or_default(), width, theme));
+        lines.extend(render(
+            whole.get(self.settled..).unwrap_or_default(),
+            width,
+            theme,
+        ));
         lines
     }
 }
@@ -84,7 +88,11 @@ pub(crate) fn render(markdown: &str, width: usize, theme: &Theme) -> Vec<Line<'s
         page.event(event);
     }
     page.flush();
-    while page.lines.last().is_some_and(|line| line.spans.iter().all(|span| span.content.trim().is_empty())) {
+    while page
+        .lines
+        .last()
+        .is_some_and(|line| line.spans.iter().all(|span| span.content.trim().is_empty()))
+    {
         page.lines.pop();
     }
     page.lines
@@ -124,7 +132,10 @@ impl Page<'_> {
             Event::SoftBreak | Event::HardBreak => self.text("\n"),
             Event::Rule => {
                 self.flush();
-                self.lines.push(text::line(format!(" {}", "─".repeat(self.width.min(24) - 2)), self.theme.rule));
+                self.lines.push(text::line(
+                    format!(" {}", "─".repeat(self.width.min(24) - 2)),
+                    self.theme.rule,
+                ));
                 self.gap();
             }
             Event::TaskListMarker(done) => self.text(if done { "[x] " } else { "[ ] " }),
@@ -243,7 +254,11 @@ impl Page<'_> {
             }
             TagEnd::Link | TagEnd::Image => {
                 self.styles.pop();
-                let shown: String = self.spans.last().map(|span| span.content.to_string()).unwrap_or_default();
+                let shown: String = self
+                    .spans
+                    .last()
+                    .map(|span| span.content.to_string())
+                    .unwrap_or_default();
                 // What a link says and where it leads may differ: both are shown.
                 if let Some(url) = self.link.take().filter(|url| *url != shown && !url.is_empty()) {
                     let style = self.theme.dim;
@@ -308,7 +323,8 @@ impl Page<'_> {
         let gutter = [Span::styled(format!("{}│ ", self.indent()), self.theme.rule)];
         for line in code.strip_suffix('\n').unwrap_or(code).split('\n') {
             let spans = [Span::styled(line.to_owned(), self.theme.code)];
-            self.lines.extend(text::wrap(&spans, self.width, &gutter, &gutter));
+            self.lines
+                .extend(text::wrap(&spans, self.width, &gutter, &gutter));
         }
     }
 
@@ -319,24 +335,42 @@ impl Page<'_> {
         }
         let room = self.width.saturating_sub(1 + 3 * (columns - 1)).max(columns);
         let mut widths: Vec<usize> = (0..columns)
-            .map(|column| table.iter().filter_map(|row| row.get(column)).map(|cell| text::width(cell)).max().unwrap_or(0).max(1))
+            .map(|column| {
+                table
+                    .iter()
+                    .filter_map(|row| row.get(column))
+                    .map(|cell| text::width(cell))
+                    .max()
+                    .unwrap_or(0)
+                    .max(1)
+            })
             .collect();
         // The widest column gives way until all fit.
         while widths.iter().sum::<usize>() > room {
-            let Some(widest) = widths.iter_mut().max() else { break };
+            let Some(widest) = widths.iter_mut().max() else {
+                break;
+            };
             if *widest <= 1 {
                 break;
             }
             *widest -= 1;
         }
         for (number, row) in table.iter().enumerate() {
-            let style = if number == 0 { self.theme.heading } else { self.theme.text };
+            let style = if number == 0 {
+                self.theme.heading
+            } else {
+                self.theme.text
+            };
             let mut spans = vec![Span::raw(" ")];
             for (column, cells) in widths.iter().enumerate() {
                 if column > 0 {
                     spans.push(Span::styled(" │ ", self.theme.rule));
                 }
-                let cell = row.get(column).map(String::as_str).unwrap_or_default().replace('\n', " ");
+                let cell = row
+                    .get(column)
+                    .map(String::as_str)
+                    .unwrap_or_default()
+                    .replace('\n', " ");
                 spans.push(Span::styled(text::pad(&cell, *cells), style));
             }
             self.lines.push(Line::from(text::clip(spans, self.width)));
@@ -360,7 +394,10 @@ mod tests {
     }
 
     fn shown(markdown: &str, width: usize) -> Vec<String> {
-        render(markdown, width, &theme()).iter().map(ToString::to_string).collect()
+        render(markdown, width, &theme())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -369,26 +406,44 @@ mod tests {
         assert_eq!(
             shown(text, 40),
             [
-                " Title", " Some words and code.", "", " • one", " • two", "   1. deep", "", " │ quoted", "",
-                " ┌ rust", " │ fn main() {}"
+                " Title",
+                " Some words and code.",
+                "",
+                " • one",
+                " • two",
+                "   1. deep",
+                "",
+                " │ quoted",
+                "",
+                " ┌ rust",
+                " │ fn main() {}"
             ]
         );
     }
 
     #[test]
     fn an_open_fence_is_already_code() {
-        assert_eq!(shown("See:\n\n```sh\ncargo test", 40), [" See:", "", " ┌ sh", " │ cargo test"]);
+        assert_eq!(
+            shown("See:\n\n```sh\ncargo test", 40),
+            [" See:", "", " ┌ sh", " │ cargo test"]
+        );
     }
 
     #[test]
     fn a_table_fits() {
         let table = "| a | bb |\n|---|---|\n| 日本 | long words here |\n";
-        assert_eq!(shown(table, 18), [" a    │ bb        ", " ─────┼───────────", " 日本 │ long word…"]);
+        assert_eq!(
+            shown(table, 18),
+            [" a    │ bb        ", " ─────┼───────────", " 日本 │ long word…"]
+        );
     }
 
     #[test]
     fn a_link_shows_where_it_leads() {
-        assert_eq!(shown("[docs](https://evil.example)", 60), [" docs (https://evil.example)"]);
+        assert_eq!(
+            shown("[docs](https://evil.example)", 60),
+            [" docs (https://evil.example)"]
+        );
     }
 
     proptest! {

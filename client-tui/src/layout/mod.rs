@@ -68,16 +68,19 @@ pub(crate) fn block_index(open: &OpenSession, id: u64) -> usize {
 }
 
 fn preview_shown(open: &OpenSession) -> bool {
-    open.preview
-        .as_ref()
-        .is_some_and(|preview| !(preview.text.is_empty() && preview.reasoning.is_empty() && preview.tool_call.is_empty()))
+    open.preview.as_ref().is_some_and(|preview| {
+        !(preview.text.is_empty() && preview.reasoning.is_empty() && preview.tool_call.is_empty())
+    })
 }
 
 /// The lines of a block.
 pub(crate) fn block(model: &Model, open: &OpenSession, index: usize, width: u16) -> Rc<Vec<Line<'static>>> {
     let width = usize::from(width);
     let Some(item) = open.transcript.get(index) else {
-        return open.preview.as_ref().map_or_else(Rc::default, |preview| preview_lines(model, open, preview, width));
+        return open
+            .preview
+            .as_ref()
+            .map_or_else(Rc::default, |preview| preview_lines(model, open, preview, width));
     };
     let before = index.checked_sub(1).and_then(|index| open.transcript.get(index));
     let look = Look {
@@ -106,7 +109,10 @@ pub(crate) fn block(model: &Model, open: &OpenSession, index: usize, width: u16)
 }
 
 fn is_running(item: &Item) -> bool {
-    matches!(&item.kind, Kind::Tool { end: None, .. } | Kind::Exec { result: None, .. })
+    matches!(
+        &item.kind,
+        Kind::Tool { end: None, .. } | Kind::Exec { result: None, .. }
+    )
 }
 
 fn stamp(item: &Item, open: &OpenSession, look: &Look<'_>) -> u64 {
@@ -114,7 +120,10 @@ fn stamp(item: &Item, open: &OpenSession, look: &Look<'_>) -> u64 {
     (look.width, look.theme.name, look.expanded).hash(&mut hasher);
     match &item.kind {
         Kind::Tool { exec_id, .. } | Kind::Exec { exec_id, .. } => {
-            open.outputs.get(exec_id).map(|output| output.bytes).hash(&mut hasher);
+            open.outputs
+                .get(exec_id)
+                .map(|output| output.bytes)
+                .hash(&mut hasher);
         }
         Kind::Approval(approval) => approval.decision.hash(&mut hasher),
         _ => {}
@@ -122,7 +131,12 @@ fn stamp(item: &Item, open: &OpenSession, look: &Look<'_>) -> u64 {
     hasher.finish()
 }
 
-fn preview_lines(model: &Model, open: &OpenSession, preview: &Preview, width: usize) -> Rc<Vec<Line<'static>>> {
+fn preview_lines(
+    model: &Model,
+    open: &OpenSession,
+    preview: &Preview,
+    width: usize,
+) -> Rc<Vec<Line<'static>>> {
     let mut lines = vec![Line::default()];
     let theme = &model.theme;
     if preview.text.is_empty() && !preview.reasoning.is_empty() {
@@ -138,7 +152,10 @@ fn preview_lines(model: &Model, open: &OpenSession, preview: &Preview, width: us
     }
     if !preview.tool_call.is_empty() {
         let call = agentd_proto::escape::line(&preview.tool_call);
-        lines.push(crate::text::line(crate::text::cut(&format!(" … {call}"), width), theme.dim));
+        lines.push(crate::text::line(
+            crate::text::cut(&format!(" … {call}"), width),
+            theme.dim,
+        ));
     }
     Rc::new(lines)
 }
@@ -149,7 +166,10 @@ pub(crate) fn settled(model: &Model, width: u16) -> Option<(u64, Vec<Line<'stati
     let open = model.open.as_ref()?;
     let mut lines = Vec::new();
     let mut last = None;
-    let from = open.transcript.items().partition_point(|item| item.seq <= model.printed);
+    let from = open
+        .transcript
+        .items()
+        .partition_point(|item| item.seq <= model.printed);
     for (item, index) in open.transcript.items().iter().skip(from).zip(from..) {
         let waits = match &item.kind {
             Kind::Approval(approval) => approval.decision() == pb::ApprovalDecision::Unspecified,
@@ -169,5 +189,9 @@ pub(crate) fn settled(model: &Model, width: u16) -> Option<(u64, Vec<Line<'stati
 /// The state's glyph and word.
 pub(crate) fn state(state: pb::SessionState, theme: &Theme) -> String {
     use agentd_proto::format;
-    format!("{} {}", format::state_glyph(state, theme.ascii), format::state_word(state))
+    format!(
+        "{} {}",
+        format::state_glyph(state, theme.ascii),
+        format::state_word(state)
+    )
 }

@@ -18,7 +18,11 @@ pub(crate) fn top(model: &Model, open: &OpenSession, width: u16, height: u16) ->
         Scroll::At { block: id, line } => {
             let index = block_index(open, id);
             // Folding an item can leave the place behind the end.
-            (index, line.min(block(model, open, index, width).len().saturating_sub(1))).min(end)
+            (
+                index,
+                line.min(block(model, open, index, width).len().saturating_sub(1)),
+            )
+                .min(end)
         }
     }
 }
@@ -84,7 +88,10 @@ pub(crate) fn scroll_by(model: &Model, open: &OpenSession, width: u16, height: u
     if (index, line) >= end && delta > 0 {
         Scroll::Follow
     } else {
-        Scroll::At { block: block_id(open, index), line }
+        Scroll::At {
+            block: block_id(open, index),
+            line,
+        }
     }
 }
 
@@ -94,6 +101,10 @@ pub(crate) fn select_by(open: &OpenSession, delta: i64) -> Option<u64> {
     let last = count.checked_sub(1)?;
     let now = open.selected.map_or(last, |id| block_index(open, id).min(last));
     let step = usize::try_from(delta.unsigned_abs()).unwrap_or(usize::MAX);
-    let next = if delta < 0 { now.saturating_sub(step) } else { now.saturating_add(step).min(last) };
+    let next = if delta < 0 {
+        now.saturating_sub(step)
+    } else {
+        now.saturating_add(step).min(last)
+    };
     Some(block_id(open, next))
 }

@@ -38,7 +38,12 @@ impl Calls {
     pub(crate) fn new(client: Client, news: News, place: Place) -> Self {
         let (posts, waiting) = mpsc::channel(64);
         tokio::spawn(post_all(client.clone(), news.clone(), waiting));
-        Self { client, news, place, posts }
+        Self {
+            client,
+            news,
+            place,
+            posts,
+        }
     }
 
     /// Asks for the page before a seq.
@@ -52,8 +57,15 @@ impl Calls {
                 ..Default::default()
             };
             let answer = match client.list_events(request).await {
-                Ok(page) => FromLink::Page { session_id, events: page.events, older: true },
-                Err(error) => FromLink::Failed { what: "older events", error },
+                Ok(page) => FromLink::Page {
+                    session_id,
+                    events: page.events,
+                    older: true,
+                },
+                Err(error) => FromLink::Failed {
+                    what: "older events",
+                    error,
+                },
             };
             drop(news.send(Msg::Link(answer)).await);
         });
@@ -61,8 +73,23 @@ impl Calls {
 
     /// Makes a call without waiting for its end.
     pub(crate) async fn call(&mut self, wish: ToLink) {
-        if let ToLink::Post { key, session_id, text, model } = wish {
-            drop(self.posts.send(Post { key, session_id, text, model }).await);
+        if let ToLink::Post {
+            key,
+            session_id,
+            text,
+            model,
+        } = wish
+        {
+            drop(
+                self.posts
+                    .send(Post {
+                        key,
+                        session_id,
+                        text,
+                        model,
+                    })
+                    .await,
+            );
             return;
         }
         let (client, news, place) = (self.client.clone(), self.news.clone(), self.place.clone());
@@ -80,7 +107,12 @@ impl Calls {
 
 type Failed = (&'static str, ClientError);
 
-async fn perform(client: &Client, news: &News, place: Place, wish: ToLink) -> Result<Option<FromLink>, Failed> {
+async fn perform(
+    client: &Client,
+    news: &News,
+    place: Place,
+    wish: ToLink,
+) -> Result<Option<FromLink>, Failed> {
     let request_id = id::request_id();
     match wish {
         ToLink::Create { name } => {
@@ -92,26 +124,56 @@ async fn perform(client: &Client, news: &News, place: Place, wish: ToLink) -> Re
                 origin: pb::SessionOrigin::Agent.into(),
                 ..Default::default()
             };
-            let made = client.create_session(request).await.map_err(|error| ("new session", error))?;
+            let made = client
+                .create_session(request)
+                .await
+                .map_err(|error| ("new session", error))?;
             Ok(made.session.map(|session| FromLink::Created(Box::new(session))))
         }
         ToLink::Rename { session_id, name } => {
-            let request = pb::RenameSessionRequest { request_id, session_id, name };
-            client.rename_session(request).await.map_err(|error| ("rename", error))?;
+            let request = pb::RenameSessionRequest {
+                request_id,
+                session_id,
+                name,
+            };
+            client
+                .rename_session(request)
+                .await
+                .map_err(|error| ("rename", error))?;
             Ok(None)
         }
         ToLink::Interrupt { session_id } => {
-            let request = pb::InterruptTurnRequest { request_id, session_id };
-            client.interrupt_turn(request).await.map_err(|error| ("stop", error))?;
+            let request = pb::InterruptTurnRequest {
+                request_id,
+                session_id,
+            };
+            client
+                .interrupt_turn(request)
+                .await
+                .map_err(|error| ("stop", error))?;
             Ok(None)
         }
         ToLink::Exec { session_id, script } => {
-            let command = pb::ExecCommand { script: script.into_bytes(), ..Default::default() };
-            let request = pb::StartExecRequest { request_id, session_id, command: Some(command) };
-            client.start_exec(request).await.map_err(|error| ("command", error))?;
+            let command = pb::ExecCommand {
+                script: script.into_bytes(),
+                ..Default::default()
+            };
+            let request = pb::StartExecRequest {
+                request_id,
+                session_id,
+                command: Some(command),
+            };
+            client
+                .start_exec(request)
+                .await
+                .map_err(|error| ("command", error))?;
             Ok(None)
         }
-        ToLink::Resolve { approval_id, decision, reason } => {
+        ToLink::Resolve {
+            approval_id,
+            decision,
+            reason,
+        } => {
             let request = pb::ResolveApprovalRequest {
                 request_id,
                 approval_id,
@@ -119,21 +181,32 @@ async fn perform(client: &Client, news: &News, place: Place, wish: ToLink) -> Re
                 reason,
                 expected_head: 0,
             };
-            client.resolve_approval(request).await.map_err(|error| ("decision", error))?;
+            client
+                .resolve_approval(request)
+                .await
+                .map_err(|error| ("decision", error))?;
             Ok(None)
         }
         ToLink::Approvals => {
             let request = pb::ListApprovalsRequest::default();
             // A failure shows as the lost line, not once more here.
-            Ok(client.list_approvals(request).await.ok().map(|answer| FromLink::Approvals(answer.approvals)))
+            Ok(client
+                .list_approvals(request)
+                .await
+                .ok()
+                .map(|answer| FromLink::Approvals(answer.approvals)))
         }
         ToLink::Files { workspace } => {
             let root = workspace.clone();
-            let files = tokio::task::spawn_blocking(move || files(&root)).await.unwrap_or_default();
+            let files = tokio::task::spawn_blocking(move || files(&root))
+                .await
+                .unwrap_or_default();
             Ok(Some(FromLink::Files { workspace, files }))
         }
         ToLink::ReadOutput { session_id, exec_id } => {
-            read_output(client, news, session_id, exec_id).await.map_err(|error| ("output", error))?;
+            read_output(client, news, session_id, exec_id)
+                .await
+                .map_err(|error| ("output", error))?;
             Ok(None)
         }
         _ => Ok(None),
@@ -141,12 +214,24 @@ async fn perform(client: &Client, news: &News, place: Place, wish: ToLink) -> Re
 }
 
 /// Reads what a finished command wrote, and passes it on as if it came now.
-async fn read_output(client: &Client, news: &News, session_id: String, exec_id: String) -> Result<(), ClientError> {
-    let request = pb::ReadOutputRequest { session_id: session_id.clone(), exec_id, ..Default::default() };
+async fn read_output(
+    client: &Client,
+    news: &News,
+    session_id: String,
+    exec_id: String,
+) -> Result<(), ClientError> {
+    let request = pb::ReadOutputRequest {
+        session_id: session_id.clone(),
+        exec_id,
+        ..Default::default()
+    };
     let mut output = client.read_output(request).await?;
     while let Some(update) = output.next().await {
         if let agentd_proto::resume::Update::Item(pb::read_output_response::Item::Chunk(chunk)) = update? {
-            let told = FromLink::Output { session_id: session_id.clone(), chunk };
+            let told = FromLink::Output {
+                session_id: session_id.clone(),
+                chunk,
+            };
             drop(news.send(Msg::Link(told)).await);
         }
     }
@@ -158,14 +243,18 @@ async fn post_all(client: Client, news: News, mut waiting: mpsc::Receiver<Post>)
     let mut ids: HashMap<u64, String> = HashMap::new();
     while let Some(post) = waiting.recv().await {
         let request_id = ids.entry(post.key).or_insert_with(id::request_id).clone();
-        let part = pb::Part { part: Some(pb::part::Part::Text(post.text)) };
+        let part = pb::Part {
+            part: Some(pb::part::Part::Text(post.text)),
+        };
         let request = pb::PostMessageRequest {
             request_id,
             session_id: post.session_id,
             parts: vec![part],
             model: post.model,
             on_approval: pb::OnApproval::Wait.into(),
-            environment: Some(pb::ClientEnvironment { variables: surroundings::provider_variables() }),
+            environment: Some(pb::ClientEnvironment {
+                variables: surroundings::provider_variables(),
+            }),
             approver_present: true,
             ..Default::default()
         };
@@ -173,7 +262,10 @@ async fn post_all(client: Client, news: News, mut waiting: mpsc::Receiver<Post>)
         if result.as_ref().is_ok_and(|()| true) || result.as_ref().is_err_and(|error| !error.is_transient()) {
             ids.remove(&post.key);
         }
-        let told = FromLink::Posted { key: post.key, result };
+        let told = FromLink::Posted {
+            key: post.key,
+            result,
+        };
         drop(news.send(Msg::Link(told)).await);
     }
 }

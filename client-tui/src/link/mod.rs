@@ -125,13 +125,23 @@ impl Link {
         let (client, news) = (self.client.clone(), self.news.clone());
         tokio::spawn(async move {
             let started = client.connect().await.ok().flatten().map(|started| started.pid);
-            let Ok(status) = client.get_status(pb::GetStatusRequest {}).await else { return };
+            let Ok(status) = client.get_status(pb::GetStatusRequest {}).await else {
+                return;
+            };
             let request = pb::ListModelsRequest {
                 probe_loopback: true,
                 environment: surroundings::provider_variables(),
             };
-            let models = client.list_models(request).await.map(|answer| answer.models).unwrap_or_default();
-            let up = FromLink::Up { started, status: Box::new(status), models };
+            let models = client
+                .list_models(request)
+                .await
+                .map(|answer| answer.models)
+                .unwrap_or_default();
+            let up = FromLink::Up {
+                started,
+                status: Box::new(status),
+                models,
+            };
             drop(news.send(Msg::Link(up)).await);
         });
     }
@@ -140,7 +150,11 @@ impl Link {
     async fn follow(&mut self) -> Result<Follow<pb::WatchItem>, ClientError> {
         let mut subscriptions = Vec::new();
         if let Some((id, cursor)) = self.followed.clone() {
-            let cursor = if cursor == 0 { self.first_page(&id).await? } else { cursor };
+            let cursor = if cursor == 0 {
+                self.first_page(&id).await?
+            } else {
+                cursor
+            };
             self.followed = Some((id.clone(), cursor));
             subscriptions.push(pb::WatchSubscription {
                 session_id: id,
@@ -150,12 +164,24 @@ impl Link {
                 output_tail_bytes: TAIL,
             });
         }
-        self.client.watch(pb::WatchRequest { subscriptions, sessions: true }).await
+        self.client
+            .watch(pb::WatchRequest {
+                subscriptions,
+                sessions: true,
+            })
+            .await
     }
 
     async fn first_page(&self, id: &str) -> Result<u64, ClientError> {
-        let request = pb::GetSessionRequest { session_id: id.to_owned() };
-        let session = self.client.get_session(request).await?.session.unwrap_or_default();
+        let request = pb::GetSessionRequest {
+            session_id: id.to_owned(),
+        };
+        let session = self
+            .client
+            .get_session(request)
+            .await?
+            .session
+            .unwrap_or_default();
         let request = pb::ListEventsRequest {
             session_id: id.to_owned(),
             before_seq: session.head + 1,
@@ -165,7 +191,12 @@ impl Link {
         let events = self.client.list_events(request).await?.events;
         let cursor = events.last().map_or(0, |event| event.seq);
         self.tell(FromLink::Session(Box::new(session))).await;
-        self.tell(FromLink::Page { session_id: id.to_owned(), events, older: false }).await;
+        self.tell(FromLink::Page {
+            session_id: id.to_owned(),
+            events,
+            older: false,
+        })
+        .await;
         Ok(cursor)
     }
 
@@ -202,7 +233,10 @@ impl Link {
                 let events = self.caught_up.take().unwrap_or(0);
                 self.tell(FromLink::Back { events }).await;
             }
-            Update::Item(pb::WatchItem { session_id, item: Some(item) }) => self.item(session_id, item).await,
+            Update::Item(pb::WatchItem {
+                session_id,
+                item: Some(item),
+            }) => self.item(session_id, item).await,
             Update::Item(_) => {}
         }
     }
@@ -257,8 +291,19 @@ impl Link {
                 return true;
             }
             ToLink::Retry => return true,
-            ToLink::OpenShell { session_id, existing, size } => {
-                shell::open(self.client.clone(), self.news.clone(), self.opener.clone(), session_id, existing, size);
+            ToLink::OpenShell {
+                session_id,
+                existing,
+                size,
+            } => {
+                shell::open(
+                    self.client.clone(),
+                    self.news.clone(),
+                    self.opener.clone(),
+                    session_id,
+                    existing,
+                    size,
+                );
             }
             ToLink::ShellInput { exec_id, data, .. } => self.shell(&exec_id, shell::Input::Keys(data)).await,
             ToLink::ShellResize { exec_id, size, .. } => self.shell(&exec_id, shell::Input::Size(size)).await,

@@ -33,16 +33,25 @@ pub(super) fn open(
     tokio::spawn(async move {
         let result = serve(&client, &news, &opener, &session_id, existing, size).await;
         if let Err(error) = result {
-            let told = FromLink::Failed { what: "raw shell", error };
+            let told = FromLink::Failed {
+                what: "raw shell",
+                error,
+            };
             drop(news.send(Msg::Link(told)).await);
-            let ended = FromLink::ShellEnded { exec_id: String::new(), words: "it could not be opened".to_owned() };
+            let ended = FromLink::ShellEnded {
+                exec_id: String::new(),
+                words: "it could not be opened".to_owned(),
+            };
             drop(news.send(Msg::Link(ended)).await);
         }
     });
 }
 
 fn pty((columns, rows): (u16, u16)) -> pb::PtySize {
-    pb::PtySize { columns: columns.into(), rows: rows.into() }
+    pb::PtySize {
+        columns: columns.into(),
+        rows: rows.into(),
+    }
 }
 
 async fn serve(
@@ -77,16 +86,37 @@ async fn serve(
     };
     let (input, keys) = mpsc::channel(WAITING);
     drop(opener.send((exec_id.clone(), input)).await);
-    let told = FromLink::ShellOpened { session_id: session_id.to_owned(), exec_id: exec_id.clone() };
+    let told = FromLink::ShellOpened {
+        session_id: session_id.to_owned(),
+        exec_id: exec_id.clone(),
+    };
     drop(news.send(Msg::Link(told)).await);
-    let writer = tokio::spawn(write_all(client.clone(), session_id.to_owned(), exec_id.clone(), size, written, keys));
+    let writer = tokio::spawn(write_all(
+        client.clone(),
+        session_id.to_owned(),
+        exec_id.clone(),
+        size,
+        written,
+        keys,
+    ));
     let words = read_all(client, news, session_id, &exec_id).await;
     writer.abort();
-    drop(news.send(Msg::Link(FromLink::ShellEnded { exec_id, words: words? })).await);
+    drop(
+        news.send(Msg::Link(FromLink::ShellEnded {
+            exec_id,
+            words: words?,
+        }))
+        .await,
+    );
     Ok(())
 }
 
-async fn read_all(client: &Client, news: &News, session_id: &str, exec_id: &str) -> Result<String, ClientError> {
+async fn read_all(
+    client: &Client,
+    news: &News,
+    session_id: &str,
+    exec_id: &str,
+) -> Result<String, ClientError> {
     let request = pb::ReadOutputRequest {
         session_id: session_id.to_owned(),
         exec_id: exec_id.to_owned(),
@@ -97,7 +127,10 @@ async fn read_all(client: &Client, news: &News, session_id: &str, exec_id: &str)
     while let Some(update) = output.next().await {
         match update? {
             Update::Item(Item::Chunk(chunk)) => {
-                let told = FromLink::ShellOutput { exec_id: exec_id.to_owned(), data: chunk.data.to_vec() };
+                let told = FromLink::ShellOutput {
+                    exec_id: exec_id.to_owned(),
+                    data: chunk.data.to_vec(),
+                };
                 drop(news.send(Msg::Link(told)).await);
             }
             Update::Item(Item::Result(result)) => return Ok(crate::layout::exec_word(&result)),
@@ -155,7 +188,9 @@ async fn write_all(
             Ok(answer) => offset = answer.next_offset,
             Err(error) if error.is(pb::ErrorReason::OffsetMismatch) => {
                 // Another client wrote to this shell before: its end is told in the answer.
-                let Some(next) = next_offset(&error.message) else { return };
+                let Some(next) = next_offset(&error.message) else {
+                    return;
+                };
                 match client.write_input(request(next)).await {
                     Ok(answer) => offset = answer.next_offset,
                     Err(_) => return,
@@ -168,5 +203,9 @@ async fn write_all(
 
 /// The first number of the refusal's sentence.
 fn next_offset(message: &str) -> Option<u64> {
-    message.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty())?.parse().ok()
+    message
+        .split(|c: char| !c.is_ascii_digit())
+        .find(|word| !word.is_empty())?
+        .parse()
+        .ok()
 }

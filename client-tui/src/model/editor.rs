@@ -23,7 +23,11 @@ impl Editor {
     /// With this text, the cursor at its end.
     pub(crate) fn with(text: impl Into<String>) -> Self {
         let text: String = clean(&text.into());
-        Self { cursor: text.len(), text, folds: Vec::new() }
+        Self {
+            cursor: text.len(),
+            text,
+            folds: Vec::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -86,9 +90,14 @@ impl Editor {
 
     /// Opens the folded paste that the cursor is at; false when there is none.
     pub(crate) fn unfold(&mut self) -> bool {
-        let Some(mark) = self.split().1.chars().next() else { return false };
-        let Some(text) = self.folded(mark).map(str::to_owned) else { return false };
-        self.text.replace_range(self.cursor..self.cursor + mark.len_utf8(), &text);
+        let Some(mark) = self.split().1.chars().next() else {
+            return false;
+        };
+        let Some(text) = self.folded(mark).map(str::to_owned) else {
+            return false;
+        };
+        self.text
+            .replace_range(self.cursor..self.cursor + mark.len_utf8(), &text);
         true
     }
 
@@ -163,9 +172,14 @@ impl Editor {
     /// One line up; false when this is the first.
     pub(crate) fn up(&mut self) -> bool {
         let before = self.split().0;
-        let Some(end) = before.rfind('\n') else { return false };
+        let Some(end) = before.rfind('\n') else {
+            return false;
+        };
         let column = before.get(end + 1..).unwrap_or_default().graphemes(true).count();
-        let start = before.get(..end).and_then(|text| text.rfind('\n')).map_or(0, |at| at + 1);
+        let start = before
+            .get(..end)
+            .and_then(|text| text.rfind('\n'))
+            .map_or(0, |at| at + 1);
         let line = before.get(start..end).unwrap_or_default();
         self.cursor = start + line.graphemes(true).take(column).map(str::len).sum::<usize>();
         true
@@ -177,13 +191,18 @@ impl Editor {
         let Some(end) = after.find('\n') else { return false };
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before.get(start..).unwrap_or_default().graphemes(true).count();
-        let line = after.get(end + 1..).and_then(|rest| rest.split('\n').next()).unwrap_or_default();
+        let line = after
+            .get(end + 1..)
+            .and_then(|rest| rest.split('\n').next())
+            .unwrap_or_default();
         self.cursor += end + 1 + line.graphemes(true).take(column).map(str::len).sum::<usize>();
         true
     }
 
     fn split(&self) -> (&str, &str) {
-        self.text.split_at_checked(self.cursor).unwrap_or((&self.text, ""))
+        self.text
+            .split_at_checked(self.cursor)
+            .unwrap_or((&self.text, ""))
     }
 
     fn remove(&mut self, start: usize, end: usize) {
@@ -217,7 +236,10 @@ fn first_grapheme(text: &str) -> usize {
 fn word_start(text: &str) -> usize {
     let trimmed = text.trim_end();
     trimmed.rfind(char::is_whitespace).map_or(0, |at| {
-        at + trimmed.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+        at + trimmed
+            .get(at..)
+            .and_then(|rest| rest.chars().next())
+            .map_or(1, char::len_utf8)
     })
 }
 

@@ -78,7 +78,11 @@ mod tests {
         assert_eq!(gate.open(ms(499)), None);
         assert_eq!(gate.open(ms(500)), Some("a-1"));
         gate.show(ask("ls"), ms(600));
-        assert_eq!(gate.open(ms(600)), Some("a-1"), "the same question does not begin anew");
+        assert_eq!(
+            gate.open(ms(600)),
+            Some("a-1"),
+            "the same question does not begin anew"
+        );
         gate.show(ask("rm -rf x"), ms(700));
         assert_eq!(gate.open(ms(1_199)), None, "a changed one does");
         assert_eq!(gate.open(ms(1_200)), Some("a-1"));

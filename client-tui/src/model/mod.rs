@@ -47,7 +47,10 @@ pub(crate) enum Focus {
 pub(crate) enum Link {
     Connecting,
     Up,
-    Reconnecting { attempt: u32, until: Instant },
+    Reconnecting {
+        attempt: u32,
+        until: Instant,
+    },
     /// It will not be tried again by itself.
     Down(String),
 }
@@ -247,7 +250,11 @@ impl Model {
 
     /// Tells a person, now and under F2.
     pub(crate) fn notice(&mut self, level: Level, text: impl Into<String>) {
-        let notice = Notice { level, text: text.into(), time: self.wall };
+        let notice = Notice {
+            level,
+            text: text.into(),
+            time: self.wall,
+        };
         self.notices.push_back(notice.clone());
         if self.notices.len() > NOTICES {
             self.notices.pop_front();
@@ -258,7 +265,11 @@ impl Model {
 
     /// Tells a person now; not worth keeping.
     pub(crate) fn toast(&mut self, text: impl Into<String>) {
-        let notice = Notice { level: Level::Info, text: text.into(), time: self.wall };
+        let notice = Notice {
+            level: Level::Info,
+            text: text.into(),
+            time: self.wall,
+        };
         self.toast = Some((notice, self.now + TOAST));
     }
 
@@ -301,8 +312,11 @@ impl Rows {
 
     /// All, needing-you first, then by last event.
     pub(crate) fn all(&self) -> Vec<&pb::Session> {
-        let mut rows: Vec<&pb::Session> =
-            self.all.values().filter(|row| row.state() != pb::SessionState::Archived).collect();
+        let mut rows: Vec<&pb::Session> = self
+            .all
+            .values()
+            .filter(|row| row.state() != pb::SessionState::Archived)
+            .collect();
         let order = |row: &pb::Session| {
             let time = row.update_time.map_or((0, 0), |time| (time.seconds, time.nanos));
             (
@@ -311,7 +325,11 @@ impl Rows {
                 std::cmp::Reverse(time),
             )
         };
-        rows.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.session_id.cmp(&b.session_id)));
+        rows.sort_by(|a, b| {
+            order(a)
+                .cmp(&order(b))
+                .then_with(|| a.session_id.cmp(&b.session_id))
+        });
         rows
     }
 
@@ -331,7 +349,10 @@ impl Rows {
     /// Place of the selected row among those shown.
     pub(crate) fn place(&self) -> usize {
         let selected = self.selected.as_deref();
-        self.shown().iter().position(|row| Some(row.session_id.as_str()) == selected).unwrap_or(0)
+        self.shown()
+            .iter()
+            .position(|row| Some(row.session_id.as_str()) == selected)
+            .unwrap_or(0)
     }
 
     /// How many are in a state.

@@ -34,7 +34,10 @@ impl Output {
             // A progress bar that only ever returns to the start of its line: what counts is its end.
             if body.len() > room && body.contains(&b'\r') {
                 self.partial.clear();
-                let start = body.iter().rposition(|byte| *byte == b'\r').map_or(0, |at| at + 1);
+                let start = body
+                    .iter()
+                    .rposition(|byte| *byte == b'\r')
+                    .map_or(0, |at| at + 1);
                 self.partial.extend(body.iter().skip(start).take(LINE_BYTES));
             } else {
                 self.partial.extend(body.iter().take(room));
@@ -75,7 +78,10 @@ impl Output {
 /// One line as the terminal would have left it, without anything that steers one.
 fn readable(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let start = bytes.iter().rposition(|byte| *byte == b'\r').map_or(0, |at| at + 1);
+    let start = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\r')
+        .map_or(0, |at| at + 1);
     let text = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default());
     escape::output(&text).replace('\t', "    ")
 }

@@ -6,13 +6,28 @@ use crate::keys::{Action, Keymap};
 /// Lies over the view and takes the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Overlay {
-    Help { search: Editor, scroll: usize },
-    Notices { scroll: usize },
-    Palette { search: Editor, selected: usize },
+    Help {
+        search: Editor,
+        scroll: usize,
+    },
+    Notices {
+        scroll: usize,
+    },
+    Palette {
+        search: Editor,
+        selected: usize,
+    },
     /// A one-line question.
-    Prompt { ask: Ask, text: Editor },
+    Prompt {
+        ask: Ask,
+        text: Editor,
+    },
     /// Search in the history of messages.
-    History { search: Editor, selected: usize, here: bool },
+    History {
+        search: Editor,
+        selected: usize,
+        here: bool,
+    },
 }
 
 /// What a one-line question is about.
@@ -20,9 +35,13 @@ pub(crate) enum Overlay {
 pub(crate) enum Ask {
     Filter,
     NewName,
-    Rename { session_id: String },
+    Rename {
+        session_id: String,
+    },
     /// Why an approval is denied.
-    DenyBecause { approval_id: String },
+    DenyBecause {
+        approval_id: String,
+    },
 }
 
 impl Ask {

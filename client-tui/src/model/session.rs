@@ -126,7 +126,9 @@ impl OpenSession {
         self.events.push_back(event);
         if self.bytes > HELD_BYTES && self.scroll == Scroll::Follow {
             while self.bytes > HELD_BYTES / 2 {
-                let Some(oldest) = self.events.pop_front() else { break };
+                let Some(oldest) = self.events.pop_front() else {
+                    break;
+                };
                 self.bytes -= size(&oldest);
             }
             self.fold();
@@ -230,17 +232,22 @@ impl OpenSession {
 
     /// The open questions of this session, oldest first.
     pub(crate) fn open_approvals(&self) -> impl Iterator<Item = &pb::Approval> {
-        self.transcript.items().iter().filter_map(|item| match &item.kind {
-            Kind::Approval(one) if one.decision() == pb::ApprovalDecision::Unspecified => Some(&**one),
-            _ => None,
-        })
+        self.transcript
+            .items()
+            .iter()
+            .filter_map(|item| match &item.kind {
+                Kind::Approval(one) if one.decision() == pb::ApprovalDecision::Unspecified => Some(&**one),
+                _ => None,
+            })
     }
 
     /// Files changed: path, kind and the sums of lines, in the order they were first changed.
     pub(crate) fn changes(&self) -> Vec<pb::ChangeRecorded> {
         let mut all: Vec<pb::ChangeRecorded> = Vec::new();
         for item in self.transcript.items() {
-            let Kind::Change(change) = &item.kind else { continue };
+            let Kind::Change(change) = &item.kind else {
+                continue;
+            };
             match all.iter_mut().find(|one| one.path == change.path) {
                 Some(one) => {
                     one.added_lines += change.added_lines;

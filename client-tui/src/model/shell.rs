@@ -21,7 +21,10 @@ pub(crate) struct RawShell {
 
 impl std::fmt::Debug for RawShell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RawShell").field("exec_id", &self.exec_id).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("RawShell")
+            .field("exec_id", &self.exec_id)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -180,7 +183,10 @@ mod tests {
     fn it_is_emulated_and_answers() {
         let mut shell = RawShell::new("s-1", (20, 4));
         shell.feed(b"\x1b[?1h");
-        assert_eq!(shell.bytes(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)), b"\x1bOA");
+        assert_eq!(
+            shell.bytes(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)),
+            b"\x1bOA"
+        );
         assert_eq!(shell.feed(b"ab\x1b[6n"), b"\x1b[1;3R");
         assert!(shell.resize((40, 8)));
         assert_eq!(shell.screen().size().1.get(), 40);

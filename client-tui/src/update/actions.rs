@@ -33,20 +33,37 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         model.gate.typed(model.now);
     }
     match action {
-        A::Help => model.overlay = Some(Overlay::Help { search: Editor::default(), scroll: 0 }),
-        A::Palette => model.overlay = Some(Overlay::Palette { search: Editor::default(), selected: 0 }),
+        A::Help => {
+            model.overlay = Some(Overlay::Help {
+                search: Editor::default(),
+                scroll: 0,
+            })
+        }
+        A::Palette => {
+            model.overlay = Some(Overlay::Palette {
+                search: Editor::default(),
+                selected: 0,
+            })
+        }
         A::Notices => {
             model.unread = 0;
             model.overlay = Some(Overlay::Notices { scroll: 0 });
         }
         A::HistorySearch => {
-            model.overlay = Some(Overlay::History { search: Editor::default(), selected: 0, here: true });
+            model.overlay = Some(Overlay::History {
+                search: Editor::default(),
+                selected: 0,
+                here: true,
+            });
         }
         A::Redraw => cmds.push(Cmd::Redraw),
         A::Quit => cmds.push(Cmd::Quit),
         A::Suspend => cmds.push(Cmd::Suspend),
         A::Theme => {
-            let at = crate::theme::NAMES.iter().position(|name| *name == model.theme.name).unwrap_or(0);
+            let at = crate::theme::NAMES
+                .iter()
+                .position(|name| *name == model.theme.name)
+                .unwrap_or(0);
             let next = crate::theme::NAMES.get(at + 1).or(crate::theme::NAMES.first());
             if let Some(theme) = next.and_then(|name| crate::theme::by_name(name)) {
                 model.theme = theme;
@@ -55,7 +72,11 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         }
         A::Mouse => {
             model.mouse = !model.mouse;
-            model.toast(if model.mouse { "mouse on" } else { "mouse off: the terminal selects text" });
+            model.toast(if model.mouse {
+                "mouse on"
+            } else {
+                "mouse off: the terminal selects text"
+            });
             cmds.push(Cmd::Mouse(model.mouse));
         }
         A::Retry => cmds.push(Cmd::Link(ToLink::Retry)),
@@ -114,7 +135,10 @@ fn is_edit(action: Action) -> bool {
 }
 
 fn prompt(model: &mut Model, ask: Ask, text: &str) {
-    model.overlay = Some(Overlay::Prompt { ask, text: Editor::with(text) });
+    model.overlay = Some(Overlay::Prompt {
+        ask,
+        text: Editor::with(text),
+    });
 }
 
 fn back(model: &mut Model) {
@@ -126,13 +150,21 @@ fn back(model: &mut Model) {
 fn target(model: &Model) -> Option<String> {
     match model.screen {
         Screen::Session => model.open.as_ref().map(|open| open.id.clone()),
-        _ => model.rows.shown().get(model.rows.place()).map(|row| row.session_id.clone()),
+        _ => model
+            .rows
+            .shown()
+            .get(model.rows.place())
+            .map(|row| row.session_id.clone()),
     }
 }
 
 fn rename(model: &mut Model) {
     if let Some(session_id) = target(model) {
-        let name = model.rows.get(&session_id).map(|row| row.name.clone()).unwrap_or_default();
+        let name = model
+            .rows
+            .get(&session_id)
+            .map(|row| row.name.clone())
+            .unwrap_or_default();
         prompt(model, Ask::Rename { session_id }, &name);
     }
 }
@@ -142,7 +174,11 @@ fn interrupt(model: &mut Model, cmds: &mut Vec<Cmd>) {
         return model.toast("read-only");
     }
     let Some(session_id) = target(model) else { return };
-    if model.rows.get(&session_id).is_some_and(|row| row.turn_id.is_empty()) {
+    if model
+        .rows
+        .get(&session_id)
+        .is_some_and(|row| row.turn_id.is_empty())
+    {
         return model.toast("no turn is open");
     }
     model.toast("stopping the turn");
@@ -152,7 +188,11 @@ fn interrupt(model: &mut Model, cmds: &mut Vec<Cmd>) {
 fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
     match model.screen {
         Screen::Dashboard => {
-            let id = model.rows.shown().get(model.rows.place()).map(|row| row.session_id.clone());
+            let id = model
+                .rows
+                .shown()
+                .get(model.rows.place())
+                .map(|row| row.session_id.clone());
             match id {
                 Some(id) => open(model, &id, cmds),
                 None => prompt(model, Ask::NewName, ""),
@@ -172,7 +212,10 @@ fn next_state(model: &mut Model) {
     model.rows.state = match now {
         None => STATES.first().copied(),
         Some(state) => {
-            let at = STATES.iter().position(|one| *one == state).unwrap_or(STATES.len());
+            let at = STATES
+                .iter()
+                .position(|one| *one == state)
+                .unwrap_or(STATES.len());
             STATES.get(at + 1).copied()
         }
     };
@@ -231,13 +274,19 @@ pub(crate) fn select(model: &mut Model, delta: i64) {
     };
     if model.screen == Screen::Inbox {
         let now = model.question().map(|one| one.approval_id.clone());
-        let at = model.approvals.iter().position(|one| Some(&one.approval_id) == now.as_ref()).unwrap_or(0);
+        let at = model
+            .approvals
+            .iter()
+            .position(|one| Some(&one.approval_id) == now.as_ref())
+            .unwrap_or(0);
         let next = model.approvals.get(place(at, model.approvals.len()));
         model.inbox_selected = next.map(|one| one.approval_id.clone());
         return;
     }
     let shown = model.rows.shown();
-    let next = shown.get(place(model.rows.place(), shown.len())).map(|row| row.session_id.clone());
+    let next = shown
+        .get(place(model.rows.place(), shown.len()))
+        .map(|row| row.session_id.clone());
     model.rows.selected = next;
 }
 
@@ -245,11 +294,15 @@ pub(crate) fn select(model: &mut Model, delta: i64) {
 fn select_item(model: &mut Model, delta: i64) {
     let frame = layout::frame(model);
     let Some(open) = &model.open else { return };
-    let Some(id) = layout::select_by(open, delta) else { return };
+    let Some(id) = layout::select_by(open, delta) else {
+        return;
+    };
     let (width, height) = (frame.body.width, frame.body.height);
     let rows = layout::visible(model, open, width, height);
     let index = layout::block_index(open, id);
-    let first = rows.first().map_or(0, |(id, _, line)| layout::block_index(open, *id) + usize::from(*line > 0));
+    let first = rows.first().map_or(0, |(id, _, line)| {
+        layout::block_index(open, *id) + usize::from(*line > 0)
+    });
     let last = rows.last().map_or(0, |(id, _, _)| layout::block_index(open, *id));
     let lines = i64::try_from(layout::block(model, open, index, width).len()).unwrap_or(1);
     if let Some(open) = &mut model.open {
@@ -293,10 +346,21 @@ fn expand(model: &mut Model, cmds: &mut Vec<Cmd>) {
             .rev()
             .find(|item| matches!(item.kind, Kind::Tool { .. } | Kind::Exec { .. })),
     };
-    let Some(item) = chosen.filter(|item| folds(&item.kind)) else { return };
+    let Some(item) = chosen.filter(|item| folds(&item.kind)) else {
+        return;
+    };
     let seq = item.seq;
     let exec = match &item.kind {
-        Kind::Tool { exec_id, end: Some(_), .. } | Kind::Exec { exec_id, result: Some(_), .. } => exec_id.clone(),
+        Kind::Tool {
+            exec_id,
+            end: Some(_),
+            ..
+        }
+        | Kind::Exec {
+            exec_id,
+            result: Some(_),
+            ..
+        } => exec_id.clone(),
         _ => String::new(),
     };
     if !open.expanded.remove(&seq) {
@@ -304,7 +368,10 @@ fn expand(model: &mut Model, cmds: &mut Vec<Cmd>) {
         // What was written before this client came is fetched when it is looked at.
         if !exec.is_empty() && open.fetched.insert(exec.clone()) {
             let session_id = open.id.clone();
-            cmds.push(Cmd::Link(ToLink::ReadOutput { session_id, exec_id: exec }));
+            cmds.push(Cmd::Link(ToLink::ReadOutput {
+                session_id,
+                exec_id: exec,
+            }));
         }
     }
 }
@@ -321,11 +388,18 @@ fn shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let (session_id, existing) = (open.id.clone(), open.pty.clone());
     model.shell_focus = true;
     model.deciding = false;
-    let usable = model.shell.as_ref().is_some_and(|shell| shell.session_id == session_id && !shell.ended);
+    let usable = model
+        .shell
+        .as_ref()
+        .is_some_and(|shell| shell.session_id == session_id && !shell.ended);
     if !usable {
         let size = layout::frame(model).shell_size();
         model.shell = Some(RawShell::new(&session_id, size));
-        cmds.push(Cmd::Link(ToLink::OpenShell { session_id, existing, size }));
+        cmds.push(Cmd::Link(ToLink::OpenShell {
+            session_id,
+            existing,
+            size,
+        }));
     }
 }
 
@@ -372,18 +446,27 @@ fn copy(model: &mut Model, code: bool, cmds: &mut Vec<Cmd>) {
     let items = open.transcript.items();
     let chosen = match open.selected {
         Some(id) => open.transcript.get(layout::block_index(open, id)),
-        None => items.iter().rev().find(|item| matches!(item.kind, Kind::Agent { .. })),
+        None => items
+            .iter()
+            .rev()
+            .find(|item| matches!(item.kind, Kind::Agent { .. })),
     };
     let text = chosen.map(|item| match &item.kind {
         Kind::You { text, .. } | Kind::Agent { text } => text.clone(),
-        Kind::Tool { summary, exec_id, end, .. } => match (open.outputs.get(exec_id), end) {
+        Kind::Tool {
+            summary,
+            exec_id,
+            end,
+            ..
+        } => match (open.outputs.get(exec_id), end) {
             (Some(output), _) => output.tail(usize::MAX).join("\n"),
             (None, Some(end)) => end.result.clone(),
             _ => summary.clone(),
         },
-        Kind::Exec { exec_id, script, .. } => {
-            open.outputs.get(exec_id).map_or_else(|| script.clone(), |output| output.tail(usize::MAX).join("\n"))
-        }
+        Kind::Exec { exec_id, script, .. } => open
+            .outputs
+            .get(exec_id)
+            .map_or_else(|| script.clone(), |output| output.tail(usize::MAX).join("\n")),
         Kind::Approval(approval) => approval.detail.clone(),
         Kind::Change(change) => change.path.clone(),
         Kind::Notice(text) => text.clone(),
@@ -395,7 +478,10 @@ fn copy(model: &mut Model, code: bool, cmds: &mut Vec<Cmd>) {
     };
     match text.filter(|text| !text.is_empty()) {
         Some(text) => {
-            model.toast(format!("copied {}", agentd_proto::format::count(text.lines().count() as u64, "line")));
+            model.toast(format!(
+                "copied {}",
+                agentd_proto::format::count(text.lines().count() as u64, "line")
+            ));
             cmds.push(Cmd::Copy(agentd_proto::escape::controls(&text)));
         }
         None => model.toast("nothing to copy here"),

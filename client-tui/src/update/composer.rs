@@ -29,7 +29,9 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
 
 /// Messages said in the open session, oldest first.
 pub(crate) fn history(model: &Model) -> Vec<String> {
-    let Some(open) = &model.open else { return Vec::new() };
+    let Some(open) = &model.open else {
+        return Vec::new();
+    };
     open.transcript
         .items()
         .iter()
@@ -109,7 +111,9 @@ fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
     }
     model.popup = None;
     model.walking = None;
-    let Some(session_id) = model.open.as_ref().map(|open| open.id.clone()) else { return };
+    let Some(session_id) = model.open.as_ref().map(|open| open.id.clone()) else {
+        return;
+    };
     let text = model.draft().map(Editor::expanded).unwrap_or_default();
     let text = text.trim_end().to_owned();
     if text.trim().is_empty() || model.read_only {
@@ -142,10 +146,20 @@ fn send(model: &mut Model, session_id: String, text: String, cmds: &mut Vec<Cmd>
         open.scroll = crate::model::session::Scroll::Follow;
         open.unseen = 0;
     }
-    model.outbox.push(Outgoing { key, session_id: session_id.clone(), text: text.clone(), waiting });
+    model.outbox.push(Outgoing {
+        key,
+        session_id: session_id.clone(),
+        text: text.clone(),
+        waiting,
+    });
     if !waiting {
         let model = next_model(model, &session_id);
-        cmds.push(Cmd::Link(ToLink::Post { key, session_id, text, model }));
+        cmds.push(Cmd::Link(ToLink::Post {
+            key,
+            session_id,
+            text,
+            model,
+        }));
     }
 }
 
@@ -164,7 +178,11 @@ pub(crate) fn next_model(model: &mut Model, session_id: &str) -> String {
 pub(crate) fn restore(model: &mut Model, text: &str) {
     if let Some(draft) = model.draft_mut() {
         let rest = draft.expanded();
-        *draft = Editor::with(if rest.is_empty() { text.to_owned() } else { format!("{text}\n{rest}") });
+        *draft = Editor::with(if rest.is_empty() {
+            text.to_owned()
+        } else {
+            format!("{text}\n{rest}")
+        });
     }
 }
 
@@ -174,7 +192,10 @@ pub(crate) fn choose_model(model: &mut Model, name: &str) {
         return model.toast("open a session first");
     };
     model.next_model = Some((id, name.to_owned()));
-    model.toast(format!("the next message goes to {}", agentd_proto::escape::line(name)));
+    model.toast(format!(
+        "the next message goes to {}",
+        agentd_proto::escape::line(name)
+    ));
 }
 
 /// A path such as `/etc/hosts` is a message.
@@ -184,7 +205,10 @@ fn is_slash(text: &str) -> bool {
 }
 
 fn is_whole_command(model: &Model) -> bool {
-    let text = model.draft().map(|draft| draft.text().to_owned()).unwrap_or_default();
+    let text = model
+        .draft()
+        .map(|draft| draft.text().to_owned())
+        .unwrap_or_default();
     SLASH.iter().any(|(name, _, _)| *name == text)
 }
 
@@ -198,11 +222,16 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
         }
         ("/model", name) => choose_model(model, name),
         ("/new", name) if !name.is_empty() => {
-            cmds.push(Cmd::Link(ToLink::Create { name: name.to_owned() }));
+            cmds.push(Cmd::Link(ToLink::Create {
+                name: name.to_owned(),
+            }));
         }
         ("/rename", name) if !name.is_empty() => {
             if let Some(session_id) = model.open.as_ref().map(|open| open.id.clone()) {
-                cmds.push(Cmd::Link(ToLink::Rename { session_id, name: name.to_owned() }));
+                cmds.push(Cmd::Link(ToLink::Rename {
+                    session_id,
+                    name: name.to_owned(),
+                }));
             }
         }
         ("/theme", name) if crate::theme::by_name(name).is_some() => {
@@ -212,7 +241,10 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             Some((_, _, Some(action))) => actions::act(model, *action, cmds),
             _ => {
                 restore(model, text);
-                model.toast(format!("there is no command {}", agentd_proto::escape::line(word)));
+                model.toast(format!(
+                    "there is no command {}",
+                    agentd_proto::escape::line(word)
+                ));
             }
         },
     }
@@ -240,9 +272,18 @@ pub(crate) fn suggest(model: &mut Model, cmds: &mut Vec<Cmd>) {
             .collect();
         return offer(model, before.len(), items);
     }
-    let word = before.rsplit(char::is_whitespace).next().unwrap_or_default().to_owned();
-    let Some(wanted) = word.strip_prefix('@') else { return };
-    let workspace = model.session().map(|session| session.workspace.clone()).unwrap_or_default();
+    let word = before
+        .rsplit(char::is_whitespace)
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let Some(wanted) = word.strip_prefix('@') else {
+        return;
+    };
+    let workspace = model
+        .session()
+        .map(|session| session.workspace.clone())
+        .unwrap_or_default();
     let known = model.files.as_ref().filter(|(root, _)| *root == workspace);
     let Some((_, files)) = known else {
         return cmds.push(Cmd::Link(ToLink::Files { workspace }));
@@ -253,7 +294,13 @@ pub(crate) fn suggest(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let items = fitting
         .into_iter()
         .take(SUGGESTIONS)
-        .map(|file| suggestion(format!("@{file} "), agentd_proto::escape::line(file), String::new()))
+        .map(|file| {
+            suggestion(
+                format!("@{file} "),
+                agentd_proto::escape::line(file),
+                String::new(),
+            )
+        })
         .collect();
     offer(model, word.len(), items);
 }
@@ -265,7 +312,11 @@ fn suggestion(insert: String, shown: String, note: String) -> Suggestion {
 fn offer(model: &mut Model, replaces: usize, mut items: Vec<Suggestion>) {
     items.truncate(SLASH.len().max(SUGGESTIONS));
     if !items.is_empty() {
-        model.popup = Some(Popup { replaces, items, selected: 0 });
+        model.popup = Some(Popup {
+            replaces,
+            items,
+            selected: 0,
+        });
     }
 }
 
@@ -275,7 +326,9 @@ fn complete(model: &mut Model, cmds: &mut Vec<Cmd>) {
         // Tab queues where there is nothing to complete, as Enter does.
         return;
     };
-    let Some(chosen) = popup.items.get(popup.selected) else { return };
+    let Some(chosen) = popup.items.get(popup.selected) else {
+        return;
+    };
     let insert = chosen.insert.clone();
     if let Some(draft) = model.draft_mut() {
         draft.replace_before(popup.replaces, &insert);
@@ -292,10 +345,16 @@ fn complete(model: &mut Model, cmds: &mut Vec<Cmd>) {
 fn walk(model: &mut Model, older: bool) {
     if let Some(popup) = &mut model.popup {
         let count = popup.items.len().max(1);
-        popup.selected = if older { (popup.selected + count - 1) % count } else { (popup.selected + 1) % count };
+        popup.selected = if older {
+            (popup.selected + count - 1) % count
+        } else {
+            (popup.selected + 1) % count
+        };
         return;
     }
-    let moved = model.draft_mut().is_some_and(|draft| if older { draft.up() } else { draft.down() });
+    let moved = model
+        .draft_mut()
+        .is_some_and(|draft| if older { draft.up() } else { draft.down() });
     if moved {
         return;
     }

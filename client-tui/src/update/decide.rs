@@ -17,10 +17,19 @@ pub(crate) fn begin(model: &mut Model, cmds: &mut Vec<Cmd>) {
         return model.toast("read-only: nothing can be decided here");
     }
     if model.screen == Screen::Dashboard {
-        let selected = model.rows.selected.clone().and_then(|id| model.rows.get(&id).cloned());
-        let needs = selected
-            .filter(|row| !row.approval_ids.is_empty())
-            .or_else(|| model.rows.all().first().filter(|row| !row.approval_ids.is_empty()).map(|row| (*row).clone()));
+        let selected = model
+            .rows
+            .selected
+            .clone()
+            .and_then(|id| model.rows.get(&id).cloned());
+        let needs = selected.filter(|row| !row.approval_ids.is_empty()).or_else(|| {
+            model
+                .rows
+                .all()
+                .first()
+                .filter(|row| !row.approval_ids.is_empty())
+                .map(|row| (*row).clone())
+        });
         // Nothing is decided that is not on the screen in full.
         return match needs {
             Some(row) => super::open(model, &row.session_id, cmds),
@@ -57,13 +66,20 @@ pub(crate) fn decide(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         Action::ApproveSession => ApprovalDecision::ApprovedSession,
         Action::DenyBecause => {
             let ask = Ask::DenyBecause { approval_id: id };
-            model.overlay = Some(Overlay::Prompt { ask, text: Editor::default() });
+            model.overlay = Some(Overlay::Prompt {
+                ask,
+                text: Editor::default(),
+            });
             return;
         }
         _ => ApprovalDecision::Denied,
     };
     model.deciding = false;
-    cmds.push(Cmd::Link(ToLink::Resolve { approval_id: id, decision, reason: String::new() }));
+    cmds.push(Cmd::Link(ToLink::Resolve {
+        approval_id: id,
+        decision,
+        reason: String::new(),
+    }));
 }
 
 /// Denies with words for the model.
@@ -71,7 +87,11 @@ pub(crate) fn deny(model: &mut Model, approval_id: String, reason: &str, cmds: &
     model.deciding = false;
     let decision = ApprovalDecision::Denied;
     let reason: String = reason.chars().take(2_000).collect();
-    cmds.push(Cmd::Link(ToLink::Resolve { approval_id, decision, reason }));
+    cmds.push(Cmd::Link(ToLink::Resolve {
+        approval_id,
+        decision,
+        reason,
+    }));
 }
 
 /// A swallowed key counts as typed: a burst of keys never gets through.
@@ -82,7 +102,9 @@ fn too_soon(model: &mut Model) {
 
 /// Tells who answered, unless it was this client.
 pub(crate) fn resolved(model: &mut Model, event: &pb::Event, resolved: &pb::ApprovalResolved) {
-    model.approvals.retain(|one| one.approval_id != resolved.approval_id);
+    model
+        .approvals
+        .retain(|one| one.approval_id != resolved.approval_id);
     let word = agentd_proto::transcript::decision_word(resolved.decision());
     let who = escape::line(&format!("{} via {}", event.principal, event.client));
     if event.client != "tui" {

@@ -50,11 +50,17 @@ pub(crate) fn update(model: &mut Model, msg: Msg, now: Instant) -> Vec<Cmd> {
 /// What follows from any change.
 fn settle(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let question = model.question().map(|one| {
-        let text = format!("{}\0{}\0{}\0{}", one.summary, one.detail, one.why, one.session_rule);
+        let text = format!(
+            "{}\0{}\0{}\0{}",
+            one.summary, one.detail, one.why, one.session_rule
+        );
         (one.approval_id.clone(), text)
     });
     let now = model.now;
-    if model.gate.show(question.as_ref().map(|(id, text)| (id.as_str(), text.clone())), now) {
+    if model.gate.show(
+        question.as_ref().map(|(id, text)| (id.as_str(), text.clone())),
+        now,
+    ) {
         // The keys go back to where they were: the letters were meant for another question.
         model.deciding = false;
         model.question_scroll = 0;
@@ -66,10 +72,17 @@ fn settle(model: &mut Model, cmds: &mut Vec<Cmd>) {
 /// Asks for the page before when the reader comes near the first line held.
 fn older(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let Some(open) = &model.open else { return };
-    if !open.loaded || open.loading_older || !open.has_older() || open.is_full() || open.scroll == Scroll::Follow {
+    if !open.loaded
+        || open.loading_older
+        || !open.has_older()
+        || open.is_full()
+        || open.scroll == Scroll::Follow
+    {
         return;
     }
-    let Scroll::At { block, line } = open.scroll else { return };
+    let Scroll::At { block, line } = open.scroll else {
+        return;
+    };
     if layout::block_index(open, block) + line / 8 > FETCH_WITHIN {
         return;
     }

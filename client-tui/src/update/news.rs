@@ -12,17 +12,27 @@ use crate::msg::{Cmd, FromLink, ToLink};
 /// Takes in news.
 pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
     match news {
-        FromLink::Up { started, status, models } => {
+        FromLink::Up {
+            started,
+            status,
+            models,
+        } => {
             model.link = Link::Up;
             if let Some(pid) = started {
-                model.toast(format!("agentd started (pid {pid})   jail: {}", escape::line(&status.jail)));
+                model.toast(format!(
+                    "agentd started (pid {pid})   jail: {}",
+                    escape::line(&status.jail)
+                ));
             }
             model.status = Some(*status);
             model.models = models;
             resend(model, cmds);
         }
         FromLink::Reconnecting { attempt, wait } => {
-            model.link = Link::Reconnecting { attempt, until: model.now + wait };
+            model.link = Link::Reconnecting {
+                attempt,
+                until: model.now + wait,
+            };
         }
         FromLink::Back { events } => {
             model.link = Link::Up;
@@ -36,7 +46,10 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             model.notice(Level::Problem, words(&error));
         }
         FromLink::Session(session) => {
-            let known = model.rows.get(&session.session_id).map(|row| row.approval_ids.clone());
+            let known = model
+                .rows
+                .get(&session.session_id)
+                .map(|row| row.approval_ids.clone());
             if known.unwrap_or_default() != session.approval_ids {
                 cmds.push(Cmd::Link(ToLink::Approvals));
             }
@@ -45,7 +58,11 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             }
             model.rows.set(*session);
         }
-        FromLink::Page { session_id, events, older } => page(model, &session_id, events, older),
+        FromLink::Page {
+            session_id,
+            events,
+            older,
+        } => page(model, &session_id, events, older),
         FromLink::Event(event) => fact(model, *event, cmds),
         FromLink::Preview { session_id, preview } => {
             if let Some(open) = opened(model, &session_id) {
@@ -73,7 +90,11 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             model.notice(Level::Problem, format!("{what}: {}", words(&error)));
         }
         FromLink::ShellOpened { session_id, exec_id } => {
-            if let Some(shell) = model.shell.as_mut().filter(|shell| shell.session_id == session_id) {
+            if let Some(shell) = model
+                .shell
+                .as_mut()
+                .filter(|shell| shell.session_id == session_id)
+            {
                 shell.exec_id = exec_id;
             }
         }
@@ -90,7 +111,11 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
 
 /// An error as one sentence with its code and next step.
 pub(crate) fn words(error: &ClientError) -> String {
-    let mut words = format!("{}  [{}]", escape::line(&error.message), escape::line(&error.code));
+    let mut words = format!(
+        "{}  [{}]",
+        escape::line(&error.message),
+        escape::line(&error.code)
+    );
     if let Some(hint) = error.hints.first() {
         words.push_str(&format!(" · next: {}", escape::line(hint)));
     }
@@ -102,7 +127,9 @@ fn opened<'a>(model: &'a mut Model, session_id: &str) -> Option<&'a mut OpenSess
 }
 
 fn page(model: &mut Model, session_id: &str, events: Vec<agentd_proto::pb::Event>, older: bool) {
-    let Some(open) = opened(model, session_id) else { return };
+    let Some(open) = opened(model, session_id) else {
+        return;
+    };
     if older {
         return open.older(events);
     }
@@ -121,13 +148,18 @@ fn fact(model: &mut Model, event: agentd_proto::pb::Event, cmds: &mut Vec<Cmd>) 
         model.notice(Level::Info, escape::line(&notice.message));
     }
     let (session_id, seq) = (event.session_id.clone(), event.seq);
-    let Some(open) = opened(model, &session_id) else { return };
+    let Some(open) = opened(model, &session_id) else {
+        return;
+    };
     open.loaded = true;
     if open.event(event).is_err() {
         let last = open.last_seq();
         // Never guess over a hole: what is shown begins anew from the log.
         model.open = Some(OpenSession::new(&session_id));
-        model.notice(Level::Problem, format!("event {seq} came after {last}: reading the session anew"));
+        model.notice(
+            Level::Problem,
+            format!("event {seq} came after {last}: reading the session anew"),
+        );
         cmds.push(Cmd::Link(ToLink::Open(session_id)));
     }
 }
@@ -135,16 +167,25 @@ fn fact(model: &mut Model, event: agentd_proto::pb::Event, cmds: &mut Vec<Cmd>) 
 /// Sends what had to wait for the line, oldest first.
 fn resend(model: &mut Model, cmds: &mut Vec<Cmd>) {
     for index in 0..model.outbox.len() {
-        let Some(one) = model.outbox.get_mut(index).filter(|one| one.waiting) else { continue };
+        let Some(one) = model.outbox.get_mut(index).filter(|one| one.waiting) else {
+            continue;
+        };
         one.waiting = false;
         let (key, session_id, text) = (one.key, one.session_id.clone(), one.text.clone());
         let model = composer::next_model(model, &session_id);
-        cmds.push(Cmd::Link(ToLink::Post { key, session_id, text, model }));
+        cmds.push(Cmd::Link(ToLink::Post {
+            key,
+            session_id,
+            text,
+            model,
+        }));
     }
 }
 
 fn posted(model: &mut Model, key: u64, result: Result<(), ClientError>) {
-    let Some(at) = model.outbox.iter().position(|one| one.key == key) else { return };
+    let Some(at) = model.outbox.iter().position(|one| one.key == key) else {
+        return;
+    };
     match result {
         Ok(()) => {
             model.outbox.remove(at);
@@ -158,22 +199,34 @@ fn posted(model: &mut Model, key: u64, result: Result<(), ClientError>) {
             let refused = model.outbox.remove(at);
             model.notice(Level::Problem, words(&error));
             if model.screen == Screen::Session
-                && model.open.as_ref().is_some_and(|open| open.id == refused.session_id)
+                && model
+                    .open
+                    .as_ref()
+                    .is_some_and(|open| open.id == refused.session_id)
             {
                 composer::restore(model, &refused.text);
             } else {
-                model.drafts.insert(refused.session_id, crate::model::editor::Editor::with(refused.text));
+                model.drafts.insert(
+                    refused.session_id,
+                    crate::model::editor::Editor::with(refused.text),
+                );
             }
         }
     }
 }
 
 fn shell_output(model: &mut Model, exec_id: &str, data: &[u8], cmds: &mut Vec<Cmd>) {
-    let Some(shell) = model.shell.as_mut().filter(|shell| shell.exec_id == exec_id) else { return };
+    let Some(shell) = model.shell.as_mut().filter(|shell| shell.exec_id == exec_id) else {
+        return;
+    };
     let answer = shell.feed(data);
     if !answer.is_empty() {
         let session_id = shell.session_id.clone();
         let exec_id = exec_id.to_owned();
-        cmds.push(Cmd::Link(ToLink::ShellInput { session_id, exec_id, data: answer }));
+        cmds.push(Cmd::Link(ToLink::ShellInput {
+            session_id,
+            exec_id,
+            data: answer,
+        }));
     }
 }

@@ -132,7 +132,9 @@ fn step(model: &mut Model, delta: i64) {
 }
 
 fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    let Some(overlay) = model.overlay.take() else { return };
+    let Some(overlay) = model.overlay.take() else {
+        return;
+    };
     match overlay {
         Overlay::Palette { search, selected } => {
             let entry = entries(model, search.text()).into_iter().nth(selected);
@@ -140,7 +142,11 @@ fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
                 choose(model, entry.what, cmds);
             }
         }
-        Overlay::History { search, selected, here } => {
+        Overlay::History {
+            search,
+            selected,
+            here,
+        } => {
             if let Some(text) = found(model, search.text(), here).into_iter().nth(selected)
                 && let Some(draft) = model.draft_mut()
             {
@@ -173,9 +179,14 @@ fn choose(model: &mut Model, what: Choice, cmds: &mut Vec<Cmd>) {
 fn answer(model: &mut Model, ask: Ask, text: &str, cmds: &mut Vec<Cmd>) {
     match ask {
         Ask::Filter => model.rows.filter = text.to_owned(),
-        Ask::NewName => cmds.push(Cmd::Link(ToLink::Create { name: text.to_owned() })),
+        Ask::NewName => cmds.push(Cmd::Link(ToLink::Create {
+            name: text.to_owned(),
+        })),
         Ask::Rename { session_id } if !text.is_empty() => {
-            cmds.push(Cmd::Link(ToLink::Rename { session_id, name: text.to_owned() }));
+            cmds.push(Cmd::Link(ToLink::Rename {
+                session_id,
+                name: text.to_owned(),
+            }));
         }
         Ask::Rename { .. } => {}
         Ask::DenyBecause { approval_id } => decide::deny(model, approval_id, text, cmds),

@@ -9,7 +9,11 @@ use crate::msg::{Cmd, FromLink, Msg, ToLink};
 
 fn asking() -> Desk {
     let mut desk = Desk::session(80, 24, vec![said("publish it"), began()]);
-    desk.fact(asked("a-31", "npm publish --access public", "npm publish --access public"));
+    desk.fact(asked(
+        "a-31",
+        "npm publish --access public",
+        "npm publish --access public",
+    ));
     desk
 }
 
@@ -32,7 +36,10 @@ fn rule_2_two_steps_and_never_enter() {
     assert_eq!(desk.decisions(), []);
     desk.wait(600);
     desk.press("y");
-    assert_eq!(desk.decisions(), [("a-31".into(), D::ApprovedOnce, String::new())]);
+    assert_eq!(
+        desk.decisions(),
+        [("a-31".into(), D::ApprovedOnce, String::new())]
+    );
 }
 
 #[test]
@@ -105,8 +112,16 @@ fn rule_6_denying_says_why_and_does_not_stop() {
     desk.wait(600);
     desk.press("ctrl-y N");
     desk.type_in("not from here\n");
-    assert_eq!(desk.decisions(), [("a-31".into(), D::Denied, "not from here".into())]);
-    assert!(!desk.cmds.iter().any(|cmd| matches!(cmd, Cmd::Link(ToLink::Interrupt { .. }))));
+    assert_eq!(
+        desk.decisions(),
+        [("a-31".into(), D::Denied, "not from here".into())]
+    );
+    assert!(
+        !desk
+            .cmds
+            .iter()
+            .any(|cmd| matches!(cmd, Cmd::Link(ToLink::Interrupt { .. })))
+    );
 }
 
 #[test]
@@ -125,7 +140,10 @@ fn rule_7_the_first_decision_wins_and_no_key_is_lost() {
 #[test]
 fn rule_8_an_open_question_is_there_after_coming_back() {
     let mut desk = asking();
-    desk.news(FromLink::Reconnecting { attempt: 1, wait: std::time::Duration::from_millis(250) });
+    desk.news(FromLink::Reconnecting {
+        attempt: 1,
+        wait: std::time::Duration::from_millis(250),
+    });
     desk.wait(5_000);
     desk.news(FromLink::Back { events: 0 });
     desk.press("ctrl-y y");
@@ -150,7 +168,12 @@ fn read_only_decides_and_sends_nothing() {
     desk.press("ctrl-y y");
     desk.type_in("hello\n");
     assert_eq!(desk.decisions(), []);
-    assert!(!desk.cmds.iter().any(|cmd| matches!(cmd, Cmd::Link(ToLink::Post { .. }))));
+    assert!(
+        !desk
+            .cmds
+            .iter()
+            .any(|cmd| matches!(cmd, Cmd::Link(ToLink::Post { .. })))
+    );
 }
 
 fn posts(desk: &Desk) -> Vec<(u64, String)> {
@@ -164,17 +187,35 @@ fn posts(desk: &Desk) -> Vec<(u64, String)> {
 #[test]
 fn a_message_written_while_the_line_is_down_is_sent_once() {
     let mut desk = Desk::session(80, 24, vec![]);
-    desk.news(FromLink::Reconnecting { attempt: 1, wait: std::time::Duration::from_secs(1) });
+    desk.news(FromLink::Reconnecting {
+        attempt: 1,
+        wait: std::time::Duration::from_secs(1),
+    });
     desk.type_in("do it\n");
     assert_eq!(posts(&desk), []);
     assert!(desk.model.outbox[0].waiting);
     desk.news(FromLink::Back { events: 3 });
     assert_eq!(posts(&desk), [(0, "do it".into())]);
-    let lost = ClientError { cause: Cause::Lost, code: String::new(), message: String::new(), hints: vec![] };
-    desk.news(FromLink::Posted { key: 0, result: Err(lost) });
+    let lost = ClientError {
+        cause: Cause::Lost,
+        code: String::new(),
+        message: String::new(),
+        hints: vec![],
+    };
+    desk.news(FromLink::Posted {
+        key: 0,
+        result: Err(lost),
+    });
     desk.news(FromLink::Back { events: 0 });
-    assert_eq!(posts(&desk), [(0, "do it".into()), (0, "do it".into())], "the same key: the same message");
-    desk.news(FromLink::Posted { key: 0, result: Ok(()) });
+    assert_eq!(
+        posts(&desk),
+        [(0, "do it".into()), (0, "do it".into())],
+        "the same key: the same message"
+    );
+    desk.news(FromLink::Posted {
+        key: 0,
+        result: Ok(()),
+    });
     assert!(desk.model.outbox.is_empty());
 }
 
@@ -183,7 +224,10 @@ fn a_refused_message_comes_back_into_the_composer() {
     let mut desk = Desk::session(80, 24, vec![]);
     desk.type_in("do it\n");
     let refused = ClientError::other("auth_missing", "no API key");
-    desk.news(FromLink::Posted { key: 0, result: Err(refused) });
+    desk.news(FromLink::Posted {
+        key: 0,
+        result: Err(refused),
+    });
     assert_eq!(desk.draft(), "do it");
     assert!(desk.model.notices.back().unwrap().text.contains("[auth_missing]"));
 }
@@ -192,9 +236,16 @@ fn a_refused_message_comes_back_into_the_composer() {
 fn drafts_belong_to_their_session_and_outlive_a_break() {
     let mut desk = Desk::session(80, 24, vec![]);
     desk.type_in("half a tho");
-    desk.news(FromLink::Reconnecting { attempt: 1, wait: std::time::Duration::from_secs(1) });
+    desk.news(FromLink::Reconnecting {
+        attempt: 1,
+        wait: std::time::Duration::from_secs(1),
+    });
     desk.type_in("ught");
-    desk.news(FromLink::Session(Box::new(row("s-2", "other", SessionState::Ready))));
+    desk.news(FromLink::Session(Box::new(row(
+        "s-2",
+        "other",
+        SessionState::Ready,
+    ))));
     desk.press("ctrl-x s");
     assert_eq!(desk.model.screen, Screen::Dashboard);
     desk.press("k enter");
@@ -207,11 +258,19 @@ fn drafts_belong_to_their_session_and_outlive_a_break() {
 fn commands_slashes_files_and_history() {
     let mut desk = Desk::session(80, 24, vec![said("first"), said("second")]);
     desk.type_in("!ls -l\n");
-    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Exec { session_id: "s-7k2f".into(), script: "ls -l".into() })));
+    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Exec {
+        session_id: "s-7k2f".into(),
+        script: "ls -l".into()
+    })));
     desk.type_in("see @log");
-    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Files { workspace: "/home/ana/src/shop".into() })));
+    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Files {
+        workspace: "/home/ana/src/shop".into()
+    })));
     let files = vec!["src/login.rs".to_owned(), "README.md".to_owned()];
-    desk.news(FromLink::Files { workspace: "/home/ana/src/shop".into(), files });
+    desk.news(FromLink::Files {
+        workspace: "/home/ana/src/shop".into(),
+        files,
+    });
     desk.press("tab");
     assert_eq!(desk.draft(), "see @src/login.rs ");
     desk.press("ctrl-c up up");
@@ -231,7 +290,11 @@ fn commands_slashes_files_and_history() {
 
 #[test]
 fn reading_above_is_not_disturbed() {
-    let mut desk = Desk::session(80, 24, (0..60).map(|n| answered(&format!("answer {n}"))).collect());
+    let mut desk = Desk::session(
+        80,
+        24,
+        (0..60).map(|n| answered(&format!("answer {n}"))).collect(),
+    );
     desk.press("pgup");
     let before = desk.model.open.as_ref().unwrap().scroll;
     desk.fact(answered("more"));
@@ -252,7 +315,13 @@ fn a_hole_in_the_log_is_read_anew_and_a_repeat_is_passed_over() {
     let mut far = desk.event(said("x"));
     far.seq += 5;
     desk.news(FromLink::Event(Box::new(far)));
-    assert!(desk.cmds.iter().filter(|cmd| matches!(cmd, Cmd::Link(ToLink::Open(_)))).count() == 2);
+    assert!(
+        desk.cmds
+            .iter()
+            .filter(|cmd| matches!(cmd, Cmd::Link(ToLink::Open(_))))
+            .count()
+            == 2
+    );
 }
 
 #[test]
@@ -268,12 +337,23 @@ fn older_pages_are_fetched_when_looked_at_and_memory_stays_bounded() {
             .collect()
     };
     let first = page(&mut desk, 5_000, 5_400);
-    desk.news(FromLink::Page { session_id: "s-7k2f".into(), events: first, older: false });
+    desk.news(FromLink::Page {
+        session_id: "s-7k2f".into(),
+        events: first,
+        older: false,
+    });
     desk.press("f6 g");
-    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Older { session_id: "s-7k2f".into(), before: 5_000 })));
+    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Older {
+        session_id: "s-7k2f".into(),
+        before: 5_000
+    })));
     let older = page(&mut desk, 4_000, 5_000);
     let looked = desk.model.open.as_ref().unwrap().scroll;
-    desk.news(FromLink::Page { session_id: "s-7k2f".into(), events: older, older: true });
+    desk.news(FromLink::Page {
+        session_id: "s-7k2f".into(),
+        events: older,
+        older: true,
+    });
     let open = desk.model.open.as_ref().unwrap();
     assert_eq!((open.first_seq(), open.scroll), (4_000, looked));
     desk.press("G");
@@ -309,7 +389,13 @@ fn ctrl_c_clears_then_stops_then_leaves() {
     desk.press("ctrl-c");
     assert!(desk.cmds.contains(&Cmd::Quit));
     let mut desk = Desk::session(80, 24, vec![]);
-    desk.news(FromLink::Session(Box::new(row("s-7k2f", "fix-login", SessionState::Working))));
+    desk.news(FromLink::Session(Box::new(row(
+        "s-7k2f",
+        "fix-login",
+        SessionState::Working,
+    ))));
     desk.press("ctrl-c");
-    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Interrupt { session_id: "s-7k2f".into() })));
+    assert!(desk.cmds.contains(&Cmd::Link(ToLink::Interrupt {
+        session_id: "s-7k2f".into()
+    })));
 }

@@ -27,14 +27,39 @@ struct Table {
 
 fn table(model: &Model, area: Rect) -> Table {
     let each = if area.width < CARDS { 2 } else { 1 };
-    let filter = Rect { height: area.height.min(1), ..area };
+    let filter = Rect {
+        height: area.height.min(1),
+        ..area
+    };
     let head_height = if each == 1 && area.height >= 6 { 2 } else { 0 };
-    let head = Rect { y: area.y + filter.height, height: head_height, ..area };
-    let detail = if area.height >= 14 && !model.rows.is_empty() { DETAIL } else { 0 };
+    let head = Rect {
+        y: area.y + filter.height,
+        height: head_height,
+        ..area
+    };
+    let detail = if area.height >= 14 && !model.rows.is_empty() {
+        DETAIL
+    } else {
+        0
+    };
     let top = filter.height + head_height;
-    let rows = Rect { y: area.y + top, height: area.height.saturating_sub(top + detail), ..area };
-    let detail = Rect { y: area.y + area.height - detail, height: detail, ..area };
-    Table { filter, head, rows, detail, each }
+    let rows = Rect {
+        y: area.y + top,
+        height: area.height.saturating_sub(top + detail),
+        ..area
+    };
+    let detail = Rect {
+        y: area.y + area.height - detail,
+        height: detail,
+        ..area
+    };
+    Table {
+        filter,
+        head,
+        rows,
+        detail,
+        each,
+    }
 }
 
 /// The first row shown, so that the selected one is seen.
@@ -48,7 +73,9 @@ pub(crate) fn row_at(model: &Model, area: Rect, row: u16) -> Option<String> {
     let table = table(model, area);
     let at = usize::from(row.checked_sub(table.rows.y)? / table.each);
     let shown = model.rows.shown();
-    shown.get(first(model, &table) + at).map(|row| row.session_id.clone())
+    shown
+        .get(first(model, &table) + at)
+        .map(|row| row.session_id.clone())
 }
 
 /// Draws the dashboard.
@@ -66,11 +93,21 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     if table.head.height > 0 {
         let names = Columns::of(area.width).head();
         put(buffer, table.head, 0, &text::line("─".repeat(width), theme.rule));
-        put(buffer, table.head, 1, &text::line(text::cut(&names, width), theme.dim));
+        put(
+            buffer,
+            table.head,
+            1,
+            &text::line(text::cut(&names, width), theme.dim),
+        );
     }
     let shown = model.rows.shown();
     if shown.is_empty() {
-        put(buffer, table.rows, 0, &text::line(" nothing fits the filter · Esc shows all", theme.dim));
+        put(
+            buffer,
+            table.rows,
+            0,
+            &text::line(" nothing fits the filter · Esc shows all", theme.dim),
+        );
     }
     let place = model.rows.place();
     let from = first(model, &table);
@@ -101,7 +138,13 @@ fn filter(model: &Model, width: usize) -> Line<'static> {
         let glyph = format::state_glyph(state, theme.ascii);
         let word = format::state_word(state);
         let chosen = model.rows.state == Some(state);
-        let look = if chosen { theme.select } else if count == 0 { theme.dim } else { state_look(model, state) };
+        let look = if chosen {
+            theme.select
+        } else if count == 0 {
+            theme.dim
+        } else {
+            state_look(model, state)
+        };
         spans.push(Span::styled(format!("[{glyph}{count} {word}]"), look));
         spans.push(Span::raw(" "));
     }
@@ -124,11 +167,30 @@ struct Columns {
 impl Columns {
     fn of(width: u16) -> Self {
         let width = usize::from(width);
-        let name = if width >= 120 { 24 } else if width >= 100 { 20 } else { 16 };
+        let name = if width >= 120 {
+            24
+        } else if width >= 100 {
+            20
+        } else {
+            16
+        };
         let model = if width >= 120 { 18 } else { 0 };
         let place = if width >= 160 { 30 } else { 0 };
-        let fixed = 3 + 12 + name + 1 + 10 + 1 + 9 + if model > 0 { model + 1 } else { 0 } + if place > 0 { place + 1 } else { 0 };
-        Self { name, model, place, last: width.saturating_sub(fixed) }
+        let fixed = 3
+            + 12
+            + name
+            + 1
+            + 10
+            + 1
+            + 9
+            + if model > 0 { model + 1 } else { 0 }
+            + if place > 0 { place + 1 } else { 0 };
+        Self {
+            name,
+            model,
+            place,
+            last: width.saturating_sub(fixed),
+        }
     }
 
     fn head(&self) -> String {
@@ -170,8 +232,19 @@ fn row_lines(model: &Model, row: &pb::Session, selected: bool, width: u16, each:
     let name = escape::line(&row.name);
     let bar = layout::context_bar(row, theme.ascii);
     if each == 2 {
-        let right = vec![Span::styled(format!("{} {} ", format::context(row.context_tokens, row.context_window_tokens), cost(row)), theme.text)];
-        let left = vec![Span::styled(mark, theme.accent), Span::styled(format!("{name} "), name_look), Span::styled(state, look)];
+        let right = vec![Span::styled(
+            format!(
+                "{} {} ",
+                format::context(row.context_tokens, row.context_window_tokens),
+                cost(row)
+            ),
+            theme.text,
+        )];
+        let left = vec![
+            Span::styled(mark, theme.accent),
+            Span::styled(format!("{name} "), name_look),
+            Span::styled(state, look),
+        ];
         let below = text::cut(&format!("   {}", last(row)), cells);
         return vec![text::between(left, right, cells), text::line(below, theme.dim)];
     }
@@ -183,14 +256,20 @@ fn row_lines(model: &Model, row: &pb::Session, selected: bool, width: u16, each:
         Span::raw(" "),
     ];
     if columns.model > 0 {
-        spans.push(Span::styled(text::pad(&escape::line(&row.model), columns.model), theme.dim));
+        spans.push(Span::styled(
+            text::pad(&escape::line(&row.model), columns.model),
+            theme.dim,
+        ));
         spans.push(Span::raw(" "));
     }
     spans.push(Span::styled(text::pad(&bar, 10), theme.text));
     spans.push(Span::raw(" "));
     spans.push(Span::styled(text::pad(&cost(row), 9), theme.text));
     if columns.place > 0 {
-        spans.push(Span::styled(text::pad(&escape::line(&row.workspace), columns.place), theme.dim));
+        spans.push(Span::styled(
+            text::pad(&escape::line(&row.workspace), columns.place),
+            theme.dim,
+        ));
         spans.push(Span::raw(" "));
     }
     spans.push(Span::styled(text::cut(&last(row), columns.last), theme.text));
@@ -199,17 +278,41 @@ fn row_lines(model: &Model, row: &pb::Session, selected: bool, width: u16, each:
 
 fn detail(model: &Model, row: &pb::Session, width: usize) -> Vec<Line<'static>> {
     let theme = &model.theme;
-    let approval = model.approvals.iter().find(|one| one.session_id == row.session_id);
+    let approval = model
+        .approvals
+        .iter()
+        .find(|one| one.session_id == row.session_id);
     let asks = match approval {
         Some(one) => {
-            let decide = model.keymap.shown(crate::keys::Context::List, crate::keys::Action::Decide).unwrap_or_default();
-            let words = format!(" ! {} {} · {decide} shows it", one.approval_id, layout::tool_line(&one.tool, &one.summary));
+            let decide = model
+                .keymap
+                .shown(crate::keys::Context::List, crate::keys::Action::Decide)
+                .unwrap_or_default();
+            let words = format!(
+                " ! {} {} · {decide} shows it",
+                one.approval_id,
+                layout::tool_line(&one.tool, &one.summary)
+            );
             text::line(text::cut(&words, width), theme.needs)
         }
         None => {
-            let queued = if row.queued_messages > 0 { format!(" · {} queued", row.queued_messages) } else { String::new() };
-            let model_name = if row.model.is_empty() { "no model yet".to_owned() } else { escape::line(&row.model) };
-            text::line(text::cut(&format!(" {model_name} · {} tok{queued}", format::tokens(row.total_tokens)), width), theme.dim)
+            let queued = if row.queued_messages > 0 {
+                format!(" · {} queued", row.queued_messages)
+            } else {
+                String::new()
+            };
+            let model_name = if row.model.is_empty() {
+                "no model yet".to_owned()
+            } else {
+                escape::line(&row.model)
+            };
+            text::line(
+                text::cut(
+                    &format!(" {model_name} · {} tok{queued}", format::tokens(row.total_tokens)),
+                    width,
+                ),
+                theme.dim,
+            )
         }
     };
     vec![
@@ -217,7 +320,10 @@ fn detail(model: &Model, row: &pb::Session, width: usize) -> Vec<Line<'static>> 
         Line::from(text::clip(
             vec![
                 Span::styled(format!(" {}", escape::line(&row.name)), theme.strong),
-                Span::styled(format!("  {}  {}", row.session_id, escape::line(&row.workspace)), theme.dim),
+                Span::styled(
+                    format!("  {}  {}", row.session_id, escape::line(&row.workspace)),
+                    theme.dim,
+                ),
             ],
             width,
         )),
@@ -230,41 +336,89 @@ fn detail(model: &Model, row: &pb::Session, width: usize) -> Vec<Line<'static>> 
 fn empty(model: &Model) -> Vec<Line<'static>> {
     let theme = &model.theme;
     let width = usize::from(model.size.0);
-    let usable = model.models.iter().find(|one| one.status == "ready" && !one.name.starts_with("demo"));
-    let found: Vec<String> = model.models.iter().filter(|one| one.status == "found").map(|one| escape::line(&one.name)).collect();
-    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    let usable = model
+        .models
+        .iter()
+        .find(|one| one.status == "ready" && !one.name.starts_with("demo"));
+    let found: Vec<String> = model
+        .models
+        .iter()
+        .filter(|one| one.status == "found")
+        .map(|one| escape::line(&one.name))
+        .collect();
+    let found = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        found.join(", ")
+    };
     let mut lines = vec![Line::default()];
     if model.link != Link::Up {
         lines.push(text::line(" looking for the daemon…", theme.dim));
         return lines;
     }
-    let new = model.keymap.shown(crate::keys::Context::List, crate::keys::Action::New).unwrap_or_default();
+    let new = model
+        .keymap
+        .shown(crate::keys::Context::List, crate::keys::Action::New)
+        .unwrap_or_default();
     let intro = match usable {
-        Some(one) => format!(" No session yet. The model is {}. You can:", escape::line(&one.name)),
+        Some(one) => format!(
+            " No session yet. The model is {}. You can:",
+            escape::line(&one.name)
+        ),
         None => " No model is set up yet. You can already:".to_owned(),
     };
     lines.push(text::line(intro, theme.strong));
     let key = [Span::styled(format!("   {new:<26}"), theme.key)];
-    let words = format!("a session in {}: its jailed shell ({}) works without a model", escape::line(&model.workspace), "Ctrl-]");
-    lines.extend(text::wrap(&[Span::styled(words, theme.text)], width, &key, &[Span::raw(" ".repeat(if width >= 60 { 29 } else { 4 }))]));
+    let words = format!(
+        "a session in {}: its jailed shell ({}) works without a model",
+        escape::line(&model.workspace),
+        "Ctrl-]"
+    );
+    lines.extend(text::wrap(
+        &[Span::styled(words, theme.text)],
+        width,
+        &key,
+        &[Span::raw(" ".repeat(if width >= 60 { 29 } else { 4 }))],
+    ));
     for (command, what) in [
-        ("agentctl shell", "a jailed shell in this directory (no model needed)"),
-        ("agentctl run --model demo \"hello\"", "scripted demo model, offline, $0"),
+        (
+            "agentctl shell",
+            "a jailed shell in this directory (no model needed)",
+        ),
+        (
+            "agentctl run --model demo \"hello\"",
+            "scripted demo model, offline, $0",
+        ),
         ("agentctl doctor --prove", "show that the jail holds"),
     ] {
         if width >= 76 {
             let lead = [Span::styled(format!("   {command:<34} "), theme.accent)];
-            lines.extend(text::wrap(&[Span::styled(what.to_owned(), theme.text)], width, &lead, &[Span::raw(" ".repeat(38))]));
+            lines.extend(text::wrap(
+                &[Span::styled(what.to_owned(), theme.text)],
+                width,
+                &lead,
+                &[Span::raw(" ".repeat(38))],
+            ));
         } else {
-            lines.push(text::line(text::cut(&format!("   {command}"), width), theme.accent));
+            lines.push(text::line(
+                text::cut(&format!("   {command}"), width),
+                theme.accent,
+            ));
             lines.push(text::line(text::cut(&format!("     {what}"), width), theme.text));
         }
     }
     if usable.is_none() {
         lines.push(Line::default());
-        let words = format!("To use a real model: agentctl auth set <openai|anthropic|…>   (or start Ollama, LM Studio or llama.cpp; found: {found})");
+        let words = format!(
+            "To use a real model: agentctl auth set <openai|anthropic|…>   (or start Ollama, LM Studio or llama.cpp; found: {found})"
+        );
         let lead = [Span::raw(" ")];
-        lines.extend(text::wrap(&[Span::styled(words, theme.text)], width, &lead, &lead));
+        lines.extend(text::wrap(
+            &[Span::styled(words, theme.text)],
+            width,
+            &lead,
+            &lead,
+        ));
     }
     lines
 }
@@ -274,11 +428,18 @@ pub(crate) fn inbox(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = &model.theme;
     let width = usize::from(area.width);
     if model.approvals.is_empty() {
-        let lines = [Line::default(), text::line(" no approval is open in any session", theme.dim)];
+        let lines = [
+            Line::default(),
+            text::line(" no approval is open in any session", theme.dim),
+        ];
         return put_all(buffer, area, &lines);
     }
     let chosen = model.question().map(|one| one.approval_id.clone());
-    let at = model.approvals.iter().position(|one| Some(&one.approval_id) == chosen.as_ref()).unwrap_or(0);
+    let at = model
+        .approvals
+        .iter()
+        .position(|one| Some(&one.approval_id) == chosen.as_ref())
+        .unwrap_or(0);
     let from = at.saturating_sub(usize::from(area.height.max(1)) - 1);
     let lines: Vec<Line<'static>> = model
         .approvals
@@ -286,13 +447,20 @@ pub(crate) fn inbox(model: &Model, area: Rect, buffer: &mut Buffer) {
         .enumerate()
         .skip(from)
         .map(|(index, one)| {
-            let mark = if index == at { if theme.ascii { " > " } else { " ▸ " } } else { "   " };
+            let mark = if index == at {
+                if theme.ascii { " > " } else { " ▸ " }
+            } else {
+                "   "
+            };
             let what = layout::tool_line(&one.tool, &one.summary);
             Line::from(text::clip(
                 vec![
                     Span::styled(mark, theme.accent),
                     Span::styled(format!("! {}  ", one.approval_id), theme.needs),
-                    Span::styled(text::pad(&escape::line(&one.session_name), 16), if index == at { theme.strong } else { theme.text }),
+                    Span::styled(
+                        text::pad(&escape::line(&one.session_name), 16),
+                        if index == at { theme.strong } else { theme.text },
+                    ),
                     Span::styled(format!(" {what}"), theme.text),
                 ],
                 width,

@@ -17,11 +17,18 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     let theme = &model.theme;
     let mut spans = vec![Span::raw(" ")];
     for (context, action, words) in hints(model) {
-        let Some(key) = model.keymap.shown(context, action) else { continue };
+        let Some(key) = model.keymap.shown(context, action) else {
+            continue;
+        };
         spans.push(Span::styled(key, theme.key));
         spans.push(Span::styled(format!(" {words}   "), theme.dim));
     }
-    put(buffer, area, 0, &Line::from(text::clip(spans, usize::from(area.width))));
+    put(
+        buffer,
+        area,
+        0,
+        &Line::from(text::clip(spans, usize::from(area.width))),
+    );
 }
 
 /// At most six, the most useful first.
@@ -75,7 +82,10 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             Some((C::Session, A::NextPane, "panes")),
             Some((C::Everywhere, A::Sessions, "sessions")),
             Some((C::Everywhere, A::Palette, "commands")),
-            model.draft().is_none_or(crate::model::editor::Editor::is_empty).then_some((C::ComposerEmpty, A::Help, "help")),
+            model
+                .draft()
+                .is_none_or(crate::model::editor::Editor::is_empty)
+                .then_some((C::ComposerEmpty, A::Help, "help")),
         ],
         Screen::Session => vec![
             Some((C::Transcript, A::Expand, "open/fold")),

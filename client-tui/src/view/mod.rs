@@ -54,7 +54,12 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
 /// One line at a place; nothing outside of the area is touched.
 fn put(buffer: &mut Buffer, area: Rect, row: u16, line: &Line<'_>) {
     if row < area.height {
-        let place = Rect { y: area.y + row, height: 1, ..area }.intersection(buffer.area);
+        let place = Rect {
+            y: area.y + row,
+            height: 1,
+            ..area
+        }
+        .intersection(buffer.area);
         line.render(place, buffer);
     }
 }
@@ -67,14 +72,23 @@ fn put_all<'a>(buffer: &mut Buffer, area: Rect, lines: impl IntoIterator<Item = 
 
 fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
     let glyph = if model.theme.ascii { "-" } else { "─" };
-    put(buffer, area, 0, &text::line(glyph.repeat(usize::from(area.width)), model.theme.rule));
+    put(
+        buffer,
+        area,
+        0,
+        &text::line(glyph.repeat(usize::from(area.width)), model.theme.rule),
+    );
 }
 
 fn title(model: &Model, frame: &Frame, buffer: &mut Buffer) {
     let theme = &model.theme;
     let width = usize::from(frame.title.width);
     let needs = model.rows.count(agentd_proto::pb::SessionState::NeedsYou);
-    let inbox = if needs > 0 { format!("!{needs} needs you ") } else { String::new() };
+    let inbox = if needs > 0 {
+        format!("!{needs} needs you ")
+    } else {
+        String::new()
+    };
     let left = match (model.screen, model.session()) {
         (Screen::Session, Some(session)) => status::session_title(model, session),
         _ => vec![
@@ -84,10 +98,19 @@ fn title(model: &Model, frame: &Frame, buffer: &mut Buffer) {
     };
     let mut right = Vec::new();
     if model.screen != Screen::Session {
-        let here = |screen| if model.screen == screen { theme.strong } else { theme.dim };
+        let here = |screen| {
+            if model.screen == screen {
+                theme.strong
+            } else {
+                theme.dim
+            }
+        };
         right.push(Span::styled("Sessions", here(Screen::Dashboard)));
         right.push(Span::styled("  ", theme.dim));
-        right.push(Span::styled(format!("Approvals({})  ", model.approvals.len()), here(Screen::Inbox)));
+        right.push(Span::styled(
+            format!("Approvals({})  ", model.approvals.len()),
+            here(Screen::Inbox),
+        ));
     }
     right.push(Span::styled(inbox, theme.needs));
     put(buffer, frame.title, 0, &text::between(left, right, width));
@@ -98,11 +121,19 @@ fn question(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.height == 0 {
         return;
     }
-    let Some(question) = layout::question(model, area.width) else { return };
+    let Some(question) = layout::question(model, area.width) else {
+        return;
+    };
     let theme = &model.theme;
     let width = usize::from(area.width);
-    let actions = u16::try_from(question.actions.len()).unwrap_or(u16::MAX).min(area.height);
-    let bottom = Rect { y: area.y + area.height - actions, height: actions, ..area };
+    let actions = u16::try_from(question.actions.len())
+        .unwrap_or(u16::MAX)
+        .min(area.height);
+    let bottom = Rect {
+        y: area.y + area.height - actions,
+        height: actions,
+        ..area
+    };
     put_all(buffer, bottom, &question.actions);
     let above = area.height - actions;
     if above == 0 {
@@ -112,7 +143,16 @@ fn question(model: &Model, area: Rect, buffer: &mut Buffer) {
     let room = usize::from(above - 1);
     let hidden = question.body.len().saturating_sub(room);
     let from = model.question_scroll.min(hidden);
-    let more = if hidden > 0 { format!(" {}–{} of {} lines · Ctrl-Y ↑↓ ", from + 1, from + room, question.body.len()) } else { String::new() };
+    let more = if hidden > 0 {
+        format!(
+            " {}–{} of {} lines · Ctrl-Y ↑↓ ",
+            from + 1,
+            from + room,
+            question.body.len()
+        )
+    } else {
+        String::new()
+    };
     let label = text::cut(&format!("{glyph}{}", question.title), width);
     let fill = width.saturating_sub(text::width(&label) + text::width(&more));
     let line = Line::from(text::clip(
@@ -124,6 +164,10 @@ fn question(model: &Model, area: Rect, buffer: &mut Buffer) {
         width,
     ));
     put(buffer, area, 0, &line);
-    let body = Rect { y: area.y + 1, height: above - 1, ..area };
+    let body = Rect {
+        y: area.y + 1,
+        height: above - 1,
+        ..area
+    };
     put_all(buffer, body, question.body.iter().skip(from));
 }

@@ -37,19 +37,42 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
             let rows = entries(model, search.text());
             let lines = rows.iter().enumerate().map(|(index, row)| {
                 let keys = vec![Span::styled(format!("{} ", row.keys), model.theme.key)];
-                choice(model, index == *selected, vec![Span::raw(row.words.clone())], keys, area.width)
+                choice(
+                    model,
+                    index == *selected,
+                    vec![Span::raw(row.words.clone())],
+                    keys,
+                    area.width,
+                )
             });
             list(model, area, lines.collect(), *selected, buffer);
             entry(model, Rect { height: 1, ..area }, " › ", search, buffer)
         }
-        Overlay::History { search, selected, here } => {
-            let other = model.keymap.shown(Context::Overlay, Action::NextState).unwrap_or_default();
-            let title = if *here { format!("messages of this session · {other} all") } else { format!("all messages · {other} this session") };
+        Overlay::History {
+            search,
+            selected,
+            here,
+        } => {
+            let other = model
+                .keymap
+                .shown(Context::Overlay, Action::NextState)
+                .unwrap_or_default();
+            let title = if *here {
+                format!("messages of this session · {other} all")
+            } else {
+                format!("all messages · {other} this session")
+            };
             let area = panel(model, &title, buffer);
             let rows = found(model, search.text(), *here);
             let lines = rows.iter().enumerate().map(|(index, text)| {
                 let text = escape::line(text);
-                choice(model, index == *selected, vec![Span::raw(text)], Vec::new(), area.width)
+                choice(
+                    model,
+                    index == *selected,
+                    vec![Span::raw(text)],
+                    Vec::new(),
+                    area.width,
+                )
             });
             list(model, area, lines.collect(), *selected, buffer);
             entry(model, Rect { height: 1, ..area }, " search: ", search, buffer)
@@ -59,10 +82,19 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
             let mut lines = Vec::new();
             for notice in model.notices.iter().rev() {
                 let time = clock(model, notice.time);
-                let look = if notice.level == Level::Problem { model.theme.bad } else { model.theme.text };
+                let look = if notice.level == Level::Problem {
+                    model.theme.bad
+                } else {
+                    model.theme.text
+                };
                 let lead = [Span::styled(format!(" {time}  "), model.theme.dim)];
                 let spans = [Span::styled(notice.text.clone(), look)];
-                lines.extend(text::wrap(&spans, usize::from(area.width), &lead, &[Span::raw("        ")]));
+                lines.extend(text::wrap(
+                    &spans,
+                    usize::from(area.width),
+                    &lead,
+                    &[Span::raw("        ")],
+                ));
             }
             if lines.is_empty() {
                 lines.push(text::line(" nothing to tell", model.theme.dim));
@@ -90,7 +122,12 @@ fn clear(area: Rect, buffer: &mut Buffer) -> Rect {
 fn panel(model: &Model, title: &str, buffer: &mut Buffer) -> Rect {
     let (width, height) = model.size;
     let wide = width.min(100);
-    let area = Rect::new((width - wide) / 2, u16::from(height > 4), wide, height.saturating_sub(if height > 4 { 2 } else { 0 }));
+    let area = Rect::new(
+        (width - wide) / 2,
+        u16::from(height > 4),
+        wide,
+        height.saturating_sub(if height > 4 { 2 } else { 0 }),
+    );
     let area = clear(area, buffer);
     let rule = if model.theme.ascii { "-" } else { "─" };
     let cells = usize::from(area.width);
@@ -102,8 +139,17 @@ fn panel(model: &Model, title: &str, buffer: &mut Buffer) -> Rect {
     ]);
     put(buffer, area, 0, &line);
     let last = area.height.saturating_sub(1);
-    put(buffer, area, last, &text::line(rule.repeat(cells), model.theme.rule));
-    Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area }
+    put(
+        buffer,
+        area,
+        last,
+        &text::line(rule.repeat(cells), model.theme.rule),
+    );
+    Rect {
+        y: area.y + 1,
+        height: area.height.saturating_sub(2),
+        ..area
+    }
 }
 
 /// A line of text being typed.
@@ -142,14 +188,22 @@ fn choice(
         _ => "   ",
     };
     let mut spans = vec![Span::styled(mark, model.theme.accent)];
-    let look = if selected { model.theme.strong } else { model.theme.text };
+    let look = if selected {
+        model.theme.strong
+    } else {
+        model.theme.text
+    };
     spans.extend(left.into_iter().map(|span| span.style(look)));
     text::between(spans, right, usize::from(width))
 }
 
 /// A list under the entry line, the selected row always in sight.
 fn list(model: &Model, area: Rect, lines: Vec<Line<'static>>, selected: usize, buffer: &mut Buffer) {
-    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let area = Rect {
+        y: area.y + 1,
+        height: area.height.saturating_sub(1),
+        ..area
+    };
     if lines.is_empty() {
         return put(buffer, area, 0, &text::line("   nothing fits", model.theme.dim));
     }
@@ -159,7 +213,11 @@ fn list(model: &Model, area: Rect, lines: Vec<Line<'static>>, selected: usize, b
 
 /// Lines under the entry line, with a mark where more follow.
 fn scrolled(model: &Model, area: Rect, lines: &[Line<'static>], scroll: usize, buffer: &mut Buffer) {
-    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let area = Rect {
+        y: area.y + 1,
+        height: area.height.saturating_sub(1),
+        ..area
+    };
     let room = usize::from(area.height);
     let from = scroll.min(lines.len().saturating_sub(room));
     put_all(buffer, area, lines.iter().skip(from));
@@ -194,12 +252,17 @@ pub(crate) fn help_lines(model: &Model) -> Vec<Line<'static>> {
                 None => rows.push((binding.action, vec![binding.shown()])),
             }
         }
-        rows.retain(|(action, keys)| fits(action.words(), &search) || keys.iter().any(|key| fits(key, &search)));
+        rows.retain(|(action, keys)| {
+            fits(action.words(), &search) || keys.iter().any(|key| fits(key, &search))
+        });
         if rows.is_empty() {
             continue;
         }
         let mark = if here.contains(&context) { " (here)" } else { "" };
-        lines.push(text::line(format!(" {}{mark}", context.title()), model.theme.heading));
+        lines.push(text::line(
+            format!(" {}{mark}", context.title()),
+            model.theme.heading,
+        ));
         for (action, keys) in rows {
             lines.push(Line::from(vec![
                 Span::styled(format!("   {}", text::pad(&keys.join(", "), 24)), model.theme.key),
@@ -223,6 +286,11 @@ fn below(model: &Model) -> Vec<Context> {
             Context::Approval,
             Context::Everywhere,
         ],
-        (Screen::Session, _) => vec![Context::Transcript, Context::Session, Context::Approval, Context::Everywhere],
+        (Screen::Session, _) => vec![
+            Context::Transcript,
+            Context::Session,
+            Context::Approval,
+            Context::Everywhere,
+        ],
     }
 }

