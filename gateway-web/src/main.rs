@@ -23,7 +23,9 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
     let options = Options::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("AGENTD_LOG").unwrap_or_else(|_| "info".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("AGENTD_LOG").unwrap_or_else(|_| "info".into()),
+        )
         .init();
     if let Err(why) = options.check() {
         eprintln!("error: {why}");

@@ -19,10 +19,21 @@ fn ui() -> &'static Path {
 fn drive(script: &str) {
     let home = Home::new();
     let modules = ui().join("node_modules/playwright-core");
-    assert!(modules.is_dir(), "the drivers are not installed: (cd gateway-web/ui && npm ci)");
+    assert!(
+        modules.is_dir(),
+        "the drivers are not installed: (cd gateway-web/ui && npm ci)"
+    );
     let work = home.dir.path().join("work");
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/demo/project");
-    assert!(Command::new("cp").arg("-r").arg(from.join(".")).arg(&work).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg("-r")
+            .arg(from.join("."))
+            .arg(&work)
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut command = Command::new(node());
     home.environment(&mut command);
     let output = command
@@ -32,7 +43,11 @@ fn drive(script: &str) {
         .output()
         .unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{out}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     print!("{out}");
 }
 

@@ -9,21 +9,51 @@ fn nothing_opens_without_a_sign_in() {
     let home = Home::serving(&[]);
     home.ctl(&["daemon", "start"]);
     assert_eq!(home.call("SessionService/ListSessions", "", &[]).0, 401);
-    assert_eq!(home.call("SessionService/ListSessions", &format!("agentd_{}={}", home.port, "0".repeat(64)), &[]), (200, Some(16)));
+    assert_eq!(
+        home.call(
+            "SessionService/ListSessions",
+            &format!("agentd_{}={}", home.port, "0".repeat(64)),
+            &[]
+        ),
+        (200, Some(16))
+    );
     // What a rebinding name, a foreign page or a form could send.
     let host = home.host();
     assert_eq!(home.get("/", "evil.example.org").0, 421);
-    let post = |headers: &str| home.raw(format!("POST /agentd.v1.SessionService/ListSessions HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n").as_bytes()).0;
+    let post = |headers: &str| {
+        home.raw(format!("POST /agentd.v1.SessionService/ListSessions HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n").as_bytes()).0
+    };
     assert_eq!(post(&format!("Host: {host}\r\n")), 403);
-    assert_eq!(post(&format!("Host: {host}\r\nOrigin: http://evil\r\nx-agentd-csrf: 1\r\nContent-Type: {KIND}\r\n")), 403);
-    assert_eq!(post(&format!("Host: {host}\r\nOrigin: http://{host}\r\nContent-Type: {KIND}\r\n")), 403);
-    assert_eq!(post(&format!("Host: {host}\r\nOrigin: http://{host}\r\nx-agentd-csrf: 1\r\nContent-Type: text/plain\r\n")), 415);
+    assert_eq!(
+        post(&format!(
+            "Host: {host}\r\nOrigin: http://evil\r\nx-agentd-csrf: 1\r\nContent-Type: {KIND}\r\n"
+        )),
+        403
+    );
+    assert_eq!(
+        post(&format!(
+            "Host: {host}\r\nOrigin: http://{host}\r\nContent-Type: {KIND}\r\n"
+        )),
+        403
+    );
+    assert_eq!(
+        post(&format!(
+            "Host: {host}\r\nOrigin: http://{host}\r\nx-agentd-csrf: 1\r\nContent-Type: text/plain\r\n"
+        )),
+        415
+    );
     assert_eq!(home.raw(format!("OPTIONS /agentd.v1.SessionService/ListSessions HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).0, 405);
     let (status, page) = home.get("/sessions", &host);
     assert_eq!(status, 200);
     let head = page.split("\r\n\r\n").next().unwrap().to_lowercase();
     assert!(!head.contains("access-control"), "{head}");
-    for wanted in ["default-src 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "nosniff", "no-referrer"] {
+    for wanted in [
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "nosniff",
+        "no-referrer",
+    ] {
         assert!(head.contains(wanted), "{wanted} is missing: {head}");
     }
     assert!(!head.contains("unsafe-"), "{head}");
@@ -43,7 +73,11 @@ fn a_code_signs_in_once_and_is_in_no_log() {
     let redeem = || home.post("/pair/redeem", "application/json", "", body.as_bytes());
     assert_eq!(redeem().0, 200);
     assert_eq!(redeem().0, 403);
-    assert_eq!(home.post("/pair/redeem", "application/json", "", &[b'x'; 10_000]).0, 413);
+    assert_eq!(
+        home.post("/pair/redeem", "application/json", "", &[b'x'; 10_000])
+            .0,
+        413
+    );
     for entry in std::fs::read_dir(home.dir.path().join("state")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
@@ -76,33 +110,60 @@ fn a_scope_opens_its_calls_and_no_others() {
             let (status, grpc) = home.call(method, &cookie, &[]);
             assert_eq!(status, 200, "{method}");
             // 7 is "permission denied"; an empty message may be refused for other reasons further in.
-            assert_eq!(grpc == Some(7), scope != needed, "{method} with {scope}: {grpc:?}");
+            assert_eq!(
+                grpc == Some(7),
+                scope != needed,
+                "{method} with {scope}: {grpc:?}"
+            );
         }
     }
     // Nobody trades one device for another, or reaches what is not listed.
     let cookie = home.cookie("read,drive,approve,admin");
     assert_eq!(home.call("AccountService/RedeemPairing", &cookie, &[]).1, Some(7));
-    let (status, _) = home.post("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", KIND, &format!("Cookie: {cookie}\r\n"), &[]);
+    let (status, _) = home.post(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        KIND,
+        &format!("Cookie: {cookie}\r\n"),
+        &[],
+    );
     assert_eq!(status, 404);
     // Without a jail is more than driving: CreateSession{workspace, jail: OUTER}.
     let outer = [0x1a, 1, b'/', 0x38, 2];
-    assert_eq!(home.call("SessionService/CreateSession", &home.cookie("drive"), &outer).1, Some(7));
+    assert_eq!(
+        home.call("SessionService/CreateSession", &home.cookie("drive"), &outer)
+            .1,
+        Some(7)
+    );
 }
 
 #[test]
 fn a_revoked_device_is_out_and_a_daemon_that_is_down_is_unavailable() {
     let home = Home::serving(&[]);
     let cookie = home.cookie("read");
-    assert_eq!(home.call("SessionService/ListSessions", &cookie, &[]), (200, Some(0)));
+    assert_eq!(
+        home.call("SessionService/ListSessions", &cookie, &[]),
+        (200, Some(0))
+    );
     home.ctl(&["daemon", "restart"]);
-    assert_eq!(home.call("SessionService/ListSessions", &cookie, &[]), (200, Some(0)), "a restart signs nobody out");
+    assert_eq!(
+        home.call("SessionService/ListSessions", &cookie, &[]),
+        (200, Some(0)),
+        "a restart signs nobody out"
+    );
     home.ctl(&["daemon", "stop"]);
-    assert_eq!(home.call("SessionService/ListSessions", &cookie, &[]), (200, Some(14)), "stopped stays stopped");
+    assert_eq!(
+        home.call("SessionService/ListSessions", &cookie, &[]),
+        (200, Some(14)),
+        "stopped stays stopped"
+    );
     home.ctl(&["daemon", "start"]);
     let list = home.ctl(&["web", "token", "list", "-o", "plain", "--no-header"]);
     let device = list.split_whitespace().next().unwrap().to_owned();
     home.ctl(&["web", "token", "revoke", &device]);
-    assert_eq!(home.call("SessionService/ListSessions", &cookie, &[]), (200, Some(16)));
+    assert_eq!(
+        home.call("SessionService/ListSessions", &cookie, &[]),
+        (200, Some(16))
+    );
 }
 
 #[test]
@@ -136,19 +197,38 @@ fn a_public_url_adds_one_host_and_one_origin() {
         .as_bytes(),
     );
     assert_eq!(status, 200, "{text}");
-    assert!(text.contains("; Secure"), "behind TLS the cookie stays there: {text}");
+    assert!(
+        text.contains("; Secure"),
+        "behind TLS the cookie stays there: {text}"
+    );
     let qr = home.ctl(&["web", "--pair-phone"]);
-    assert!(qr.contains("https://agent.example.org/pair#c=") && qr.contains('█'), "{qr}");
+    assert!(
+        qr.contains("https://agent.example.org/pair#c=") && qr.contains('█'),
+        "{qr}"
+    );
 }
 
 #[test]
 fn plain_text_over_the_network_is_refused_with_the_reason() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_agent-web")).args(["--listen", "0.0.0.0:0"]).output().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_agent-web"))
+        .args(["--listen", "0.0.0.0:0"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("unencrypted") && text.contains("--tls-cert"), "{text}");
+    assert!(
+        text.contains("unencrypted") && text.contains("--tls-cert"),
+        "{text}"
+    );
     let home = Home::serving(&[]);
-    let refused = home.command("agentctl").args(["web", "--pair-phone"]).output().unwrap();
+    let refused = home
+        .command("agentctl")
+        .args(["web", "--pair-phone"])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && text.contains("--public-url"), "{text}");
+    assert!(
+        !refused.status.success() && text.contains("--public-url"),
+        "{text}"
+    );
 }

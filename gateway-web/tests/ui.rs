@@ -24,7 +24,11 @@ fn tool(name: &str, dir: &Path) -> Command {
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&text));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&text)
+    );
 }
 
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -47,9 +51,18 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 fn same(committed: &Path, made: &Path) {
     let (old, new) = (files(committed), files(made));
     let names = |all: &BTreeMap<String, Vec<u8>>| all.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&old), names(&new), "{} is not what the sources give: make ui", committed.display());
+    assert_eq!(
+        names(&old),
+        names(&new),
+        "{} is not what the sources give: make ui",
+        committed.display()
+    );
     for (name, bytes) in &old {
-        assert!(new.get(name) == Some(bytes), "{}/{name} is not what the sources give: make ui", committed.display());
+        assert!(
+            new.get(name) == Some(bytes),
+            "{}/{name} is not what the sources give: make ui",
+            committed.display()
+        );
     }
 }
 
@@ -60,7 +73,10 @@ fn the_committed_page_is_what_the_sources_give() {
     let copy = dir.path().join("gateway-web/ui");
     std::fs::create_dir_all(&copy).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    run(Command::new("cp").arg("-r").arg(root.join("proto")).arg(dir.path()));
+    run(Command::new("cp")
+        .arg("-r")
+        .arg(root.join("proto"))
+        .arg(dir.path()));
     for entry in std::fs::read_dir(ui()).unwrap() {
         let path = entry.unwrap().path();
         if !path.ends_with("node_modules") {
@@ -81,14 +97,22 @@ fn the_committed_page_is_what_the_sources_give() {
 fn the_page_keeps_its_budget() {
     let dist = ui().join("dist");
     let zipped = |name: &str| {
-        let output = Command::new("gzip").args(["-9c"]).arg(dist.join(name)).output().unwrap();
+        let output = Command::new("gzip")
+            .args(["-9c"])
+            .arg(dist.join(name))
+            .output()
+            .unwrap();
         output.stdout.len()
     };
     let all = files(&dist);
     let total: usize = all.keys().map(|name| zipped(name)).sum();
     assert!(total <= 400_000, "everything: {total} bytes gzip");
     // The first route: the entry, what it imports, and the worker.
-    let mut open: Vec<String> = all.keys().filter(|n| n.contains("assets/index-") && n.ends_with(".js")).cloned().collect();
+    let mut open: Vec<String> = all
+        .keys()
+        .filter(|n| n.contains("assets/index-") && n.ends_with(".js"))
+        .cloned()
+        .collect();
     open.extend(all.keys().filter(|n| n.contains("assets/worker-")).cloned());
     let mut first: Vec<String> = Vec::new();
     while let Some(name) = open.pop() {
@@ -100,7 +124,10 @@ fn the_page_keeps_its_budget() {
         // Static imports only: `from"./x.js"` and `import"./x.js"`.
         for piece in head.split("\"./").skip(1) {
             let file = format!("assets/{}", piece.split('"').next().unwrap_or_default());
-            let before = head.split(&format!("\"./{}", &file[7..])).next().unwrap_or_default();
+            let before = head
+                .split(&format!("\"./{}", &file[7..]))
+                .next()
+                .unwrap_or_default();
             if (before.ends_with("from") || before.ends_with("import")) && all.contains_key(&file) {
                 open.push(file);
             }

@@ -16,7 +16,10 @@ pub struct Home {
 
 /// Directory of the programs under test.
 pub fn programs() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_agent-web")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_BIN_EXE_agent-web"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 impl Home {
@@ -27,9 +30,16 @@ impl Home {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         for program in ["agentd", "agentctl", "agent-jinit"] {
-            assert!(programs().join(program).is_file(), "{program} is not built: cargo build --workspace");
+            assert!(
+                programs().join(program).is_file(),
+                "{program} is not built: cargo build --workspace"
+            );
         }
-        Self { dir, gateway: None, port: 0 }
+        Self {
+            dir,
+            gateway: None,
+            port: 0,
+        }
     }
 
     /// With a gateway that listens.
@@ -41,8 +51,17 @@ impl Home {
         }
         home.gateway = Some(command.args(flags).stderr(Stdio::null()).spawn().unwrap());
         let file = home.dir.path().join("state/agent-web.json");
-        let text = until("the gateway listens", || std::fs::read_to_string(&file).ok().filter(|t| t.ends_with('}')));
-        let url = text.split("\"url\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let text = until("the gateway listens", || {
+            std::fs::read_to_string(&file).ok().filter(|t| t.ends_with('}'))
+        });
+        let url = text
+            .split("\"url\":\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned();
         home.port = url.rsplit(':').next().unwrap().parse().unwrap();
         home
     }
@@ -68,7 +87,11 @@ impl Home {
     /// Runs agentctl; its output.
     pub fn ctl(&self, args: &[&str]) -> String {
         let output = self.command("agentctl").args(args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -117,9 +140,22 @@ impl Home {
         let body = format!("{{\"code\":\"{}\",\"name\":\"test\"}}", self.code(scopes));
         let (status, text) = self.post("/pair/redeem", "application/json", "", body.as_bytes());
         assert_eq!(status, 200, "{text}");
-        let set = text.lines().find(|l| l.to_lowercase().starts_with("set-cookie:")).unwrap();
-        assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict"), "{set}");
-        set.split_once(':').unwrap().1.split(';').next().unwrap().trim().to_owned()
+        let set = text
+            .lines()
+            .find(|l| l.to_lowercase().starts_with("set-cookie:"))
+            .unwrap();
+        assert!(
+            set.contains("HttpOnly") && set.contains("SameSite=Strict"),
+            "{set}"
+        );
+        set.split_once(':')
+            .unwrap()
+            .1
+            .split(';')
+            .next()
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// A grpc-web call with a cookie: HTTP status and gRPC status.
@@ -129,7 +165,16 @@ impl Home {
         let path = format!("/agentd.v1.{method}");
         let (status, text) = self.post(&path, KIND, &format!("Cookie: {cookie}\r\n"), &body);
         let grpc = text.split("grpc-status:").nth(1);
-        (status, grpc.and_then(|t| t.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()))
+        (
+            status,
+            grpc.and_then(|t| {
+                t.trim_start()
+                    .split(|c: char| !c.is_ascii_digit())
+                    .next()?
+                    .parse()
+                    .ok()
+            }),
+        )
     }
 }
 
