@@ -1,4 +1,13 @@
 //! The page in a real browser against a real daemon. A missing Chromium or Node fails: see daemon/tests/setup.sh.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test may fail in any way it likes"
+)]
 
 mod support;
 
