@@ -28,9 +28,17 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
         )
         .init();
     if let Err(why) = options.check() {
-        eprintln!("error: {why}");
+        say(&why);
         return Ok(std::process::ExitCode::from(2));
     }
     serve::run(options).await?;
     Ok(std::process::ExitCode::SUCCESS)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a refused command line is said to the person who typed it"
+)]
+fn say(why: &str) {
+    eprintln!("error: {why}");
 }
