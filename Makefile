@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What setup.sh found, for the tests.
 ENV := set -a; . $(TARGET)/test-env; set +a;
 
-.PHONY: help demo build check test nightly setup
+.PHONY: help demo build check test nightly setup ui screens
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,3 +41,10 @@ test: setup ## everything, as CI does it
 
 nightly: ## everything, with the long loops
 	AGENTD_TEST_LONG=1 $(MAKE) test
+
+ui: setup ## the page, built from its sources into gateway-web/ui/dist
+	$(ENV) export PATH="$$(dirname "$$AGENTD_TEST_NODE"):$$PATH"; cd gateway-web/ui && npm run gen && npm run check && npm run build
+
+screens: setup ## pictures of the pages, into docs/screens
+	cargo build --locked --workspace --bins
+	$(ENV) SCREENS=$(CURDIR)/docs/screens cargo test --locked -p agent-web --test browser every_page

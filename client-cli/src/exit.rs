@@ -187,7 +187,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::WorkspaceRefused
         | ErrorReason::ModelUnknown
         | ErrorReason::SessionAmbiguous => USAGE,
-        ErrorReason::SessionNotFound | ErrorReason::ExecNotFound | ErrorReason::ApprovalNotFound
+        ErrorReason::SessionNotFound
+        | ErrorReason::ExecNotFound
+        | ErrorReason::ApprovalNotFound
         | ErrorReason::DeviceNotFound => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken

@@ -71,7 +71,11 @@ pub struct Grant {
 impl Grant {
     /// Refuses unless the scope was given.
     pub fn needs(&self, scope: Scope) -> Result<(), Rejection> {
-        if self.device.scopes.contains(&scope) { Ok(()) } else { Err(Rejection::ScopeMissing(scope.word())) }
+        if self.device.scopes.contains(&scope) {
+            Ok(())
+        } else {
+            Err(Rejection::ScopeMissing(scope.word()))
+        }
     }
 }
 
@@ -99,16 +103,26 @@ struct Code {
 impl Accounts {
     /// Reads the devices. A missing file means none.
     pub fn open(path: &Path) -> Result<Self, AccountsError> {
-        let error = |action, source| AccountsError { action, path: path.to_owned(), source };
+        let error = |action, source| AccountsError {
+            action,
+            path: path.to_owned(),
+            source,
+        };
         let devices: Vec<Device> = match fs::read(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(error("read", e)),
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| error("understand", e.into()))?,
         };
-        let devices = devices.into_iter().map(|d| (d, CancellationToken::new())).collect();
+        let devices = devices
+            .into_iter()
+            .map(|d| (d, CancellationToken::new()))
+            .collect();
         Ok(Self {
             path: Arc::new(path.to_owned()),
-            state: Arc::new(Mutex::new(State { devices, ..State::default() })),
+            state: Arc::new(Mutex::new(State {
+                devices,
+                ..State::default()
+            })),
         })
     }
 
@@ -128,17 +142,24 @@ impl Accounts {
         if state.codes.len() >= MAX_CODES {
             state.codes.remove(0);
         }
-        state.codes.push(Code { hash: hash(&code), scopes, until: now + CODE_LIFE });
+        state.codes.push(Code {
+            hash: hash(&code),
+            scopes,
+            until: now + CODE_LIFE,
+        });
         Ok((code, CODE_LIFE))
     }
 
     /// Turns a code into a device and its token.
     pub fn redeem(&self, code: &str, name: &str, now_us: i64) -> Result<(Device, String), Rejection> {
-        let token = random_hex(32).map_err(|_| Rejection::PairingRefused("this machine has no random numbers"))?;
+        let token =
+            random_hex(32).map_err(|_| Rejection::PairingRefused("this machine has no random numbers"))?;
         let hashed = hash(code);
         let mut state = self.lock();
         let now = Instant::now();
-        state.wrong.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        state
+            .wrong
+            .retain(|at| now.duration_since(*at) < Duration::from_secs(60));
         if state.wrong.len() >= MAX_WRONG {
             return Err(Rejection::PairingRefused("too many wrong codes; wait a minute"));
         }
@@ -146,7 +167,9 @@ impl Accounts {
         let found = state.codes.iter().position(|c| same(&c.hash, &hashed));
         let Some(index) = found else {
             state.wrong.push_back(now);
-            return Err(Rejection::PairingRefused("this code is unknown, used or older than 60 seconds"));
+            return Err(Rejection::PairingRefused(
+                "this code is unknown, used or older than 60 seconds",
+            ));
         };
         let code = state.codes.swap_remove(index);
         let device = Device {
@@ -160,7 +183,12 @@ impl Accounts {
         };
         state.devices.retain(|(d, _)| d.expires_us > now_us);
         if state.devices.len() >= MAX_DEVICES
-            && let Some(oldest) = state.devices.iter().enumerate().min_by_key(|(_, (d, _))| d.seen_us).map(|(i, _)| i)
+            && let Some(oldest) = state
+                .devices
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, (d, _))| d.seen_us)
+                .map(|(i, _)| i)
         {
             state.devices.swap_remove(oldest).1.cancel();
         }
@@ -183,12 +211,17 @@ impl Accounts {
                 found = Some(index);
             }
         }
-        let entry = found.and_then(|index| state.devices.get_mut(index)).ok_or(Rejection::TokenRefused)?;
+        let entry = found
+            .and_then(|index| state.devices.get_mut(index))
+            .ok_or(Rejection::TokenRefused)?;
         let write = now_us.saturating_sub(entry.0.seen_us) >= SEEN_EVERY_US;
         if write {
             entry.0.seen_us = now_us;
         }
-        let grant = Grant { device: entry.0.clone(), revoked: entry.1.clone() };
+        let grant = Grant {
+            device: entry.0.clone(),
+            revoked: entry.1.clone(),
+        };
         if write && let Err(error) = self.save(&state) {
             tracing::warn!(%error, "when a device was last seen could not be written");
         }
@@ -197,8 +230,13 @@ impl Accounts {
 
     /// The devices, last seen first.
     pub fn list(&self, now_us: i64) -> Vec<Device> {
-        let mut all: Vec<Device> =
-            self.lock().devices.iter().map(|(d, _)| d.clone()).filter(|d| d.expires_us > now_us).collect();
+        let mut all: Vec<Device> = self
+            .lock()
+            .devices
+            .iter()
+            .map(|(d, _)| d.clone())
+            .filter(|d| d.expires_us > now_us)
+            .collect();
         all.sort_by_key(|d| std::cmp::Reverse(d.seen_us));
         all
     }
@@ -206,8 +244,15 @@ impl Accounts {
     /// Ends a device's access. Takes its id or a unique prefix.
     pub fn revoke(&self, wanted: &str) -> Result<Device, Rejection> {
         let mut state = self.lock();
-        let exact = state.devices.iter().position(|(d, _)| d.device_id.as_str() == wanted);
-        let mut near = state.devices.iter().enumerate().filter(|(_, (d, _))| d.device_id.as_str().starts_with(wanted));
+        let exact = state
+            .devices
+            .iter()
+            .position(|(d, _)| d.device_id.as_str() == wanted);
+        let mut near = state
+            .devices
+            .iter()
+            .enumerate()
+            .filter(|(_, (d, _))| d.device_id.as_str().starts_with(wanted));
         let index = exact.or(match (near.next(), near.next()) {
             (Some((index, _)), None) if wanted.len() >= 3 => Some(index),
             _ => None,
@@ -217,7 +262,9 @@ impl Accounts {
         cut.cancel();
         self.save(&state).map_err(|error| {
             tracing::error!(%error, "a revocation could not be written");
-            Rejection::WrongState("revoked until the next restart only: the file of devices can't be written".into())
+            Rejection::WrongState(
+                "revoked until the next restart only: the file of devices can't be written".into(),
+            )
         })?;
         Ok(device)
     }
@@ -226,7 +273,12 @@ impl Accounts {
         let devices: Vec<&Device> = state.devices.iter().map(|(d, _)| d).collect();
         let bytes = serde_json::to_vec_pretty(&devices)?;
         let temporary = self.path.with_extension(format!("json.{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, self.path.as_path())
@@ -237,7 +289,11 @@ impl Accounts {
 fn named(name: &str) -> String {
     let clean: String = name.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect();
     let clean = clean.trim();
-    if clean.is_empty() { "a browser".to_owned() } else { clean.to_owned() }
+    if clean.is_empty() {
+        "a browser".to_owned()
+    } else {
+        clean.to_owned()
+    }
 }
 
 fn hash(secret: &str) -> String {
@@ -275,7 +331,10 @@ mod tests {
         let (code, _) = all.create_pairing(vec![Scope::Read]).unwrap();
         let (device, token) = all.redeem(&code, "phone\n", 1).unwrap();
         assert_eq!((device.name.as_str(), code.len(), token.len()), ("phone", 32, 64));
-        assert!(matches!(all.redeem(&code, "again", 2), Err(Rejection::PairingRefused(_))));
+        assert!(matches!(
+            all.redeem(&code, "again", 2),
+            Err(Rejection::PairingRefused(_))
+        ));
         let grant = accounts(&dir).admit(&token, 3).unwrap();
         assert!(grant.needs(Scope::Read).is_ok());
         assert_eq!(grant.needs(Scope::Drive), Err(Rejection::ScopeMissing("drive")));

@@ -172,7 +172,10 @@ impl Daemon {
         let supervisor = self.supervisor.clone();
         let accounts = self.accounts.clone();
         tokio::spawn(async move {
-            api::serve(listener, supervisor, api, accounts, async move { token.cancelled().await }).await
+            api::serve(listener, supervisor, api, accounts, async move {
+                token.cancelled().await
+            })
+            .await
         })
     }
 }

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . daemon/tests/prerequisites.sh
 
 need_rust
-need_programs bwrap make cc git tmux python3 python3-venv
+need_programs bwrap make cc git tmux python3 python3-venv chromium
 need_namespaces
 
 target=${CARGO_TARGET_DIR:-target}
@@ -45,6 +45,14 @@ if ! cmp -s daemon/tests/aimock/package-lock.json "$aimock/lock.stamp"; then
     cp daemon/tests/aimock/package-lock.json "$aimock/lock.stamp"
 fi
 echo "found: aimock ($aimock)"
+
+# The browser's drivers and the page's own tools; --ignore-scripts since nothing needs one.
+ui=gateway-web/ui
+if ! cmp -s $ui/package-lock.json $ui/node_modules/.lock.stamp; then
+    (cd $ui && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+    cp $ui/package-lock.json $ui/node_modules/.lock.stamp
+fi
+echo "found: the page's tools ($ui/node_modules)"
 
 # What the tests read: where things are.
 cat >"$target/test-env" <<END

@@ -30,7 +30,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(site: Site, port: u16, channel: Channel, client: Client, trusted_proxy: Option<IpAddr>) -> Self {
+    pub(crate) fn new(
+        site: Site,
+        port: u16,
+        channel: Channel,
+        client: Client,
+        trusted_proxy: Option<IpAddr>,
+    ) -> Self {
         Self {
             site,
             port,
@@ -72,7 +78,9 @@ async fn route(app: &App, peer: IpAddr, request: Request) -> Response<Body> {
     let limited = |why| {
         Metrics::count(&app.metrics.limited);
         let mut response = answer(StatusCode::TOO_MANY_REQUESTS, why);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         response
     };
     let request = Request::from_parts(parts, body);
@@ -90,7 +98,11 @@ async fn route(app: &App, peer: IpAddr, request: Request) -> Response<Body> {
             }
             let secure = app.site.secure(request.headers());
             let (done, response) = pair::redeem(&app.client, request, app.port, secure).await;
-            Metrics::count(if done { &app.metrics.pairings } else { &app.metrics.pairings_refused });
+            Metrics::count(if done {
+                &app.metrics.pairings
+            } else {
+                &app.metrics.pairings_refused
+            });
             response
         }
         Wish::SignOut => pair::sign_out(app.port, app.site.secure(request.headers())),
@@ -99,14 +111,20 @@ async fn route(app: &App, peer: IpAddr, request: Request) -> Response<Body> {
                 Metrics::count(&app.metrics.refused);
                 return answer(StatusCode::UNAUTHORIZED, "this browser is not signed in");
             };
-            let device: String = Sha256::digest(token.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect();
+            let device: String = Sha256::digest(token.as_bytes())
+                .iter()
+                .take(8)
+                .map(|b| format!("{b:02x}"))
+                .collect();
             if !app.calls.take(&device, Instant::now()) {
                 return limited("too many calls; slow down");
             }
             if announced(request.headers()) > MAX_BODY as u64 {
                 return answer(StatusCode::PAYLOAD_TOO_LARGE, "this is too large");
             }
-            proxy::call(app.channel.clone(), app.metrics.clone(), request, &token).await.map(Body::new)
+            proxy::call(app.channel.clone(), app.metrics.clone(), request, &token)
+                .await
+                .map(Body::new)
         }
     }
 }
@@ -117,20 +135,34 @@ impl App {
         if self.trusted_proxy != Some(peer) {
             return peer;
         }
-        let forwarded = headers.get_all("x-forwarded-for").iter().next_back().and_then(|v| v.to_str().ok());
-        forwarded.and_then(|all| all.rsplit(',').next()).and_then(|last| last.trim().parse().ok()).unwrap_or(peer)
+        let forwarded = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .next_back()
+            .and_then(|v| v.to_str().ok());
+        forwarded
+            .and_then(|all| all.rsplit(',').next())
+            .and_then(|last| last.trim().parse().ok())
+            .unwrap_or(peer)
     }
 }
 
 /// The size a request announces.
 fn announced(headers: &HeaderMap) -> u64 {
-    headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0)
+    headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 /// A short text.
 pub(crate) fn answer(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{text}\n")));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

@@ -20,22 +20,40 @@ pub(crate) fn get(path: &str, headers: &HeaderMap) -> Response<Body> {
     let name = path.trim_start_matches('/');
     let (name, file) = match Dist::get(name) {
         Some(file) => (name, file),
-        None if name.starts_with("assets/") => return crate::app::answer(StatusCode::NOT_FOUND, "nothing is here"),
+        None if name.starts_with("assets/") => {
+            return crate::app::answer(StatusCode::NOT_FOUND, "nothing is here");
+        }
         None => match Dist::get("index.html") {
             Some(file) => ("index.html", file),
             None => return crate::app::answer(StatusCode::NOT_FOUND, "the page was not built in"),
         },
     };
-    let tag: String = file.metadata.sha256_hash().iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let tag: String = file
+        .metadata
+        .sha256_hash()
+        .iter()
+        .take(16)
+        .map(|b| format!("{b:02x}"))
+        .collect();
     let tag = format!("\"{tag}\"");
-    let fresh = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let body = if fresh { Body::empty() } else { Body::from(file.data.into_owned()) };
+    let fresh = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let body = if fresh {
+        Body::empty()
+    } else {
+        Body::from(file.data.into_owned())
+    };
     let mut response = Response::new(body);
     if fresh {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let hashed = name.starts_with("assets/");
-    let cache = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if hashed {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let all = response.headers_mut();
     if let Ok(kind) = HeaderValue::from_str(file.metadata.mimetype()) {
         all.insert(header::CONTENT_TYPE, kind);
@@ -56,7 +74,10 @@ pub(crate) fn harden(headers: &mut HeaderMap) {
         ("x-frame-options", "DENY"),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
-        ("permissions-policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+        (
+            "permissions-policy",
+            "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+        ),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));

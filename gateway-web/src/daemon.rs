@@ -19,7 +19,10 @@ const START_EVERY: Duration = Duration::from_secs(3);
 
 /// A channel that connects when needed, and again when broken.
 pub(crate) fn channel(endpoint: Endpoint) -> Channel {
-    let dialer = Arc::new(Dialer { endpoint, started: Mutex::new(None) });
+    let dialer = Arc::new(Dialer {
+        endpoint,
+        started: Mutex::new(None),
+    });
     // The address is never looked up: the connector ignores it.
     tonic::transport::Endpoint::from_static("http://agentd.socket")
         .initial_stream_window_size(WINDOW)

@@ -55,7 +55,10 @@ impl Site {
     /// The names of this machine's loopback at `port`, and the public one.
     pub(crate) fn new(port: u16, tls: bool, own: Option<&str>, public: Option<(String, String)>) -> Self {
         let scheme = if tls { "https" } else { "http" };
-        let mut hosts: Vec<String> = ["127.0.0.1", "localhost", "[::1]"].iter().map(|h| format!("{h}:{port}")).collect();
+        let mut hosts: Vec<String> = ["127.0.0.1", "localhost", "[::1]"]
+            .iter()
+            .map(|h| format!("{h}:{port}"))
+            .collect();
         hosts.extend(own.map(str::to_owned).filter(|own| !hosts.contains(own)));
         let mut origins: Vec<String> = hosts.iter().map(|host| format!("{scheme}://{host}")).collect();
         let public_host = public.map(|(host, origin)| {
@@ -63,7 +66,11 @@ impl Site {
             origins.push(origin);
             host
         });
-        Self { hosts, origins, public_host }
+        Self {
+            hosts,
+            origins,
+            public_host,
+        }
     }
 
     /// True when cookies for this request must not travel unencrypted.
@@ -97,11 +104,21 @@ impl Site {
                 }
                 self.check_origin(headers)?;
                 if one(headers, CSRF) != Some("1") {
-                    return Err(Refusal(StatusCode::FORBIDDEN, "the x-agentd-csrf header is missing"));
+                    return Err(Refusal(
+                        StatusCode::FORBIDDEN,
+                        "the x-agentd-csrf header is missing",
+                    ));
                 }
-                let wanted = if wish == Wish::Call { "application/grpc-web+proto" } else { "application/json" };
+                let wanted = if wish == Wish::Call {
+                    "application/grpc-web+proto"
+                } else {
+                    "application/json"
+                };
                 if one(headers, "content-type") != Some(wanted) {
-                    return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not the content type of this address"));
+                    return Err(Refusal(
+                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                        "not the content type of this address",
+                    ));
                 }
                 Ok(wish)
             }
@@ -112,10 +129,18 @@ impl Site {
         let refused = Refusal(StatusCode::MISDIRECTED_REQUEST, "this name is not one of ours");
         let host = one(&parts.headers, "host").ok_or(refused)?;
         // An absolute URI could name another host than the header.
-        if parts.uri.authority().is_some_and(|a| !a.as_str().eq_ignore_ascii_case(host)) {
+        if parts
+            .uri
+            .authority()
+            .is_some_and(|a| !a.as_str().eq_ignore_ascii_case(host))
+        {
             return Err(refused);
         }
-        if self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)) { Ok(()) } else { Err(refused) }
+        if self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)) {
+            Ok(())
+        } else {
+            Err(refused)
+        }
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -124,7 +149,11 @@ impl Site {
         let ours = self.origins.iter().any(|known| known == origin);
         // Old browsers do not send it; those that do must agree.
         let site = one_or_none(headers, "sec-fetch-site")?;
-        if ours && site.is_none_or(|site| site == "same-origin") { Ok(()) } else { Err(refused) }
+        if ours && site.is_none_or(|site| site == "same-origin") {
+            Ok(())
+        } else {
+            Err(refused)
+        }
     }
 }
 
@@ -137,9 +166,10 @@ fn one_or_none<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => {
-            value.to_str().map(Some).map_err(|_| Refusal(StatusCode::BAD_REQUEST, "a header is not text"))
-        }
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Refusal(StatusCode::BAD_REQUEST, "a header is not text")),
         _ => Err(Refusal(StatusCode::BAD_REQUEST, "a header came twice")),
     }
 }

@@ -5,7 +5,12 @@ use http::Request;
 use super::*;
 
 fn site() -> Site {
-    Site::new(7777, false, None, Some(("agent.example.org".into(), "https://agent.example.org".into())))
+    Site::new(
+        7777,
+        false,
+        None,
+        Some(("agent.example.org".into(), "https://agent.example.org".into())),
+    )
 }
 
 fn judge(method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Wish, u16> {
@@ -13,7 +18,9 @@ fn judge(method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Wish, u16
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    site().judge(&request.body(()).unwrap().into_parts().0).map_err(|refusal| refusal.0.as_u16())
+    site()
+        .judge(&request.body(()).unwrap().into_parts().0)
+        .map_err(|refusal| refusal.0.as_u16())
 }
 
 #[test]
@@ -40,12 +47,29 @@ fn exactly_the_intended_cells_are_open() {
         (Some("null"), false),
         (None, false),
     ];
-    let sites = [(None, true), (Some("same-origin"), true), (Some("same-site"), false), (Some("cross-site"), false), (Some("none"), false)];
+    let sites = [
+        (None, true),
+        (Some("same-origin"), true),
+        (Some("same-site"), false),
+        (Some("cross-site"), false),
+        (Some("none"), false),
+    ];
     let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
     let csrf = [(Some("1"), true), (Some("0"), false), (None, false)];
-    let types = ["application/grpc-web+proto", "application/json", "text/plain", "application/x-www-form-urlencoded", "application/grpc-web-text", ""];
+    let types = [
+        "application/grpc-web+proto",
+        "application/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/grpc-web-text",
+        "",
+    ];
     let paths = [
-        ("/agentd.v1.SessionService/ListSessions", "application/grpc-web+proto", Wish::Call),
+        (
+            "/agentd.v1.SessionService/ListSessions",
+            "application/grpc-web+proto",
+            Wish::Call,
+        ),
         ("/pair/redeem", "application/json", Wish::Pair),
         ("/sign-out", "application/json", Wish::SignOut),
     ];
@@ -62,8 +86,12 @@ fn exactly_the_intended_cells_are_open() {
                                 headers.extend(from.map(|v| ("sec-fetch-site", v)));
                                 headers.extend(token.map(|v| (CSRF, v)));
                                 let found = judge(method, path, &headers);
-                                let meant =
-                                    host_ok && origin_ok && from_ok && method == "POST" && token_ok && kind == wanted;
+                                let meant = host_ok
+                                    && origin_ok
+                                    && from_ok
+                                    && method == "POST"
+                                    && token_ok
+                                    && kind == wanted;
                                 assert_eq!(found.is_ok(), meant, "{method} {path} {headers:?}: {found:?}");
                                 all += 1;
                                 if let Ok(found) = found {
@@ -83,13 +111,29 @@ fn exactly_the_intended_cells_are_open() {
 
 #[test]
 fn a_foreign_host_is_refused_before_anything_else() {
-    for path in ["/", "/healthz", "/metrics", "/nothing.v1/x", "/agentd.v1.SessionService/Watch"] {
-        assert_eq!(judge("GET", path, &[("host", "evil.example.org")]), Err(421), "{path}");
+    for path in [
+        "/",
+        "/healthz",
+        "/metrics",
+        "/nothing.v1/x",
+        "/agentd.v1.SessionService/Watch",
+    ] {
+        assert_eq!(
+            judge("GET", path, &[("host", "evil.example.org")]),
+            Err(421),
+            "{path}"
+        );
         assert_eq!(judge("GET", path, &[]), Err(421), "{path}");
     }
     // Two of a kind, and a URI that names somebody else.
-    assert_eq!(judge("GET", "/", &[("host", "127.0.0.1:7777"), ("host", "evil")]), Err(421));
-    assert_eq!(judge("GET", "http://evil/", &[("host", "127.0.0.1:7777")]), Err(421));
+    assert_eq!(
+        judge("GET", "/", &[("host", "127.0.0.1:7777"), ("host", "evil")]),
+        Err(421)
+    );
+    assert_eq!(
+        judge("GET", "http://evil/", &[("host", "127.0.0.1:7777")]),
+        Err(421)
+    );
 }
 
 #[test]
@@ -130,8 +174,17 @@ fn pages_may_be_opened_from_elsewhere_and_used_nowhere_else() {
         judge("GET", "/s/s-7k2f", &all)
     };
     assert_eq!(get(&[]), Ok(Wish::Page));
-    assert_eq!(get(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), Ok(Wish::Page));
-    assert_eq!(get(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]), Err(403));
-    assert_eq!(judge("GET", "/metrics", &[("host", "agent.example.org")]), Err(404));
+    assert_eq!(
+        get(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]),
+        Ok(Wish::Page)
+    );
+    assert_eq!(
+        get(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]),
+        Err(403)
+    );
+    assert_eq!(
+        judge("GET", "/metrics", &[("host", "agent.example.org")]),
+        Err(404)
+    );
     assert_eq!(judge("POST", "/", &[("host", "127.0.0.1:7777")]), Err(405));
 }

@@ -29,7 +29,11 @@ const MAX_KEYS: usize = 1024;
 
 impl Limit {
     pub(crate) fn new(per_second: f64, burst: f64) -> Self {
-        Self { per_second, burst, buckets: Mutex::default() }
+        Self {
+            per_second,
+            burst,
+            buckets: Mutex::default(),
+        }
     }
 
     /// Takes one; false when there is none left.
@@ -42,7 +46,10 @@ impl Limit {
                 return false;
             }
         }
-        let bucket = buckets.entry(key.to_owned()).or_insert(Bucket { left: self.burst, at: now });
+        let bucket = buckets.entry(key.to_owned()).or_insert(Bucket {
+            left: self.burst,
+            at: now,
+        });
         let gained = now.duration_since(bucket.at).as_secs_f64() * self.per_second;
         bucket.left = (bucket.left + gained).min(self.burst);
         bucket.at = now;

@@ -23,12 +23,22 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
     let options = Options::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("AGENTD_LOG").unwrap_or_else(|_| "info".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("AGENTD_LOG").unwrap_or_else(|_| "info".into()),
+        )
         .init();
     if let Err(why) = options.check() {
-        eprintln!("error: {why}");
+        say(&why);
         return Ok(std::process::ExitCode::from(2));
     }
     serve::run(options).await?;
     Ok(std::process::ExitCode::SUCCESS)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a refused command line is said to the person who typed it"
+)]
+fn say(why: &str) {
+    eprintln!("error: {why}");
 }

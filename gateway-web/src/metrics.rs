@@ -41,18 +41,45 @@ impl Metrics {
     /// The text Prometheus reads.
     pub(crate) fn text(&self) -> String {
         let rows = [
-            ("agentd_web_pages_total", "Pages and their parts served", &self.pages),
-            ("agentd_web_calls_total", "Calls passed to the daemon", &self.calls),
-            ("agentd_web_refused_total", "Requests refused by the guard", &self.refused),
-            ("agentd_web_limited_total", "Requests refused by a limit", &self.limited),
-            ("agentd_web_daemon_unreachable_total", "Calls that found no daemon", &self.unreachable),
+            (
+                "agentd_web_pages_total",
+                "Pages and their parts served",
+                &self.pages,
+            ),
+            (
+                "agentd_web_calls_total",
+                "Calls passed to the daemon",
+                &self.calls,
+            ),
+            (
+                "agentd_web_refused_total",
+                "Requests refused by the guard",
+                &self.refused,
+            ),
+            (
+                "agentd_web_limited_total",
+                "Requests refused by a limit",
+                &self.limited,
+            ),
+            (
+                "agentd_web_daemon_unreachable_total",
+                "Calls that found no daemon",
+                &self.unreachable,
+            ),
             ("agentd_web_pairings_total", "Devices paired", &self.pairings),
-            ("agentd_web_pairings_refused_total", "Pairing codes refused", &self.pairings_refused),
+            (
+                "agentd_web_pairings_refused_total",
+                "Pairing codes refused",
+                &self.pairings_refused,
+            ),
         ];
         let mut text = String::new();
         for (name, help, counter) in rows {
             let value = counter.load(Ordering::Relaxed);
-            let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}\n");
+            let _ = write!(
+                text,
+                "# HELP {name} {help}.\n# TYPE {name} counter\n{name} {value}\n"
+            );
         }
         let open = self.open_calls.load(Ordering::Relaxed);
         let up = self.started.elapsed().as_secs();

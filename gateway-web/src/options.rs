@@ -82,9 +82,12 @@ pub(crate) fn public_site(url: &str) -> Result<(String, String), String> {
         return Err(wrong());
     }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let loopback = name == "localhost" || name == "[::1]" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let loopback =
+        name == "localhost" || name == "[::1]" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if scheme == "http" && !loopback {
-        return Err(format!("--public-url '{url}' is not encrypted; use https, or an ssh tunnel to localhost"));
+        return Err(format!(
+            "--public-url '{url}' is not encrypted; use https, or an ssh tunnel to localhost"
+        ));
     }
     // Browsers leave out the port that the scheme implies.
     let implied = if scheme == "https" { ":443" } else { ":80" };
@@ -107,18 +110,42 @@ mod tests {
         assert!(parse(&["--listen", "127.0.0.1:1"]).check().is_ok());
         assert!(parse(&["--listen", "[::1]:1"]).check().is_ok());
         let refused = parse(&["--listen", "0.0.0.0:7777"]).check().unwrap_err();
-        assert!(refused.contains("unencrypted") && refused.contains("--tls-cert"), "{refused}");
-        assert!(parse(&["--listen", "0.0.0.0:1", "--tls-cert", "a", "--tls-key", "b"]).check().is_ok());
-        assert!(parse(&["--public-url", "http://agent.example.org"]).check().is_err());
+        assert!(
+            refused.contains("unencrypted") && refused.contains("--tls-cert"),
+            "{refused}"
+        );
+        assert!(
+            parse(&["--listen", "0.0.0.0:1", "--tls-cert", "a", "--tls-key", "b"])
+                .check()
+                .is_ok()
+        );
+        assert!(
+            parse(&["--public-url", "http://agent.example.org"])
+                .check()
+                .is_err()
+        );
     }
 
     #[test]
     fn a_public_url_is_one_host_and_one_origin() {
         let site = |url| public_site(url).unwrap();
-        assert_eq!(site("https://A.example.org/"), ("a.example.org".into(), "https://a.example.org".into()));
+        assert_eq!(
+            site("https://A.example.org/"),
+            ("a.example.org".into(), "https://a.example.org".into())
+        );
         assert_eq!(site("https://a.b:443"), ("a.b".into(), "https://a.b".into()));
-        assert_eq!(site("http://localhost:9000"), ("localhost:9000".into(), "http://localhost:9000".into()));
-        for bad in ["a.b", "ftp://a", "https://", "https://a/b", "https://a@b", "https://a b"] {
+        assert_eq!(
+            site("http://localhost:9000"),
+            ("localhost:9000".into(), "http://localhost:9000".into())
+        );
+        for bad in [
+            "a.b",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://a@b",
+            "https://a b",
+        ] {
             assert!(public_site(bad).is_err(), "{bad}");
         }
     }

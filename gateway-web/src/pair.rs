@@ -29,8 +29,14 @@ pub(crate) fn cookie_name(port: u16) -> String {
 /// The token in the request's cookie.
 pub(crate) fn token(headers: &HeaderMap, port: u16) -> Option<String> {
     let name = cookie_name(port);
-    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
-    let mut found = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(n, _)| *n == name);
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'));
+    let mut found = pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(n, _)| *n == name);
     let (_, value) = found.next()?;
     let whole = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
     whole.then(|| value.to_owned())
@@ -46,14 +52,25 @@ fn cookie(port: u16, value: &str, life: u32, secure: bool) -> Option<HeaderValue
 }
 
 /// A code for a cookie.
-pub(crate) async fn redeem(client: &Client, request: Request<Body>, port: u16, secure: bool) -> (bool, Response<Body>) {
+pub(crate) async fn redeem(
+    client: &Client,
+    request: Request<Body>,
+    port: u16,
+    secure: bool,
+) -> (bool, Response<Body>) {
     let Ok(bytes) = axum::body::to_bytes(request.into_body(), MAX_PAIR_BODY).await else {
-        return (false, answer(StatusCode::PAYLOAD_TOO_LARGE, "this is too long for a code"));
+        return (
+            false,
+            answer(StatusCode::PAYLOAD_TOO_LARGE, "this is too long for a code"),
+        );
     };
     let Ok(wish) = serde_json::from_slice::<Wish>(&bytes) else {
         return (false, answer(StatusCode::BAD_REQUEST, "not a code"));
     };
-    let asked = pb::RedeemPairingRequest { code: wish.code, device_name: wish.name };
+    let asked = pb::RedeemPairingRequest {
+        code: wish.code,
+        device_name: wish.name,
+    };
     match client.redeem_pairing(asked).await {
         Ok(done) => {
             let device = done.device.map(|d| d.device_id).unwrap_or_default();
@@ -63,9 +80,10 @@ pub(crate) async fn redeem(client: &Client, request: Request<Body>, port: u16, s
             }
             (true, response)
         }
-        Err(error) if Client::was_absent(&error) => {
-            (false, answer(StatusCode::BAD_GATEWAY, "the daemon is not running"))
-        }
+        Err(error) if Client::was_absent(&error) => (
+            false,
+            answer(StatusCode::BAD_GATEWAY, "the daemon is not running"),
+        ),
         Err(error) => (false, answer(StatusCode::FORBIDDEN, &error.message)),
     }
 }
@@ -92,7 +110,11 @@ mod tests {
         };
         let good = "a".repeat(64);
         assert_eq!(token_of(&format!("x=1; agentd_7={good}")), Some(good.clone()));
-        for bad in [format!("agentd_8={good}"), "agentd_7=abc".into(), format!("agentd_7={}", "z".repeat(64))] {
+        for bad in [
+            format!("agentd_8={good}"),
+            "agentd_7=abc".into(),
+            format!("agentd_7={}", "z".repeat(64)),
+        ] {
             assert_eq!(token_of(&bad), None, "{bad}");
         }
     }

@@ -60,9 +60,15 @@ pub(crate) async fn call(
     let answer = GrpcWebLayer::new().layer(inner).oneshot(request).await;
     let mut answer = answer.unwrap_or_else(|never: Infallible| match never {});
     // nginx holds streams back unless told otherwise.
-    answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    answer
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer.map(|body| {
-        let body = if rounds { Body::new(Rounds::new(body)) } else { body };
+        let body = if rounds {
+            Body::new(Rounds::new(body))
+        } else {
+            body
+        };
         Body::new(Counted::new(body, metrics))
     })
 }
@@ -75,7 +81,8 @@ fn passed(theirs: &HeaderMap, token: &str) -> HeaderMap {
         }
     }
     // The page also asks for the token to be checked here: a value no daemon knows is refused there.
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap_or(HeaderValue::from_static("Bearer"));
+    let mut bearer =
+        HeaderValue::from_str(&format!("Bearer {token}")).unwrap_or(HeaderValue::from_static("Bearer"));
     bearer.set_sensitive(true);
     ours.insert(header::AUTHORIZATION, bearer);
     ours.insert(CLIENT, HeaderValue::from_static("web"));

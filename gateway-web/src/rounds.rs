@@ -30,7 +30,12 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn new(body: Body) -> Self {
-        Self { body, end: Box::pin(tokio::time::sleep(LONGEST)), seen: false, ended: false }
+        Self {
+            body,
+            end: Box::pin(tokio::time::sleep(LONGEST)),
+            seen: false,
+            ended: false,
+        }
     }
 }
 

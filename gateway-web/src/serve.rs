@@ -35,9 +35,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = bind(&options).await?;
     let address = listener.local_addr()?;
     let endpoint = Endpoint::discover(options.socket.as_deref())?;
-    let client =
-        Client::new(ClientOptions { socket: options.socket.clone(), autostart: false, client: "web" })?;
-    let public = options.public_url.as_deref().map(public_site).transpose().map_err(anyhow::Error::msg)?;
+    let client = Client::new(ClientOptions {
+        socket: options.socket.clone(),
+        autostart: false,
+        client: "web",
+    })?;
+    let public = options
+        .public_url
+        .as_deref()
+        .map(public_site)
+        .transpose()
+        .map_err(anyhow::Error::msg)?;
     let scheme = if options.tls() { "https" } else { "http" };
     let own = (!address.ip().is_unspecified()).then(|| address.to_string());
     let site = Site::new(address.port(), options.tls(), own.as_deref(), public);
@@ -48,7 +56,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let running = Running::announce(&endpoint.state_dir, &url, options.public_url.as_deref())
         .context("the state directory can't be written")?;
-    let app = App::new(site, address.port(), daemon::channel(endpoint), client, options.trusted_proxy);
+    let app = App::new(
+        site,
+        address.port(),
+        daemon::channel(endpoint),
+        client,
+        options.trusted_proxy,
+    );
     let router = Router::new().fallback(handle).with_state(Arc::new(app));
     let service = router.into_make_service_with_connect_info::<Peer>();
     tracing::info!(%url, "agent-web {} listens; sign in with: agentctl web", env!("CARGO_PKG_VERSION"));
@@ -63,9 +77,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let server = async move {
         match tls {
             Some(tls) => {
-                axum::serve(TlsListener::new(listener, tls), service).with_graceful_shutdown(shutdown).await
+                axum::serve(TlsListener::new(listener, tls), service)
+                    .with_graceful_shutdown(shutdown)
+                    .await
             }
-            None => axum::serve(Plain(listener), service).with_graceful_shutdown(shutdown).await,
+            None => {
+                axum::serve(Plain(listener), service)
+                    .with_graceful_shutdown(shutdown)
+                    .await
+            }
         }
     };
     tokio::pin!(server);
@@ -95,7 +115,8 @@ async fn bind(options: &Options) -> anyhow::Result<TcpListener> {
 
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

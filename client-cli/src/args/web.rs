@@ -71,7 +71,9 @@ impl ScopeWord {
     }
 
     pub(crate) fn of(scope: agentd_proto::pb::Scope) -> Option<Self> {
-        [Self::Read, Self::Drive, Self::Approve, Self::Admin].into_iter().find(|word| word.scope() == scope)
+        [Self::Read, Self::Drive, Self::Approve, Self::Admin]
+            .into_iter()
+            .find(|word| word.scope() == scope)
     }
 
     pub(crate) fn word(self) -> &'static str {

@@ -68,7 +68,10 @@ impl AccountService for Devices {
         let scopes = asked(&request.get_ref().scopes)?;
         let (code, life) = self.accounts.create_pairing(scopes).map_err(|e| internal(&e))?;
         let until = now_us().saturating_add(i64::try_from(life.as_micros()).unwrap_or(0));
-        Ok(Response::new(pb::CreatePairingResponse { code, expire_time: Some(timestamp(until)) }))
+        Ok(Response::new(pb::CreatePairingResponse {
+            code,
+            expire_time: Some(timestamp(until)),
+        }))
     }
 
     async fn redeem_pairing(
@@ -76,16 +79,15 @@ impl AccountService for Devices {
         request: Request<pb::RedeemPairingRequest>,
     ) -> Reply<pb::RedeemPairingResponse> {
         let wish = request.into_inner();
-        let (device, token) =
-            self.accounts.redeem(&wish.code, &wish.device_name, now_us())?;
+        let (device, token) = self.accounts.redeem(&wish.code, &wish.device_name, now_us())?;
         tracing::info!(device = %device.device_id, "a device was paired");
-        Ok(Response::new(pb::RedeemPairingResponse { device: Some(wire(device, None)), token }))
+        Ok(Response::new(pb::RedeemPairingResponse {
+            device: Some(wire(device, None)),
+            token,
+        }))
     }
 
-    async fn get_caller(
-        &self,
-        request: Request<pb::GetCallerRequest>,
-    ) -> Reply<pb::GetCallerResponse> {
+    async fn get_caller(&self, request: Request<pb::GetCallerRequest>) -> Reply<pb::GetCallerResponse> {
         let grant = request.extensions().get::<Grant>();
         let scopes = grant.map_or_else(|| Scope::ALL.to_vec(), |g| g.device.scopes.clone());
         Ok(Response::new(pb::GetCallerResponse {
@@ -96,21 +98,23 @@ impl AccountService for Devices {
         }))
     }
 
-    async fn list_devices(
-        &self,
-        request: Request<pb::ListDevicesRequest>,
-    ) -> Reply<pb::ListDevicesResponse> {
+    async fn list_devices(&self, request: Request<pb::ListDevicesRequest>) -> Reply<pb::ListDevicesResponse> {
         let grant = request.extensions().get::<Grant>();
         let all = require(&request, Scope::Admin).is_ok();
         let devices = self.accounts.list(now_us()).into_iter().map(|d| wire(d, grant));
-        Ok(Response::new(pb::ListDevicesResponse { devices: devices.filter(|d| all || d.is_caller).collect() }))
+        Ok(Response::new(pb::ListDevicesResponse {
+            devices: devices.filter(|d| all || d.is_caller).collect(),
+        }))
     }
 
     async fn revoke_device(
         &self,
         request: Request<pb::RevokeDeviceRequest>,
     ) -> Reply<pb::RevokeDeviceResponse> {
-        let own = request.extensions().get::<Grant>().map(|g| g.device.device_id.to_string());
+        let own = request
+            .extensions()
+            .get::<Grant>()
+            .map(|g| g.device.device_id.to_string());
         let wanted = match (request.get_ref().device_id.as_str(), own) {
             ("", Some(own)) => own,
             ("", None) => return Err(invalid("device_id is missing").into()),
@@ -122,6 +126,8 @@ impl AccountService for Devices {
         };
         let device = self.accounts.revoke(&wanted)?;
         tracing::info!(device = %device.device_id, "a device was revoked");
-        Ok(Response::new(pb::RevokeDeviceResponse { device: Some(wire(device, None)) }))
+        Ok(Response::new(pb::RevokeDeviceResponse {
+            device: Some(wire(device, None)),
+        }))
     }
 }

@@ -32,7 +32,9 @@ enum Need {
 fn need(path: &str) -> Need {
     let method = path.strip_prefix("/agentd.v1.").unwrap_or(path);
     match method {
-        "AccountService/GetCaller" | "AccountService/ListDevices" | "AccountService/RevokeDevice" => Need::Token,
+        "AccountService/GetCaller" | "AccountService/ListDevices" | "AccountService/RevokeDevice" => {
+            Need::Token
+        }
         // A code from a signed-in browser would let it trade its scopes for another device's.
         "AccountService/RedeemPairing" => Need::NoToken,
         "SessionService/GetSession"
@@ -81,7 +83,9 @@ impl Gate {
 
     /// The grant of a call with a token; `None` for the user's own programs.
     fn admit(&self, request: &http::Request<Body>) -> Result<Option<Grant>, Rejection> {
-        let Some(value) = request.headers().get(http::header::AUTHORIZATION) else { return Ok(None) };
+        let Some(value) = request.headers().get(http::header::AUTHORIZATION) else {
+            return Ok(None);
+        };
         let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
         let grant = self.accounts.admit(token.unwrap_or_default(), now_us())?;
         match need(request.uri().path()) {
@@ -97,7 +101,10 @@ impl<S> Layer<S> for Gate {
     type Service = Gated<S>;
 
     fn layer(&self, inner: S) -> Gated<S> {
-        Gated { gate: self.clone(), inner }
+        Gated {
+            gate: self.clone(),
+            inner,
+        }
     }
 }
 
@@ -126,13 +133,21 @@ where
             Ok(grant) => grant,
             Err(no) => return Box::pin(async move { Ok(No::from(no).into_http()) }),
         };
-        let Some(grant) = grant else { return Box::pin(self.inner.call(request)) };
+        let Some(grant) = grant else {
+            return Box::pin(self.inner.call(request));
+        };
         let revoked = grant.revoked.clone();
         request.extensions_mut().insert(grant);
         let answer = self.inner.call(request);
         Box::pin(async move {
             let cut = Box::pin(revoked.cancelled_owned());
-            Ok(answer.await?.map(|body| Body::new(UntilRevoked { body, cut, ended: false })))
+            Ok(answer.await?.map(|body| {
+                Body::new(UntilRevoked {
+                    body,
+                    cut,
+                    ended: false,
+                })
+            }))
         })
     }
 }
@@ -157,7 +172,11 @@ impl http_body::Body for UntilRevoked {
         }
         if self.cut.as_mut().poll(cx).is_ready() {
             self.ended = true;
-            let trailers = No::from(Rejection::TokenRefused).into_http::<()>().into_parts().0.headers;
+            let trailers = No::from(Rejection::TokenRefused)
+                .into_http::<()>()
+                .into_parts()
+                .0
+                .headers;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         Pin::new(&mut self.body).poll_frame(cx)
@@ -202,6 +221,9 @@ mod tests {
                 "DaemonService/DeleteCredential",
             ]
         );
-        assert_eq!(need("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"), Need::Scope(Scope::Admin));
+        assert_eq!(
+            need("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
+            Need::Scope(Scope::Admin)
+        );
     }
 }

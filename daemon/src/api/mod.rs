@@ -48,7 +48,9 @@ pub async fn serve(
         .set_serving::<ApprovalServiceServer<approvals::Approvals>>()
         .await;
     health.set_serving::<DaemonServiceServer<DaemonApi>>().await;
-    health.set_serving::<AccountServiceServer<accounts::Devices>>().await;
+    health
+        .set_serving::<AccountServiceServer<accounts::Devices>>()
+        .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)

@@ -85,10 +85,10 @@ fn code(rejection: &Rejection) -> Code {
         Rejection::InvalidArgument(_)
         | Rejection::RequestIdReused(_)
         | Rejection::SessionAmbiguous { .. } => Code::InvalidArgument,
-        Rejection::SessionNotFound { .. } | Rejection::ExecNotFound(_) | Rejection::ApprovalNotFound(_)
-        | Rejection::DeviceNotFound(_) => {
-            Code::NotFound
-        }
+        Rejection::SessionNotFound { .. }
+        | Rejection::ExecNotFound(_)
+        | Rejection::ApprovalNotFound(_)
+        | Rejection::DeviceNotFound(_) => Code::NotFound,
         Rejection::NameTaken { .. } => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }
         | Rejection::NoOpenTurn(_)

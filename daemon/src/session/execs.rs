@@ -366,7 +366,9 @@ impl Execs {
         let handle = self.handle(exec_id)?;
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         if inputs.len() >= MAX_WRITERS {
-            return Err(Rejection::InvalidArgument("too many writers write at the same time".into()));
+            return Err(Rejection::InvalidArgument(
+                "too many writers write at the same time".into(),
+            ));
         }
         let first = if self.adopted().contains(exec_id) { offset } else { 0 };
         let next = inputs.entry((exec_id.clone(), writer)).or_insert(first);

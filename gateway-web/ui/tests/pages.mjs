@@ -1,7 +1,7 @@
 // Every page in both themes and both widths: axe finds nothing, nothing scrolls sideways, targets are large enough
 // on a phone; and the pictures for the documentation, when SCREENS names a directory.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { launch, must, open } from './browser.mjs'
 
@@ -10,9 +10,9 @@ const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8' })
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 // Something to show: a finished turn, one that waits for an answer, one that failed, a shell.
-ctl('run', '--model', 'demo', '-C', WORKSPACE, '--name', 'fix-slug', '--on-approval', 'deny', 'The tests fail. Find out why and fix it.')
-ctl('sessions', 'new', '--name', 'release', '-C', WORKSPACE)
-ctl('sessions', 'new', '--name', 'docs-sweep', '-C', WORKSPACE)
+ctl('sessions', 'new', '--model', 'demo', '--name', 'fix-slug', '-C', WORKSPACE)
+ctl('sessions', 'new', '--model', 'demo', '--name', 'release', '-C', WORKSPACE)
+ctl('sessions', 'new', '--model', 'demo', '--name', 'docs-sweep', '-C', WORKSPACE)
 
 const SIZES = [
   ['wide', { width: 1440, height: 900 }],
@@ -31,6 +31,11 @@ async function post(name, text) {
   await page.getByLabel('Message', { exact: true }).fill(text)
   await page.keyboard.press('Enter')
 }
+await post('fix-slug', 'The tests fail. Find out why and fix it.')
+const wish = page.getByRole('region', { name: /^Approval a-/ })
+await wish.waitFor({ timeout: 60_000 })
+ctl('approve', (await wish.getAttribute('aria-label')).split(' ')[1])
+await page.getByText('done', { exact: true }).waitFor()
 await post('docs-sweep', 'demo:\nthink\nsay The guide names three settings that are gone.\nfail')
 await page.locator('article.say, .fin').first().waitFor()
 await post('release', 'demo:\nthink\nrun ls -la && head -5 README.md\nsay Next I note how the tests are run.\nask')
@@ -63,7 +68,6 @@ for (const [size, viewport] of SIZES) {
       await one.addInitScript((value) => localStorage.setItem('agentd.theme', value), theme)
       await one.goto(origin + path)
       await one.getByRole('heading', { level: 1, name: title }).waitFor()
-      await one.getByText('connected', { exact: true }).or(one.locator('nav')).first().waitFor()
       await one.waitForTimeout(name === 'shell' ? 900 : 500)
       const where = `${name} ${size} ${theme}`
       must((await one.evaluate(() => document.documentElement.dataset.theme)) === theme, `${where}: another theme`)

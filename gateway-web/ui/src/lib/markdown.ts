@@ -45,8 +45,9 @@ function inline(text: string, depth = 0): Node[] {
   return nodes
 }
 
+// A line break stays one: models and people write lines, not paragraphs of flowing text.
 function lines(text: string): Node[] {
-  const pieces = text.split(/ {2,}\n|\\\n/)
+  const pieces = text.split(/ *\\?\n/)
   return pieces.flatMap((piece, index) => (index ? [el('br'), document.createTextNode(piece)] : [document.createTextNode(piece)]))
 }
 
@@ -139,8 +140,7 @@ function items(source: string[], from: number, depth: number): [Node, number] {
     while (at < source.length) {
       const line = source[at] ?? ''
       const deep = line.length - line.trimStart().length > indent.length
-      if (!line.trim() ? !/^\s/.test(source[at + 1] ?? '') : !deep && (ITEM.test(line) || starts(line, false))) break
-      if (line.trim() && !deep && !(source[at - 1] ?? '').trim()) break
+      if (!line.trim() ? !/^\s/.test(source[at + 1] ?? '') : !deep) break
       inner.push(deep ? line.slice(Math.min(width, line.length - line.trimStart().length)) : line)
       at += 1
     }

@@ -1,0 +1,205 @@
+//! A daemon and a gateway of a test's own: private directories, a free port, gone when dropped.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A directory with a daemon's state, its socket and a workspace.
+pub struct Home {
+    pub dir: tempfile::TempDir,
+    gateway: Option<Child>,
+    pub port: u16,
+}
+
+/// Directory of the programs under test.
+pub fn programs() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_agent-web"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+impl Home {
+    /// Without a gateway.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("aw").tempdir_in("/tmp").unwrap();
+        for name in ["state", "run", "config", "work"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        for program in ["agentd", "agentctl", "agent-jinit"] {
+            assert!(
+                programs().join(program).is_file(),
+                "{program} is not built: cargo build --workspace"
+            );
+        }
+        Self {
+            dir,
+            gateway: None,
+            port: 0,
+        }
+    }
+
+    /// With a gateway that listens.
+    pub fn serving(flags: &[&str]) -> Self {
+        let mut home = Self::new();
+        let mut command = home.command("agent-web");
+        if !flags.contains(&"--listen") {
+            command.args(["--port", "0"]);
+        }
+        home.gateway = Some(command.args(flags).stderr(Stdio::null()).spawn().unwrap());
+        let file = home.dir.path().join("state/agent-web.json");
+        let text = until("the gateway listens", || {
+            std::fs::read_to_string(&file).ok().filter(|t| t.ends_with('}'))
+        });
+        let url = text
+            .split("\"url\":\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned();
+        home.port = url.rsplit(':').next().unwrap().parse().unwrap();
+        home
+    }
+
+    /// A program with this home's environment.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(programs().join(program));
+        self.environment(&mut command);
+        command
+    }
+
+    pub fn environment(&self, command: &mut Command) {
+        let path = self.dir.path();
+        command
+            .env("AGENTD_STATE_DIR", path.join("state"))
+            .env("AGENTD_SOCKET", path.join("d.sock"))
+            .env("XDG_RUNTIME_DIR", path.join("run"))
+            .env("XDG_CONFIG_HOME", path.join("config"))
+            .env("HOME", path)
+            .stdin(Stdio::null());
+    }
+
+    /// Runs agentctl; its output.
+    pub fn ctl(&self, args: &[&str]) -> String {
+        let output = self.command("agentctl").args(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A fresh one-time code.
+    pub fn code(&self, scopes: &str) -> String {
+        let link = self.ctl(&["web", "url", "--scopes", scopes]);
+        link.trim().rsplit("#c=").next().unwrap().to_owned()
+    }
+
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Sends bytes as they are; status and the whole answer.
+    pub fn raw(&self, request: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        // A refusal may come before all was sent.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        (status, text)
+    }
+
+    /// A POST as our own page makes it, with more headers.
+    pub fn post(&self, path: &str, kind: &str, more: &str, body: &[u8]) -> (u16, String) {
+        let host = self.host();
+        let length = body.len();
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nConnection: close\r\n\
+             x-agentd-csrf: 1\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n"
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        self.raw(&request)
+    }
+
+    pub fn get(&self, path: &str, host: &str) -> (u16, String) {
+        self.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// A cookie for a code.
+    pub fn cookie(&self, scopes: &str) -> String {
+        let body = format!("{{\"code\":\"{}\",\"name\":\"test\"}}", self.code(scopes));
+        let (status, text) = self.post("/pair/redeem", "application/json", "", body.as_bytes());
+        assert_eq!(status, 200, "{text}");
+        let set = text
+            .lines()
+            .find(|l| l.to_lowercase().starts_with("set-cookie:"))
+            .unwrap();
+        assert!(
+            set.contains("HttpOnly") && set.contains("SameSite=Strict"),
+            "{set}"
+        );
+        set.split_once(':')
+            .unwrap()
+            .1
+            .split(';')
+            .next()
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+
+    /// A grpc-web call with a cookie: HTTP status and gRPC status.
+    pub fn call(&self, method: &str, cookie: &str, message: &[u8]) -> (u16, Option<u32>) {
+        let mut body = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+        body.extend_from_slice(message);
+        let path = format!("/agentd.v1.{method}");
+        let (status, text) = self.post(&path, KIND, &format!("Cookie: {cookie}\r\n"), &body);
+        let grpc = text.split("grpc-status:").nth(1);
+        (
+            status,
+            grpc.and_then(|t| {
+                t.trim_start()
+                    .split(|c: char| !c.is_ascii_digit())
+                    .next()?
+                    .parse()
+                    .ok()
+            }),
+        )
+    }
+}
+
+/// Content type of our calls.
+pub const KIND: &str = "application/grpc-web+proto";
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.command("agentctl").args(["web", "stop"]).output();
+        let _ = self.command("agentctl").args(["daemon", "stop"]).output();
+        if let Some(mut child) = self.gateway.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits for something to be there.
+pub fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
