@@ -370,7 +370,11 @@ impl Execs {
                 "too many writers write at the same time".into(),
             ));
         }
-        let first = if self.adopted().contains(exec_id) { offset } else { 0 };
+        let first = if self.adopted().contains(exec_id) {
+            offset
+        } else {
+            0
+        };
         let next = inputs.entry((exec_id.clone(), writer)).or_insert(first);
         if offset > *next {
             return Err(Rejection::OffsetMismatch(format!(
