@@ -22,6 +22,7 @@ const VERBS: &[&str] = &[
     "daemon",
     "config",
     "doctor",
+    "web",
     "help",
     "version",
 ];

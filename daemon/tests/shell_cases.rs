@@ -1,5 +1,12 @@
 //! Owns: the shell's cases, each pinned to its exact result, in sh and in bash, in a real jail.
 //! Guarantees: nothing waits for time to pass but the cases about time limits; a missing bwrap fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod shell_support;
 

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 
 use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -161,7 +160,7 @@ struct UntilRevoked {
 
 impl http_body::Body for UntilRevoked {
     type Data = bytes::Bytes;
-    type Error = Status;
+    type Error = No;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
