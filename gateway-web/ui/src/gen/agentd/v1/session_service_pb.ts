@@ -343,7 +343,7 @@ export type PostMessageRequest = Message<"agentd.v1.PostMessageRequest"> & {
   sessionId: string;
 
   /**
-   * Text and attachments, in order. At least one, 4 MiB together at most.
+   * Text and attachments, in order. At least one, 2 MiB together at most; names at most 255 bytes.
    *
    * @generated from field: repeated agentd.v1.Part parts = 3;
    */
@@ -518,7 +518,7 @@ export type ListEventsRequest = Message<"agentd.v1.ListEventsRequest"> & {
   beforeSeq: bigint;
 
   /**
-   * At most so many; 0 means 500, the most is 5000.
+   * At most so many; 0 means 500, the most is 5000. Fewer where they are large: go on until a page is empty.
    *
    * @generated from field: uint32 page_size = 4;
    */
@@ -616,7 +616,7 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
   sessionId: string;
 
   /**
-   * The last seq the client has seen; 0 for all.
+   * The last seq the client has seen; 0 for all. Refused (INVALID_ARGUMENT) beyond the head.
    *
    * @generated from field: uint64 after_seq = 2;
    */
