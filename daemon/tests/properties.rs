@@ -119,7 +119,7 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
     };
     let front = turn.and_then(|t| t.calls.front().cloned());
     let command = match wish {
-        Wish::Crash => return recover(session, &|_| n % 2 == 0),
+        Wish::Crash => return recover(session, &|_| n.is_multiple_of(2)),
         Wish::Post(text) => Command::PostMessage {
             message_id: MessageId::random(),
             parts: vec![Part::Text { text: text.clone() }],
