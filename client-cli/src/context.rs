@@ -231,6 +231,7 @@ impl Context {
             origin: wanted.origin.into(),
             model: wanted.model.clone().unwrap_or_default(),
             get_or_create,
+            task_id: String::new(),
         };
         self.client
             .create_session(request)

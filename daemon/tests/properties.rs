@@ -72,6 +72,7 @@ fn begin() -> Event {
         model: Some(model()),
         persona: "default".into(),
         policy_generation: 1,
+        task: None,
     };
     event(&SessionId::random(), 1, EventBody::SessionCreated(spec))
 }

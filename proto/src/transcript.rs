@@ -195,6 +195,13 @@ impl Transcript {
                 event,
                 Kind::Notice(format!("the model is now '{}'", chosen.model)),
             ),
+            Body::TaskChosen(chosen) => self.add(
+                event,
+                Kind::Notice(match chosen.task_id.as_str() {
+                    "" => "the session works on no task now".to_owned(),
+                    task => format!("the task is now '{task}'"),
+                }),
+            ),
             Body::SessionCreated(_) | Body::TurnStarted(_) | Body::ExecStarted(_) => None,
         }
     }

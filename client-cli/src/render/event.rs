@@ -150,6 +150,7 @@ impl Lines {
                 )]
             }
             Body::SessionRenamed(renamed) => vec![line("session.renamed", json!({"name": renamed.name}))],
+            Body::TaskChosen(chosen) => vec![line("task.chosen", json!({"task": chosen.task_id}))],
             Body::ModelChosen(chosen) => vec![line("model.chosen", json!({"model": chosen.model}))],
         }
     }

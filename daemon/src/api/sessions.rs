@@ -15,6 +15,7 @@ use super::watch;
 use crate::domain::command::Reply as Answer;
 use crate::domain::event::TurnOptions;
 use crate::domain::principal::Scope;
+use crate::domain::task::TaskIdError;
 use crate::session::{Environment, Post, SessionHandle};
 use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
@@ -65,6 +66,10 @@ impl SessionService for Sessions {
             origin: convert::origin(wish.origin)?,
             model: Some(wish.model).filter(|m| !m.is_empty()),
             get_or_create: wish.get_or_create,
+            task: match wish.task_id.as_str() {
+                "" => None,
+                id => Some(id.parse().map_err(|e: TaskIdError| invalid(e.to_string()))?),
+            },
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {

@@ -7,6 +7,7 @@ use super::approval::Verdict;
 use super::event::{EventBody, ExecResult, ModelRef, TurnOptions};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, TurnId};
 use super::message::Part;
+use super::task::TaskId;
 
 /// A wish. Ids in it are made by the caller, so that deciding stays pure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,11 @@ pub enum Command {
     Rename {
         /// The new name.
         name: String,
+    },
+    /// Work on another task, or on none.
+    ChooseTask {
+        /// Which.
+        task: Option<TaskId>,
     },
     /// Answer an approval.
     ResolveApproval {

@@ -76,6 +76,9 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             check_name(name)?;
             Ok(vec![EventBody::SessionRenamed { name: name.clone() }])
         }
+        // Choosing what is chosen already leaves no trace.
+        Command::ChooseTask { task } if session.task == *task => Ok(Vec::new()),
+        Command::ChooseTask { task } => Ok(vec![EventBody::TaskChosen { task: task.clone() }]),
         Command::ResolveApproval {
             approval_id,
             verdict,

@@ -12,6 +12,7 @@ use super::approval::{Approval, Verdict};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Part, ToolCall};
 use super::principal::Caller;
+use super::task::TaskId;
 use super::tool::Effect;
 use super::usage::{Cost, Tokens, Usage};
 use super::workspace::{JailKind, ShellKind, Workspace};
@@ -62,6 +63,11 @@ pub enum EventBody {
     ModelChosen {
         /// Which.
         model: ModelRef,
+    },
+    /// The session works on another task, or on none.
+    TaskChosen {
+        /// Which.
+        task: Option<TaskId>,
     },
     /// A person posted a message.
     MessagePosted {
@@ -221,6 +227,7 @@ impl EventBody {
             Self::SessionCreated(_) => "session_created",
             Self::SessionRenamed { .. } => "session_renamed",
             Self::ModelChosen { .. } => "model_chosen",
+            Self::TaskChosen { .. } => "task_chosen",
             Self::MessagePosted { .. } => "message_posted",
             Self::TurnStarted { .. } => "turn_started",
             Self::StepFinished { .. } => "step_finished",
@@ -259,6 +266,9 @@ pub struct SessionSpec {
     pub persona: String,
     /// Generation of the policy its jail is made with.
     pub policy_generation: u64,
+    /// Its first task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
 }
 
 /// What a session was made for.

@@ -13,6 +13,7 @@ pub mod rejection;
 pub mod secret;
 pub mod session;
 pub mod summary;
+pub mod task;
 pub mod tool;
 pub mod usage;
 pub mod workspace;

@@ -14,6 +14,7 @@ use super::policy::Grant;
 use super::principal::Asker;
 use super::summary::line_of;
 pub use super::summary::{Spent, State, Summary, clip};
+use super::task::TaskId;
 use super::usage::{Cost, CostSource};
 
 /// How many decided approvals are remembered to answer latecomers in full; older ones are in the store.
@@ -36,6 +37,8 @@ pub struct Session {
     pub head: Seq,
     /// The model of the next turn.
     pub model: Option<ModelRef>,
+    /// The task it works on.
+    pub task: Option<TaskId>,
     /// Messages that wait for the open turn to end.
     pub queue: VecDeque<QueuedMessage>,
     /// The open turn.
@@ -149,6 +152,7 @@ impl Session {
             updated_us: event.time_us,
             head: event.seq,
             model: spec.model.clone(),
+            task: spec.task.clone(),
             spec: spec.clone(),
             queue: VecDeque::new(),
             turn: None,
@@ -202,6 +206,7 @@ impl Session {
             | EventBody::NoticeRecorded { .. } => {}
             EventBody::SessionRenamed { name } => self.name.clone_from(name),
             EventBody::ModelChosen { model } => self.model = Some(model.clone()),
+            EventBody::TaskChosen { task } => self.task.clone_from(task),
             EventBody::MessagePosted {
                 message_id,
                 parts,
@@ -459,6 +464,7 @@ impl Session {
             updated_us: self.updated_us,
             head: self.head,
             model: self.model.clone(),
+            task: self.task.clone(),
             turn_id: self.turn.as_ref().map(|t| t.turn_id.clone()),
             last_line: self.last_line.clone(),
             approval_ids: self.approvals.iter().map(|a| a.approval_id.clone()).collect(),

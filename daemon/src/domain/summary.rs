@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{EventBody, ModelRef, SessionSpec, TurnOutcome};
 use super::id::{ApprovalId, Seq, SessionId, TurnId};
 use super::message::{Message, Role};
+use super::task::TaskId;
 use super::usage::Tokens;
 
 /// A session as lists and clients see it: small, whatever the length of its log.
@@ -27,6 +28,9 @@ pub struct Summary {
     pub head: Seq,
     /// The model of the next turn.
     pub model: Option<ModelRef>,
+    /// The task it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
     /// The open turn.
     pub turn_id: Option<TurnId>,
     /// The last event as one line.
@@ -101,6 +105,8 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
         EventBody::SessionCreated(_) => return None,
         EventBody::SessionRenamed { name } => format!("renamed to {name}"),
         EventBody::ModelChosen { model } => format!("model {}", model.name),
+        EventBody::TaskChosen { task: Some(task) } => format!("task {task}"),
+        EventBody::TaskChosen { task: None } => "no task".into(),
         EventBody::MessagePosted { parts, .. } => {
             format!(
                 "you: {}",

@@ -10,6 +10,7 @@ use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
 use crate::domain::id::{Seq, SessionId};
 use crate::domain::principal::Asker;
 use crate::domain::session::Summary;
+use crate::domain::task::TaskId;
 
 /// A page of events ends after so many bytes of bodies: below what stock gRPC clients take in one message.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -198,8 +199,8 @@ fn put_usage(connection: &Connection, event: &Event, append: &Append) -> Result<
         .prepare_cached(
             "INSERT INTO usage (session_id, seq, time_us, principal, client, turn_id, step, persona, model,
                input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-               cost_micro_usd, cost_source, first_token_ms, total_ms, outcome, retries)
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
+               cost_micro_usd, cost_source, first_token_ms, total_ms, outcome, retries, task_id)
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
         )?
         .execute(params![
             event.session_id.as_str(),
@@ -222,6 +223,7 @@ fn put_usage(connection: &Connection, event: &Event, append: &Append) -> Result<
             usage.total_ms,
             finish,
             usage.retries,
+            append.summary.task.as_ref().map(TaskId::as_str),
         ])?;
     Ok(())
 }

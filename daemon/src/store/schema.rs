@@ -8,7 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::StoreError;
 
 /// Forward steps: entry n takes schema n to n+1. Never edited after a release.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/v1.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/v1.sql"),
+    include_str!("migrations/v2.sql"),
+];
 
 /// The schema this build writes.
 pub(super) fn known() -> u32 {

@@ -43,6 +43,7 @@ pub(super) fn spec(name: &str) -> SessionSpec {
         model: None,
         persona: "default".into(),
         policy_generation: 1,
+        task: None,
     }
 }
 
@@ -208,4 +209,48 @@ async fn a_newer_or_damaged_database_is_refused_untouched() {
         Err(StoreError::Corrupt { .. })
     ));
     assert!(std::fs::read(&path).expect("read").starts_with(b"this is not"));
+}
+
+#[tokio::test]
+async fn a_model_request_is_booked_to_the_task_of_its_session() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = store(dir.path());
+    let id = SessionId::random();
+    let mut state = None;
+    let made = SessionSpec {
+        task: Some("T-12".parse().expect("id")),
+        ..spec("shop")
+    };
+    append(&store, &mut state, &id, EventBody::SessionCreated(made))
+        .await
+        .expect("created");
+    let step = |step| EventBody::StepFinished {
+        turn_id: crate::domain::id::TurnId::random(),
+        step,
+        parts: Vec::new(),
+        finish: "stop".into(),
+        usage: crate::domain::usage::Usage {
+            model: "local/x".into(),
+            tokens: None,
+            cost: None,
+            first_token_ms: None,
+            total_ms: 1,
+            retries: 0,
+        },
+    };
+    append(&store, &mut state, &id, step(1)).await.expect("one");
+    append(&store, &mut state, &id, EventBody::TaskChosen { task: None })
+        .await
+        .expect("chosen");
+    append(&store, &mut state, &id, step(2)).await.expect("two");
+    let booked: Vec<Option<String>> = store
+        .readers
+        .read(|c| {
+            let mut rows = c.prepare("SELECT task_id FROM usage ORDER BY seq")?;
+            let found = rows.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(found)
+        })
+        .await
+        .expect("read");
+    assert_eq!(booked, [Some("T-12".to_owned()), None]);
 }

@@ -10,6 +10,7 @@ use crate::domain::id::SessionId;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
+use crate::domain::task::TaskId;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 use crate::jail::{self, JailError, LayoutWish};
 use crate::session::{Fault, SessionHandle, now_us};
@@ -36,6 +37,8 @@ pub struct NewSession {
     pub model: Option<String>,
     /// Give back an existing session of the name on the same workspace.
     pub get_or_create: bool,
+    /// The task it is made for.
+    pub task: Option<TaskId>,
 }
 
 impl Supervisor {
@@ -171,6 +174,7 @@ impl Supervisor {
             model,
             persona: "default".into(),
             policy_generation: self.0.settings.policy.generation,
+            task: wish.task.clone(),
         })
     }
 

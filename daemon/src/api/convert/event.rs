@@ -40,6 +40,9 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
         EventBody::SessionCreated(_) => Body::SessionCreated(pb::SessionCreated { session: created }),
         EventBody::SessionRenamed { name } => Body::SessionRenamed(pb::SessionRenamed { name }),
         EventBody::ModelChosen { model } => Body::ModelChosen(pb::ModelChosen { model: model.name }),
+        EventBody::TaskChosen { task } => Body::TaskChosen(pb::TaskChosen {
+            task_id: task.map(|task| task.to_string()).unwrap_or_default(),
+        }),
         EventBody::MessagePosted {
             message_id,
             parts: said,

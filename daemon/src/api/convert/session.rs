@@ -54,6 +54,7 @@ impl From<Summary> for pb::Session {
             policy_generation: s.spec.policy_generation,
             persona: s.spec.persona,
             demo: model.is_some_and(|m| m.demo),
+            task_id: s.task.map(|task| task.to_string()).unwrap_or_default(),
         }
     }
 }

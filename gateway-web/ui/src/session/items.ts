@@ -176,6 +176,9 @@ export class Fold {
       case 'modelChosen':
         this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Model: ${body.value.model}`, next: [] })
         break
+      case 'taskChosen':
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: body.value.taskId ? `Task: ${body.value.taskId}` : 'No task', next: [] })
+        break
       case 'sessionCreated': {
         const where = body.value.session?.workspace ?? ''
         this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Session on ${where}, made by ${by}`, next: [] })

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/event.proto.
  */
 export const file_agentd_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKFCAoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSABCBgoEYm9keSI1Cg5TZXNzaW9uQ3JlYXRlZBIjCgdzZXNzaW9uGAEgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24iHgoOU2Vzc2lvblJlbmFtZWQSDAoEbmFtZRgBIAEoCSIcCgtNb2RlbENob3NlbhINCgVtb2RlbBgBIAEoCSJTCg1NZXNzYWdlUG9zdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZxdWV1ZWQYAyABKAgiUAoLVHVyblN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRITCgttZXNzYWdlX2lkcxgCIAMoCRINCgVtb2RlbBgDIAEoCRIMCgRkZW1vGAQgASgIIn4KDFN0ZXBGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SHgoFcGFydHMYAyADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZmaW5pc2gYBCABKAkSHwoFdXNhZ2UYBSABKAsyEC5hZ2VudGQudjEuVXNhZ2UijAEKC1N0ZXBSZXRyaWVkEg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIPCgdhdHRlbXB0GAMgASgNEhQKDG1heF9hdHRlbXB0cxgEIAEoDRInCgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgGIAEoCSJ4Cg9Ub29sQ2FsbFN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRIhCgRjYWxsGAIgASgLMhMuYWdlbnRkLnYxLlRvb2xDYWxsEg8KB3N1bW1hcnkYAyABKAkSDwoHZWZmZWN0cxgEIAMoCRIPCgdleGVjX2lkGAUgASgJIjoKEUFwcHJvdmFsUmVxdWVzdGVkEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIoUBChBBcHByb3ZhbFJlc29sdmVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSLQoIZGVjaXNpb24YAyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhIOCgZyZWFzb24YBCABKAkSDAoEcnVsZRgFIAEoCSKeAQoQVG9vbENhbGxGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSKwoHb3V0Y29tZRgDIAEoDjIaLmFnZW50ZC52MS5Ub29sQ2FsbE91dGNvbWUSDgoGcmVzdWx0GAQgASgJEisKCGR1cmF0aW9uGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpIBCgtFeGVjU3RhcnRlZBIPCgdleGVjX2lkGAEgASgJEg4KBnNjcmlwdBgCIAEoCRIYChBzY3JpcHRfdHJ1bmNhdGVkGAMgASgIEg8KB2NhbGxfaWQYBCABKAkSCwoDcHR5GAUgASgIEioKB3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRgoMRXhlY0ZpbmlzaGVkEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQiuAIKCkV4ZWNSZXN1bHQSEQoJZXhpdF9jb2RlGAEgASgFEhEKCXRpbWVkX291dBgCIAEoCBITCgtpbnRlcnJ1cHRlZBgDIAEoCBISCgpiYWNrZ3JvdW5kGAQgASgIEhcKD3NoZWxsX3Jlc3RhcnRlZBgFIAEoCBIPCgd1bmtub3duGAYgASgIEhQKDHN0ZG91dF9ieXRlcxgHIAEoBBIUCgxzdGRlcnJfYnl0ZXMYCCABKAQSHAoUc3Rkb3V0X2Ryb3BwZWRfYnl0ZXMYCSABKAQSHAoUc3RkZXJyX2Ryb3BwZWRfYnl0ZXMYCiABKAQSKwoIZHVyYXRpb24YCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SCwoDY3dkGAwgASgJEg8KB21lc3NhZ2UYDSABKAkipgEKDkNoYW5nZVJlY29yZGVkEhEKCWNoYW5nZV9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEgwKBHBhdGgYAyABKAkSIwoEa2luZBgEIAEoDjIVLmFnZW50ZC52MS5DaGFuZ2VLaW5kEhMKC2FkZGVkX2xpbmVzGAUgASgNEhUKDXJlbW92ZWRfbGluZXMYBiABKA0SEQoJZnJvbV9wYXRoGAcgASgJIqcCCgxUdXJuRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYWdlbnRkLnYxLlR1cm5PdXRjb21lEhQKDGVycm9yX3JlYXNvbhgDIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAQgASgJEg0KBWhpbnRzGAUgAygJEg0KBXN0ZXBzGAYgASgNEhIKCnRvb2xfY2FsbHMYByABKA0SIQoGdG9rZW5zGAggASgLMhEuYWdlbnRkLnYxLlRva2VucxIbCg5jb3N0X21pY3JvX3VzZBgJIAEoBEgAiAEBEisKCGR1cmF0aW9uGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhEKD19jb3N0X21pY3JvX3VzZCIvCg5Ob3RpY2VSZWNvcmRlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkq0wEKD1Rvb2xDYWxsT3V0Y29tZRIhCh1UT09MX0NBTExfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG1RPT0xfQ0FMTF9PVVRDT01FX1NVQ0NFRURFRBABEhwKGFRPT0xfQ0FMTF9PVVRDT01FX0ZBSUxFRBACEhwKGFRPT0xfQ0FMTF9PVVRDT01FX0RFTklFRBADEiEKHVRPT0xfQ0FMTF9PVVRDT01FX0lOVEVSUlVQVEVEEAQSHQoZVE9PTF9DQUxMX09VVENPTUVfVU5LTk9XThAFKo4BCgpDaGFuZ2VLaW5kEhsKF0NIQU5HRV9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTQ0hBTkdFX0tJTkRfQ1JFQVRFRBABEhgKFENIQU5HRV9LSU5EX01PRElGSUVEEAISFwoTQ0hBTkdFX0tJTkRfREVMRVRFRBADEhcKE0NIQU5HRV9LSU5EX1JFTkFNRUQQBCrPAQoLVHVybk91dGNvbWUSHAoYVFVSTl9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFQoRVFVSTl9PVVRDT01FX0RPTkUQARIcChhUVVJOX09VVENPTUVfSU5URVJSVVBURUQQAhIdChlUVVJOX09VVENPTUVfR09BTF9OT1RfTUVUEAMSHAoYVFVSTl9PVVRDT01FX09WRVJfQlVER0VUEAQSFwoTVFVSTl9PVVRDT01FX0ZBSUxFRBAFEhcKE1RVUk5fT1VUQ09NRV9ERU5JRUQQBmIGcHJvdG8z", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKzCAoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASLAoLdGFza19jaG9zZW4YKCABKAsyFS5hZ2VudGQudjEuVGFza0Nob3NlbkgAQgYKBGJvZHkiNQoOU2Vzc2lvbkNyZWF0ZWQSIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIh4KDlNlc3Npb25SZW5hbWVkEgwKBG5hbWUYASABKAkiHAoLTW9kZWxDaG9zZW4SDQoFbW9kZWwYASABKAkiHQoKVGFza0Nob3NlbhIPCgd0YXNrX2lkGAEgASgJIlMKDU1lc3NhZ2VQb3N0ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBnF1ZXVlZBgDIAEoCCJQCgtUdXJuU3RhcnRlZBIPCgd0dXJuX2lkGAEgASgJEhMKC21lc3NhZ2VfaWRzGAIgAygJEg0KBW1vZGVsGAMgASgJEgwKBGRlbW8YBCABKAgifgoMU3RlcEZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIeCgVwYXJ0cxgDIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBmZpbmlzaBgEIAEoCRIfCgV1c2FnZRgFIAEoCzIQLmFnZW50ZC52MS5Vc2FnZSKMAQoLU3RlcFJldHJpZWQSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB2F0dGVtcHQYAyABKA0SFAoMbWF4X2F0dGVtcHRzGAQgASgNEicKBHdhaXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGcmVhc29uGAYgASgJIngKD1Rvb2xDYWxsU3RhcnRlZBIPCgd0dXJuX2lkGAEgASgJEiEKBGNhbGwYAiABKAsyEy5hZ2VudGQudjEuVG9vbENhbGwSDwoHc3VtbWFyeRgDIAEoCRIPCgdlZmZlY3RzGAQgAygJEg8KB2V4ZWNfaWQYBSABKAkiOgoRQXBwcm92YWxSZXF1ZXN0ZWQSJQoIYXBwcm92YWwYASABKAsyEy5hZ2VudGQudjEuQXBwcm92YWwihQEKEEFwcHJvdmFsUmVzb2x2ZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRItCghkZWNpc2lvbhgDIAEoDjIbLmFnZW50ZC52MS5BcHByb3ZhbERlY2lzaW9uEg4KBnJlYXNvbhgEIAEoCRIMCgRydWxlGAUgASgJIp4BChBUb29sQ2FsbEZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIrCgdvdXRjb21lGAMgASgOMhouYWdlbnRkLnYxLlRvb2xDYWxsT3V0Y29tZRIOCgZyZXN1bHQYBCABKAkSKwoIZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ikgEKC0V4ZWNTdGFydGVkEg8KB2V4ZWNfaWQYASABKAkSDgoGc2NyaXB0GAIgASgJEhgKEHNjcmlwdF90cnVuY2F0ZWQYAyABKAgSDwoHY2FsbF9pZBgEIAEoCRILCgNwdHkYBSABKAgSKgoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJGCgxFeGVjRmluaXNoZWQSDwoHZXhlY19pZBgBIAEoCRIlCgZyZXN1bHQYAiABKAsyFS5hZ2VudGQudjEuRXhlY1Jlc3VsdCK4AgoKRXhlY1Jlc3VsdBIRCglleGl0X2NvZGUYASABKAUSEQoJdGltZWRfb3V0GAIgASgIEhMKC2ludGVycnVwdGVkGAMgASgIEhIKCmJhY2tncm91bmQYBCABKAgSFwoPc2hlbGxfcmVzdGFydGVkGAUgASgIEg8KB3Vua25vd24YBiABKAgSFAoMc3Rkb3V0X2J5dGVzGAcgASgEEhQKDHN0ZGVycl9ieXRlcxgIIAEoBBIcChRzdGRvdXRfZHJvcHBlZF9ieXRlcxgJIAEoBBIcChRzdGRlcnJfZHJvcHBlZF9ieXRlcxgKIAEoBBIrCghkdXJhdGlvbhgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhILCgNjd2QYDCABKAkSDwoHbWVzc2FnZRgNIAEoCSKmAQoOQ2hhbmdlUmVjb3JkZWQSEQoJY2hhbmdlX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSDAoEcGF0aBgDIAEoCRIjCgRraW5kGAQgASgOMhUuYWdlbnRkLnYxLkNoYW5nZUtpbmQSEwoLYWRkZWRfbGluZXMYBSABKA0SFQoNcmVtb3ZlZF9saW5lcxgGIAEoDRIRCglmcm9tX3BhdGgYByABKAkipwIKDFR1cm5GaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEicKB291dGNvbWUYAiABKA4yFi5hZ2VudGQudjEuVHVybk91dGNvbWUSFAoMZXJyb3JfcmVhc29uGAMgASgJEhUKDWVycm9yX21lc3NhZ2UYBCABKAkSDQoFaGludHMYBSADKAkSDQoFc3RlcHMYBiABKA0SEgoKdG9vbF9jYWxscxgHIAEoDRIhCgZ0b2tlbnMYCCABKAsyES5hZ2VudGQudjEuVG9rZW5zEhsKDmNvc3RfbWljcm9fdXNkGAkgASgESACIAQESKwoIZHVyYXRpb24YCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CEQoPX2Nvc3RfbWljcm9fdXNkIi8KDk5vdGljZVJlY29yZGVkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSrTAQoPVG9vbENhbGxPdXRjb21lEiEKHVRPT0xfQ0FMTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASHwobVE9PTF9DQUxMX09VVENPTUVfU1VDQ0VFREVEEAESHAoYVE9PTF9DQUxMX09VVENPTUVfRkFJTEVEEAISHAoYVE9PTF9DQUxMX09VVENPTUVfREVOSUVEEAMSIQodVE9PTF9DQUxMX09VVENPTUVfSU5URVJSVVBURUQQBBIdChlUT09MX0NBTExfT1VUQ09NRV9VTktOT1dOEAUqjgEKCkNoYW5nZUtpbmQSGwoXQ0hBTkdFX0tJTkRfVU5TUEVDSUZJRUQQABIXChNDSEFOR0VfS0lORF9DUkVBVEVEEAESGAoUQ0hBTkdFX0tJTkRfTU9ESUZJRUQQAhIXChNDSEFOR0VfS0lORF9ERUxFVEVEEAMSFwoTQ0hBTkdFX0tJTkRfUkVOQU1FRBAEKs8BCgtUdXJuT3V0Y29tZRIcChhUVVJOX09VVENPTUVfVU5TUEVDSUZJRUQQABIVChFUVVJOX09VVENPTUVfRE9ORRABEhwKGFRVUk5fT1VUQ09NRV9JTlRFUlJVUFRFRBACEh0KGVRVUk5fT1VUQ09NRV9HT0FMX05PVF9NRVQQAxIcChhUVVJOX09VVENPTUVfT1ZFUl9CVURHRVQQBBIXChNUVVJOX09VVENPTUVfRkFJTEVEEAUSFwoTVFVSTl9PVVRDT01FX0RFTklFRBAGYgZwcm90bzM", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A fact. A client that meets a body it does not know advances its cursor and goes on.
@@ -213,6 +213,14 @@ export type Event = Message<"agentd.v1.Event"> & {
      */
     value: ModelChosen;
     case: "modelChosen";
+  } | {
+    /**
+     * The session works on another task, or on none.
+     *
+     * @generated from field: agentd.v1.TaskChosen task_chosen = 40;
+     */
+    value: TaskChosen;
+    case: "taskChosen";
   } | { case: undefined; value?: undefined };
 };
 
@@ -287,6 +295,27 @@ export const ModelChosenSchema: GenMessage<ModelChosen> = /*@__PURE__*/
   messageDesc(file_agentd_v1_event, 3);
 
 /**
+ * The session works on another task, or on none. What its model requests cost from here on counts for it.
+ *
+ * @generated from message agentd.v1.TaskChosen
+ */
+export type TaskChosen = Message<"agentd.v1.TaskChosen"> & {
+  /**
+   * Such as `T-12`; empty: none.
+   *
+   * @generated from field: string task_id = 1;
+   */
+  taskId: string;
+};
+
+/**
+ * Describes the message agentd.v1.TaskChosen.
+ * Use `create(TaskChosenSchema)` to create a new message.
+ */
+export const TaskChosenSchema: GenMessage<TaskChosen> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 4);
+
+/**
  * A person posted a message.
  *
  * @generated from message agentd.v1.MessagePosted
@@ -319,7 +348,7 @@ export type MessagePosted = Message<"agentd.v1.MessagePosted"> & {
  * Use `create(MessagePostedSchema)` to create a new message.
  */
 export const MessagePostedSchema: GenMessage<MessagePosted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 4);
+  messageDesc(file_agentd_v1_event, 5);
 
 /**
  * The agent took up the posted messages.
@@ -361,7 +390,7 @@ export type TurnStarted = Message<"agentd.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 5);
+  messageDesc(file_agentd_v1_event, 6);
 
 /**
  * The model answered once (one round trip inside a turn).
@@ -410,7 +439,7 @@ export type StepFinished = Message<"agentd.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 6);
+  messageDesc(file_agentd_v1_event, 7);
 
 /**
  * A model request failed and is sent again after a wait.
@@ -466,7 +495,7 @@ export type StepRetried = Message<"agentd.v1.StepRetried"> & {
  * Use `create(StepRetriedSchema)` to create a new message.
  */
 export const StepRetriedSchema: GenMessage<StepRetried> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 7);
+  messageDesc(file_agentd_v1_event, 8);
 
 /**
  * A tool call is about to happen.
@@ -515,7 +544,7 @@ export type ToolCallStarted = Message<"agentd.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 8);
+  messageDesc(file_agentd_v1_event, 9);
 
 /**
  * A tool call needs an answer from a person.
@@ -536,7 +565,7 @@ export type ApprovalRequested = Message<"agentd.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 9);
+  messageDesc(file_agentd_v1_event, 10);
 
 /**
  * The first answer to an approval. Later answers are refused.
@@ -585,7 +614,7 @@ export type ApprovalResolved = Message<"agentd.v1.ApprovalResolved"> & {
  * Use `create(ApprovalResolvedSchema)` to create a new message.
  */
 export const ApprovalResolvedSchema: GenMessage<ApprovalResolved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 10);
+  messageDesc(file_agentd_v1_event, 11);
 
 /**
  * A tool call came to an end.
@@ -634,7 +663,7 @@ export type ToolCallFinished = Message<"agentd.v1.ToolCallFinished"> & {
  * Use `create(ToolCallFinishedSchema)` to create a new message.
  */
 export const ToolCallFinishedSchema: GenMessage<ToolCallFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 11);
+  messageDesc(file_agentd_v1_event, 12);
 
 /**
  * A command is about to run in the session's shell.
@@ -690,7 +719,7 @@ export type ExecStarted = Message<"agentd.v1.ExecStarted"> & {
  * Use `create(ExecStartedSchema)` to create a new message.
  */
 export const ExecStartedSchema: GenMessage<ExecStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 12);
+  messageDesc(file_agentd_v1_event, 13);
 
 /**
  * A command came to an end.
@@ -718,7 +747,7 @@ export type ExecFinished = Message<"agentd.v1.ExecFinished"> & {
  * Use `create(ExecFinishedSchema)` to create a new message.
  */
 export const ExecFinishedSchema: GenMessage<ExecFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 13);
+  messageDesc(file_agentd_v1_event, 14);
 
 /**
  * How a command ended. Output itself is read by offset (ShellService.ReadOutput).
@@ -823,7 +852,7 @@ export type ExecResult = Message<"agentd.v1.ExecResult"> & {
  * Use `create(ExecResultSchema)` to create a new message.
  */
 export const ExecResultSchema: GenMessage<ExecResult> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 14);
+  messageDesc(file_agentd_v1_event, 15);
 
 /**
  * A tool changed a file.
@@ -886,7 +915,7 @@ export type ChangeRecorded = Message<"agentd.v1.ChangeRecorded"> & {
  * Use `create(ChangeRecordedSchema)` to create a new message.
  */
 export const ChangeRecordedSchema: GenMessage<ChangeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 15);
+  messageDesc(file_agentd_v1_event, 16);
 
 /**
  * The agent rests.
@@ -970,7 +999,7 @@ export type TurnFinished = Message<"agentd.v1.TurnFinished"> & {
  * Use `create(TurnFinishedSchema)` to create a new message.
  */
 export const TurnFinishedSchema: GenMessage<TurnFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 16);
+  messageDesc(file_agentd_v1_event, 17);
 
 /**
  * Something a person should know that changes nothing in the session.
@@ -998,7 +1027,7 @@ export type NoticeRecorded = Message<"agentd.v1.NoticeRecorded"> & {
  * Use `create(NoticeRecordedSchema)` to create a new message.
  */
 export const NoticeRecordedSchema: GenMessage<NoticeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 17);
+  messageDesc(file_agentd_v1_event, 18);
 
 /**
  * How a tool call ended.
