@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::id::DeviceId;
 use crate::domain::principal::Scope;
 use crate::domain::rejection::Rejection;
+use crate::durable::{self, Point};
 
 /// How long a code may lie around: time to switch windows, not to be found.
 const CODE_LIFE: Duration = Duration::from_secs(60);
@@ -108,6 +109,7 @@ impl Accounts {
             path: path.to_owned(),
             source,
         };
+        durable::remove_dead_drafts(path);
         let devices: Vec<Device> = match fs::read(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(error("read", e)),
@@ -272,7 +274,7 @@ impl Accounts {
     fn save(&self, state: &State) -> io::Result<()> {
         let devices: Vec<&Device> = state.devices.iter().map(|(d, _)| d).collect();
         let bytes = serde_json::to_vec_pretty(&devices)?;
-        let temporary = self.path.with_extension(format!("json.{}", std::process::id()));
+        let temporary = durable::draft_of(&self.path);
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -280,8 +282,11 @@ impl Accounts {
             .mode(0o600)
             .open(&temporary)?;
         file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.path.as_path())
+        Point::DevicesSync.through(|| file.sync_all())?;
+        Point::DevicesRename.through(|| fs::rename(&temporary, self.path.as_path()))?;
+        // The name too must outlast a power cut: a revoked device that comes back would be let in.
+        let dir = fs::File::open(self.path.parent().unwrap_or(Path::new("/")))?;
+        Point::DevicesDirSync.through(|| dir.sync_all())
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::secret::Secret;
+use crate::durable::{self, Point};
 use crate::paths::private_dir;
 
 /// Real keys have at most a few kilobytes (signed tokens); more is a wrong paste.
@@ -94,6 +95,7 @@ struct Entry {
 impl Credentials {
     /// Opens the store. A missing file is an empty store.
     pub fn open(path: &Path) -> Result<Self, CredentialsError> {
+        durable::remove_dead_drafts(path);
         let store = Self {
             path: path.to_owned(),
             known: Mutex::default(),
@@ -255,7 +257,7 @@ impl Stamp {
 }
 
 fn replace_file(path: &Path, dir: &Path, content: &[u8]) -> io::Result<Stamp> {
-    let temporary = path.with_extension(format!("toml.{}", std::process::id()));
+    let temporary = durable::draft_of(path);
     let written = OpenOptions::new()
         .write(true)
         .create(true)
@@ -264,15 +266,16 @@ fn replace_file(path: &Path, dir: &Path, content: &[u8]) -> io::Result<Stamp> {
         .open(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
+            Point::CredentialsSync.through(|| file.sync_all())?;
+            Point::CredentialsRename.through(|| fs::rename(&temporary, path))?;
             Ok(Stamp::of(&file.metadata()?))
         });
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     let stamp = written?;
-    File::open(dir)?.sync_all()?;
+    let dir = File::open(dir)?;
+    Point::CredentialsDirSync.through(|| dir.sync_all())?;
     Ok(stamp)
 }
 

@@ -185,6 +185,9 @@ impl Running {
     /// store closed, socket gone.
     pub async fn run(mut self) {
         let reason = tokio::select! {
+            // The server ends because of the switch, and may be done first: that is no fault, and its reason says
+            // whether the jails go too.
+            biased;
             reason = self.shutdown.begun() => reason,
             ended = &mut self.server => {
                 tracing::error!(?ended, "the server ended by itself");

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use crate::durable::Point;
+
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -85,7 +87,7 @@ impl InstanceLock {
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(text.as_bytes())?;
-        self.file.sync_data()
+        Point::LockSync.through(|| self.file.sync_data())
     }
 }
 

@@ -9,8 +9,8 @@ pub mod args;
 pub mod config;
 pub mod credentials;
 pub mod daemon;
-
 pub mod domain;
+pub mod durable;
 pub mod instance;
 pub mod jail;
 pub mod listener;

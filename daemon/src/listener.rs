@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
 
+use crate::durable::{self, Point};
 use crate::instance::InstanceLock;
 use crate::paths::SOCKET_PATH_MAX;
 
@@ -79,11 +80,16 @@ pub fn bind(path: &Path, _lock: &InstanceLock) -> Result<Bound, ListenerError> {
     clear_the_way(path)?;
     let temporary = temporary_name(path)?;
     let _ = fs::remove_file(&temporary);
+    durable::remove_of_the_dead(path.parent().unwrap_or(Path::new("/")), "");
     let listener = StdListener::bind(&temporary).map_err(io)?;
     let made = fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))
         .and_then(|()| listener.set_nonblocking(true))
         .and_then(|()| identity(&temporary))
-        .and_then(|identity| fs::rename(&temporary, path).map(|()| identity));
+        .and_then(|identity| {
+            Point::SocketRename
+                .through(|| fs::rename(&temporary, path))
+                .map(|()| identity)
+        });
     let identity = made.map_err(|source| {
         let _ = fs::remove_file(&temporary);
         io(source)

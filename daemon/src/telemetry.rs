@@ -13,6 +13,8 @@ use tracing::Subscriber;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::durable::Point;
+
 /// Takes secrets out of a line.
 pub type Scrubber = Arc<dyn for<'a> Fn(&'a str) -> Cow<'a, str> + Send + Sync>;
 
@@ -223,7 +225,7 @@ impl CappedFile {
         if self.length > 0 && self.length.saturating_add(more) > self.cap {
             let mut old = self.path.clone().into_os_string();
             old.push(".1");
-            fs::rename(&self.path, old)?;
+            Point::LogRename.through(|| fs::rename(&self.path, old))?;
             *self = Self::open(&self.path, self.cap)?;
         }
         self.file.write_all(line)?;

@@ -122,21 +122,22 @@ const PRINTS: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     // The frame: knows nothing of sessions.
     ("paths", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["durable"]),
     ("shutdown", &[]),
-    ("instance", &[]),
-    ("listener", &["instance", "paths"]),
+    ("instance", &["durable"]),
+    ("durable", &[]),
+    ("listener", &["durable", "instance", "paths"]),
     ("config", &["domain", "paths", "telemetry"]),
-    ("credentials", &["domain", "paths"]),
+    ("credentials", &["domain", "durable", "paths"]),
     ("args", &["config", "paths"]),
-    ("accounts", &["domain", "paths"]),
+    ("accounts", &["domain", "durable", "paths"]),
     // The house, from right to left.
     ("domain", &[]),
-    ("store", &["domain"]),
+    ("store", &["domain", "durable"]),
     ("model", &["domain"]),
-    ("workspace", &["domain"]),
-    ("jail", &["domain"]),
-    ("shell", &["domain", "jail"]),
+    ("workspace", &["domain", "durable"]),
+    ("jail", &["domain", "durable"]),
+    ("shell", &["domain", "durable", "jail"]),
     ("tools", &["domain", "jail", "shell", "workspace"]),
     ("board", &["domain", "store"]),
     ("ledger", &["domain", "store"]),
@@ -483,6 +484,67 @@ fn foreign_words_stay_behind_their_doors() {
         .flat_map(|source| wrong_doors(source, DOORS))
         .collect();
     expect_none("each foreign vocabulary has one door", &findings);
+}
+
+/// What makes something durable, or a frame go to or come from a jail, on a line that passes no `Point`.
+fn unnamed_points(source: &Source) -> Vec<String> {
+    const ACTS: &[&str] = &[
+        "fsync(",
+        "sync_all(",
+        "sync_data(",
+        "fs::rename(",
+        "renameat(",
+        "renameat_with(",
+        "\"COMMIT",
+        ".commit()",
+        "net::send(",
+        "net::sendmsg(",
+        "fn hear(",
+        "frames.recv(",
+    ];
+    /// Code that makes a frame but only waits, or hands it to a line that passes one; and the frame itself.
+    const ELSEWHERE: &[(&str, &str)] = &[("daemon/src/shell/actor.rs", "frames.recv(")];
+    let of_tests = source.is_test() || source.path.ends_with("_tests.rs");
+    if !source.path.starts_with("daemon/src/") || of_tests {
+        return Vec::new();
+    }
+    let code = source.code();
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        for act in ACTS.iter().filter(|act| line.contains(**act)) {
+            // The point is named on the line, or a few lines around it where the formatter broke them.
+            let near = |before: usize, after: usize, word: &str| {
+                lines[at.saturating_sub(before)..lines.len().min(at + after)]
+                    .iter()
+                    .any(|line| line.contains(word))
+            };
+            let named = near(4, 3, ".through(") || near(14, 3, ".pass()");
+            let excepted = ELSEWHERE.contains(&(source.path.as_str(), *act));
+            if !named && !excepted {
+                found.push(format!("{}:{}: {act} without a `Point`", source.path, at + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_becomes_durable_passes_a_point() {
+    let found = |text: &str| unnamed_points(&Source::new("daemon/src/x.rs", text)).len();
+    assert_eq!(found("file.sync_all()?;"), 1);
+    assert_eq!(found("Point::LockSync.through(|| file.sync_all())?;"), 0);
+    assert_eq!(
+        found("let _passing = Point::A.pass();\nlet sent = net::sendmsg(fd);"),
+        0
+    );
+    assert_eq!(found("c.execute_batch(\"COMMIT\")"), 1);
+    assert_eq!(found("// then fsync(file)\nlet a = 1;"), 0);
+    let findings: Vec<_> = sources().iter().flat_map(unnamed_points).collect();
+    expect_none(
+        "what becomes durable passes a Point, so that a test can kill the daemon there",
+        &findings,
+    );
 }
 
 #[test]

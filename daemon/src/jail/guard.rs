@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::durable::Point;
+
 /// How deep nested repositories are looked for, and how many entries are looked at.
 const DEPTH: usize = 5;
 const ENTRIES: usize = 20_000;
@@ -243,7 +245,7 @@ impl GitWatch {
             // git has no such file in a repository's own directory; with it the host's git would take its settings and
             // hooks from wherever it says.
             let aside = main.join(format!("commondir.refused-{:x}", fastrand::u32(..)));
-            let moved = std::fs::rename(&common, &aside);
+            let moved = Point::CommondirRename.through(|| std::fs::rename(&common, &aside));
             says.push(match moved {
                 Ok(()) => format!(
                     "{} would have sent git outside to other settings and hooks; it was moved to {}.",

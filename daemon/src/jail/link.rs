@@ -16,6 +16,8 @@ use rustix::net::{
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use crate::durable::Point;
+
 /// Longest socket path the kernel takes, without the closing zero.
 pub const MAX_SOCKET_PATH: usize = 107;
 
@@ -31,6 +33,41 @@ pub(super) fn listen(path: &Path) -> std::io::Result<OwnedFd> {
     rustix::net::bind(&fd, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&fd, 4)?;
     Ok(fd)
+}
+
+/// Tells the Jail at `path` to end and waits until it has, or `limit` is over. False when none was there.
+pub(super) fn end_and_wait(path: &Path, limit: std::time::Duration) -> bool {
+    let Ok(address) = SocketAddrUnix::new(path) else {
+        return false;
+    };
+    let Ok(fd) = socket() else { return false };
+    if rustix::net::connect(&fd, &address).is_err() {
+        return false;
+    }
+    let _passing = Point::SendEnd.pass();
+    let _dying = rustix::net::send(&fd, &ToJail::End.encode(), SendFlags::NOSIGNAL);
+    let until = std::time::Instant::now() + limit;
+    let mut frame = [0; 1024];
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        let wait = rustix::event::Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let mut polled = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+        match rustix::event::poll(&mut polled, Some(&wait)) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(_) => return true,
+        }
+        // Its Hello may come first; nothing at all is its end.
+        match rustix::net::recv(&fd, &mut frame[..], RecvFlags::empty()) {
+            Ok((_, 0)) => return true,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => return true,
+        }
+    }
 }
 
 /// A descriptor in the runtime's care.
@@ -72,6 +109,7 @@ impl Link {
     /// # Errors
     /// When the Jail is gone.
     pub async fn send(&self, frame: &ToJail, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+        let _passing = point_of(frame).pass();
         let bytes = frame.encode();
         loop {
             let mut guard = self.fd.writable().await?;
@@ -94,6 +132,38 @@ impl Link {
                 Err(_would_block) => {}
             }
         }
+    }
+}
+
+/// Where a frame to a Jail leaves us.
+fn point_of(frame: &ToJail) -> Point {
+    match frame {
+        ToJail::Run(_) => Point::SendRun,
+        ToJail::Input { .. } => Point::SendInput,
+        ToJail::Resize { .. } => Point::SendResize,
+        ToJail::Interrupt { .. } => Point::SendInterrupt,
+        ToJail::Spawn { .. } => Point::SendSpawn,
+        ToJail::Ack { .. } => Point::SendAck,
+        ToJail::End => Point::SendEnd,
+        ToJail::Retire => Point::SendRetire,
+        ToJail::Heal => Point::SendHeal,
+        ToJail::Rest => Point::SendRest,
+    }
+}
+
+/// Where a frame of a Jail is acted upon.
+pub(crate) fn hearing_of(frame: &FromJail) -> Point {
+    match frame {
+        FromJail::Hello { .. } => Point::HearHello,
+        FromJail::Ready => Point::HearReady,
+        FromJail::Running { .. } => Point::HearRunning,
+        FromJail::Progress { .. } => Point::HearProgress,
+        FromJail::Finished { .. } => Point::HearFinished,
+        FromJail::Closed { .. } => Point::HearClosed,
+        FromJail::Refused { .. } => Point::HearRefused,
+        FromJail::ShellGone { .. } => Point::HearShellGone,
+        FromJail::Busy => Point::HearBusy,
+        FromJail::Resting { .. } => Point::HearResting,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod seccomp;
 pub mod spec;
 
 pub use layout::{LayoutWish, check_workspace, choose_layout};
+pub(crate) use link::hearing_of;
 pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};

@@ -24,6 +24,7 @@ use super::spec::JailSpec;
 use super::{JailError, etc, guard, probe, seccomp};
 use crate::domain::id::SessionId;
 use crate::domain::workspace::{JailKind, Layout};
+use crate::durable::Point;
 
 /// How long a Jail may take to come up on a loaded machine.
 const START: Duration = Duration::from_secs(20);
@@ -209,7 +210,11 @@ impl JailHost {
             started: start_time(pid).unwrap_or(0),
         };
         let text = serde_json::to_vec(&record).map_err(|e| JailError::Start(e.to_string()))?;
-        std::fs::write(dir.join("jail.json"), text).map_err(io("recording the jail"))?;
+        // Whole or not at all: a jail with half a record would be taken for one that never came up.
+        let draft = dir.join("jail.json.new");
+        std::fs::write(&draft, text)
+            .and_then(|()| Point::JailRecord.through(|| std::fs::rename(&draft, dir.join("jail.json"))))
+            .map_err(io("recording the jail"))?;
         self.records().insert(spec.session.clone(), record);
         let jail = tokio::select! {
             jail = tokio::time::timeout(START, self.connect(&spec.session)) => jail.unwrap_or(Err(JailError::Gone)),
@@ -337,7 +342,9 @@ impl JailHost {
         let dir = self.dir(session);
         let record = self.records().get(session).cloned().ok_or(JailError::Gone)?;
         let (link, mut frames) = Link::connect(&dir.join("ctl")).map_err(|_| JailError::Gone)?;
-        match frames.recv().await {
+        let first = frames.recv().await;
+        let _passing = first.as_ref().map(|frame| link::hearing_of(frame).pass());
+        match first {
             Some(FromJail::Hello { version, shell, .. }) if (OLDEST..=VERSION).contains(&version) => {
                 let exchange = dir.join("j");
                 let inside = match record.kind {
@@ -424,10 +431,9 @@ impl JailHost {
             return;
         };
         for entry in entries.flatten() {
-            let Ok(text) = std::fs::read(entry.path().join("jail.json")) else {
-                continue;
-            };
+            let text = std::fs::read(entry.path().join("jail.json")).unwrap_or_default();
             let Ok(record) = serde_json::from_slice::<Record>(&text) else {
+                end_unrecorded(&entry.path());
                 continue;
             };
             if self.dir(&record.session) != entry.path() {
@@ -441,6 +447,20 @@ impl JailHost {
                 self.clear(&record.session);
             }
         }
+    }
+}
+
+/// A daemon was killed between starting a jail and recording it. Nothing was handed over to it: it ends.
+fn end_unrecorded(dir: &Path) {
+    let socket = dir.join("ctl");
+    if socket.symlink_metadata().is_err() {
+        return;
+    }
+    if link::end_and_wait(&socket, START) {
+        tracing::info!(dir = %dir.display(), "a jail of which nothing was recorded was ended");
+    }
+    if let Err(error) = std::fs::remove_dir_all(dir) {
+        tracing::warn!(dir = %dir.display(), %error, "a jail's runtime directory could not be removed");
     }
 }
 

@@ -239,7 +239,12 @@ impl State {
             request,
             asker: self.session.turn.as_ref().map(|turn| turn.asker.clone()),
         };
-        self.store.append(append).await?;
+        let events = self.store.append(append).await?;
+        for event in &events {
+            if let EventBody::ExecFinished { exec_id, .. } = &event.body {
+                self.execs.acknowledge(exec_id);
+            }
+        }
         self.history.extend(draft.take_said());
         self.session = draft;
         self.published.send_replace(summary);

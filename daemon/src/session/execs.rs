@@ -104,6 +104,7 @@ impl Execs {
                 session.spec.shell,
             )
         };
+        let kept = snapshot.as_deref().map(Kept::of).unwrap_or_default();
         let snapshot: Option<ShellSnapshot> = snapshot.and_then(|text| match serde_json::from_str(&text) {
             Ok(snapshot) => Some(snapshot),
             Err(error) => {
@@ -124,7 +125,7 @@ impl Execs {
             live: Mutex::default(),
             inputs: Mutex::default(),
             cwd: Mutex::new(cwd),
-            kept: Arc::default(),
+            kept: Arc::new(tokio::sync::Mutex::new(kept)),
             adopted: Mutex::default(),
             tasks: TaskTracker::new(),
             settings,
@@ -285,7 +286,7 @@ impl Execs {
     }
 
     /// Keeps the shell's state, off the path of the answer.
-    fn keep_snapshot(&self) {
+    pub(super) fn keep_snapshot(&self) {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
         let kept_before = self.kept.clone();
         self.tasks.spawn(async move {
@@ -321,6 +322,29 @@ impl Execs {
             .retain(|(exec_id, _), _| *exec_id != handle.exec_id);
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
+        }
+    }
+
+    /// The end of a run is in the log: its jail may forget it.
+    pub(super) fn acknowledge(&self, exec_id: &ExecId) {
+        self.shell().acknowledge(exec_id);
+    }
+
+    /// What a daemon that was killed while it put a long output in order has left; the output itself is whole.
+    pub(super) fn remove_half_sorted(&self, exec_id: &ExecId) {
+        let dir = self.settings.jails.spool_dir(&self.session_id);
+        crate::shell::spool::remove_half_sorted(&dir, exec_id);
+    }
+
+    /// Runs that a jail remembers although the log has their ends: the daemon before us went down between the two.
+    pub(super) fn forget_known(self: &Arc<Self>, open: &Session) {
+        let known: Vec<RunHandle> = self.live().values().cloned().collect();
+        for handle in known {
+            if !open.execs.contains_key(&handle.exec_id) {
+                self.acknowledge(&handle.exec_id);
+                let me = self.clone();
+                tokio::spawn(async move { me.forget(&handle).await });
+            }
         }
     }
 

@@ -16,8 +16,10 @@ use crate::domain::id::SessionId;
 use crate::domain::message::Message;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::Session;
+use crate::domain::session::{CallStage, Session};
 use crate::store::{Append, Store, StoreError};
+use crate::tools::{JailPaths, PlanContext};
+use crate::workspace::Guard;
 
 /// Events read at a time.
 const BATCH: u32 = 1000;
@@ -32,7 +34,12 @@ pub async fn load(
     let feed = Arc::new(Feed::new(session.head));
     let snapshot = store.snapshot(session_id).await?;
     let execs = Execs::open(&session, settings.clone(), store.clone(), feed.clone(), snapshot).await;
+    sweep(&session, &execs);
     append_truth(store, &mut session, &mut history, &execs).await?;
+    execs.forget_known(&session);
+    if execs.has_jail() {
+        execs.keep_snapshot();
+    }
     feed.announce(session.head);
     let (publish, published) = watch::channel(session.summary());
     let adopted: Vec<_> = session.execs.keys().cloned().collect();
@@ -71,6 +78,54 @@ pub async fn load(
         store: store.clone(),
         published,
     })
+}
+
+/// Takes away the temporary files of what was cut off in the middle: a file tool's in the workspace, a sorting of output.
+fn sweep(session: &Session, execs: &Execs) {
+    for exec_id in session.execs.keys() {
+        execs.remove_half_sorted(exec_id);
+    }
+    let Some(turn) = &session.turn else { return };
+    let Ok(guard) = Guard::open(&session.spec.workspace.root) else {
+        return;
+    };
+    let context = Cut {
+        guard,
+        paths: execs.paths(),
+        cwd: execs.cwd(),
+    };
+    let begun = turn
+        .calls
+        .iter()
+        .filter(|open| matches!(open.stage, CallStage::Started(None)));
+    for open in begun {
+        for dir in crate::tools::written_dirs(&open.call.tool, &open.call.arguments, &context) {
+            if let Err(error) = context.guard.remove_leftovers(&dir) {
+                tracing::debug!(%error, dir = %dir.display(), "nothing to tidy");
+            }
+        }
+    }
+}
+
+/// What a call that was cut off would have touched.
+struct Cut {
+    guard: Guard,
+    paths: Arc<dyn JailPaths>,
+    cwd: Option<String>,
+}
+
+impl PlanContext for Cut {
+    fn paths(&self) -> &dyn JailPaths {
+        self.paths.as_ref()
+    }
+
+    fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    fn cwd(&self) -> Option<String> {
+        self.cwd.clone()
+    }
 }
 
 async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc<Message>>), Fault> {

@@ -183,6 +183,10 @@ impl Actor {
                 })
                 .await;
             }
+            Ask::Acknowledge(exec) => {
+                let exec = exec.as_str().to_owned();
+                self.tell(&ToJail::Ack { exec }).await;
+            }
             Ask::Adopt(answer) => {
                 let _gone = answer.send(self.adopt().await);
             }
@@ -377,6 +381,7 @@ impl Actor {
         let mut known = Vec::new();
         while let Some(frame) = jail.frames.recv().await {
             if frame == FromJail::Ready {
+                self.hear(frame).await;
                 break;
             }
             known.push(frame);
@@ -391,6 +396,14 @@ impl Actor {
                 handles.extend(self.jobs.get(exec).and_then(|job| self.handle_of(job)));
             }
             self.hear(frame).await;
+        }
+        // The daemon before us may have gone down before it had the state after the last command.
+        if self.current.is_none()
+            && !self.snapshotting
+            && self.jail.as_ref().is_some_and(|jail| jail.has_shell)
+        {
+            self.state_kept = false;
+            self.ask_for_snapshot().await;
         }
         handles
     }
@@ -419,6 +432,7 @@ impl Actor {
     }
 
     async fn hear(&mut self, frame: FromJail) {
+        let _passing = crate::jail::hearing_of(&frame).pass();
         match frame {
             FromJail::Hello { .. } | FromJail::Ready => {}
             FromJail::Running { exec, out, err, .. } | FromJail::Progress { exec, out, err } => {
@@ -434,7 +448,11 @@ impl Actor {
                 ..
             } => {
                 let cwd = PathBuf::from(std::ffi::OsString::from_vec(cwd));
-                self.tell(&ToJail::Ack { exec: exec.clone() }).await;
+                // jinit keeps the end of a run until it is told that the log has it (`Shell::acknowledge`); what is
+                // nobody's run it may forget at once.
+                if !self.jobs.contains_key(&exec) {
+                    self.tell(&ToJail::Ack { exec: exec.clone() }).await;
+                }
                 if exec == names::SNAPSHOT {
                     self.keep_snapshot(out, err, end, umask, cwd).await;
                 } else {

@@ -171,6 +171,7 @@ pub(crate) enum Ask {
     Input(ExecId, u64, Vec<u8>, bool),
     Resize(ExecId, PtySize),
     Interrupt(ExecId),
+    Acknowledge(ExecId),
     /// The answer comes once everything is gone.
     End(tokio::sync::oneshot::Sender<Result<(), JailError>>),
     /// Answered once no state is being asked for.
@@ -342,6 +343,12 @@ impl Shell {
         self.asks
             .send(Ask::Interrupt(exec_id.clone()))
             .map_err(|_| ShellError::Ended)
+    }
+
+    /// The end of a run is on record: its Jail may forget it. Until then the next daemon would hear of it again.
+    pub fn acknowledge(&self, exec_id: &ExecId) {
+        // A Shell that was ended has no Jail that remembers.
+        let _ended = self.asks.send(Ask::Acknowledge(exec_id.clone()));
     }
 
     /// Ends the Jail and the Shell: no process is left when this returns.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_jinit::names;
-use agent_jinit::wire::{End, Refusal};
+use agent_jinit::wire::{End, Refusal, ToJail};
 
 use super::actor::{Actor, Job};
 use super::{Progress, RunResult, RunState, exchange, spool};
@@ -38,6 +38,8 @@ impl Actor {
         }
         if end.not_run && !job.retried && !end.timed_out && !end.interrupted && job.request.is_some() {
             job.retried = true;
+            // This end is not the run's: the next attempt has the same name.
+            self.tell(&ToJail::Ack { exec: id.to_owned() }).await;
             self.queue.push_front(job);
             return;
         }

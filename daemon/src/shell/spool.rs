@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::domain::id::ExecId;
+use crate::durable::Point;
 
 /// The two files of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +78,14 @@ pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
     let ring = cap - half;
     let start = half + (total - half) % ring;
     // A new file and a rename: a crash in between leaves the old one whole.
-    let temporary = path.with_extension("sorting");
+    let temporary = sorting(path);
     let sorted = || -> io::Result<()> {
         let mut out = create(&temporary)?;
         for (from, to) in [(0, half), (start, cap), (half, start)] {
             copy(&file, from, to, &mut out)?;
         }
         out.set_permissions(std::fs::Permissions::from_mode(0o400))?;
-        std::fs::rename(&temporary, path)
+        Point::SpoolRename.through(|| std::fs::rename(&temporary, path))
     };
     if sorted().is_err() {
         // No room for a second file: over itself, which needs none.
@@ -97,6 +98,22 @@ pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
         itself.set_permissions(std::fs::Permissions::from_mode(0o400))?;
     }
     Ok(())
+}
+
+/// Removes what [`finalise`] leaves when it is killed half-way.
+pub fn remove_half_sorted(dir: &Path, exec: &ExecId) {
+    let paths = SpoolPaths::new(dir, exec);
+    for path in [paths.stdout, paths.stderr] {
+        // Hardly ever there.
+        let _absent = std::fs::remove_file(sorting(&path));
+    }
+}
+
+/// Both streams are put in order at the same time: each needs a name of its own.
+fn sorting(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sorting");
+    PathBuf::from(name)
 }
 
 fn copy(file: &File, mut from: u64, to: u64, out: &mut impl Write) -> io::Result<()> {

@@ -178,12 +178,12 @@ impl Actor {
 
     /// A terminal's last state becomes the session's, unless a command ran meanwhile.
     pub(super) async fn keep_pty_state(&mut self, job: &Job, len: u64, status: i32) -> String {
-        if self.runs != job.opened_at || self.current.is_some() || self.snapshotting {
-            return "commands ran meanwhile: the session keeps their state, not this terminal's".to_owned();
-        }
         let file = self.terminal_file(job.exec.as_str());
         let state = std::fs::read(&file).unwrap_or_default();
         let _never_made = std::fs::remove_file(&file);
+        if self.runs != job.opened_at || self.current.is_some() || self.snapshotting {
+            return "commands ran meanwhile: the session keeps their state, not this terminal's".to_owned();
+        }
         let umask = self.spec.limits.umask.unwrap_or(0o22);
         if len == 0 || state.len() as u64 != len {
             return "the terminal's state was not saved; the session keeps the state from before".to_owned();

@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
+use crate::durable::Point;
 
 /// Forward steps: entry n takes schema n to n+1. Never edited after a release.
 const MIGRATIONS: &[&str] = &[
@@ -67,7 +68,7 @@ fn migrate(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", u32::try_from(index + 1).unwrap_or(u32::MAX))?;
-        transaction.commit()?;
+        Point::StoreMigration.through(|| transaction.commit())?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use crate::durable::Point;
 
 /// How many jobs may share one commit. Bounds the delay of the first one in it.
 const GROUP: usize = 64;
@@ -165,7 +166,7 @@ fn commit(connection: &Connection, jobs: Vec<Job>) {
         }
     }
     if lost.is_none()
-        && let Err(error) = connection.execute_batch("COMMIT")
+        && let Err(error) = Point::StoreCommit.through(|| connection.execute_batch("COMMIT"))
     {
         lost = Some(Trouble::from(error));
         // After a failed COMMIT the transaction may still be open; the next BEGIN would fail on it.

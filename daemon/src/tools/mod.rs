@@ -40,7 +40,7 @@ pub use context::{
     OutputView, PlanContext, Seen, ToolContext,
 };
 pub use output::clean;
-pub use registry::Registry;
+pub use registry::{Registry, written_dirs};
 
 /// One thing a model can do.
 #[async_trait]

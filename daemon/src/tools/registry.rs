@@ -1,9 +1,10 @@
 //! Owns: which tools a model is offered.
 //! Guarantees: a fixed order and fixed text per dialect, so that a provider's prompt cache stays warm.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Tool;
 use super::apply_patch::ApplyPatch;
 use super::edit::Edit;
 use super::exec::Exec;
@@ -11,7 +12,21 @@ use super::output::ReadOutput;
 use super::read::Read;
 use super::search::Search;
 use super::write::Write;
+use super::{PlanContext, Tool};
 use crate::domain::tool::{EditDialect, ToolSpec};
+
+/// The directories, relative to the Workspace, in which a call of a file tool would write.
+pub fn written_dirs(tool: &str, arguments: &str, context: &dyn PlanContext) -> BTreeSet<PathBuf> {
+    let tool = [EditDialect::SearchReplace, EditDialect::ApplyPatch]
+        .into_iter()
+        .find_map(|dialect| Registry::for_dialect(dialect).get(tool));
+    let plan = tool.and_then(|tool| tool.plan(&super::parse_arguments(arguments).ok()?, context).ok());
+    plan.map(|plan| plan.paths)
+        .unwrap_or_default()
+        .iter()
+        .map(|path| path.parent().unwrap_or(Path::new("")).to_owned())
+        .collect()
+}
 
 /// The tools of a Session.
 #[derive(Clone)]

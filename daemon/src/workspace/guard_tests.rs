@@ -304,23 +304,6 @@ fn a_failed_write_leaves_no_directories() {
 }
 
 #[test]
-fn rename_moves_and_never_overwrites() {
-    let place = Place::new();
-    place.write("a", "a").unwrap();
-    place.write("b", "b").unwrap();
-    assert!(matches!(
-        place.guard.rename(Path::new("a"), Path::new("b")),
-        Err(GuardError::Exists(_))
-    ));
-    place
-        .guard
-        .rename(Path::new("a"), Path::new("new/dir/c"))
-        .unwrap();
-    assert_eq!(place.read("new/dir/c").unwrap(), b"a");
-    assert!(matches!(place.read("a"), Err(GuardError::NotFound(_))));
-}
-
-#[test]
 fn a_sparse_terabyte_is_read_in_part() {
     let place = Place::new();
     let file = fs::File::create(place.ws("sparse")).unwrap();

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::guard::{Expect, Guard, GuardError, Kind, Stamp, normal};
+use crate::durable::Point;
 
 /// Random names that all exist already mean something else is wrong.
 const NAME_ATTEMPTS: u32 = 16;
@@ -99,33 +100,6 @@ impl Guard {
             .map_err(|errno| GuardError::from_errno(&rel, errno))?;
         sync_dir(&parent);
         Ok(())
-    }
-
-    /// Renames the regular file `from` to `to`, which must not exist.
-    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), GuardError> {
-        let (from, to) = (normal(from)?, normal(to)?);
-        let old_name = from
-            .file_name()
-            .ok_or_else(|| GuardError::NotAFile(from.clone(), Kind::Directory))?;
-        let new_name = to
-            .file_name()
-            .ok_or_else(|| GuardError::NotAFile(to.clone(), Kind::Directory))?;
-        let source = self.directory(from.parent().unwrap_or(Path::new("")), ResolveFlags::NO_SYMLINKS)?;
-        if self.current(&source, &from, old_name)?.is_none() {
-            return Err(GuardError::NotFound(from));
-        }
-        let mut made_dirs = Vec::new();
-        let moved = self.held_parent(&to, &mut made_dirs).and_then(|target| {
-            rustix::fs::renameat_with(&source, old_name, &target, new_name, RenameFlags::NOREPLACE)
-                .map_err(|errno| GuardError::from_errno(&to, errno))?;
-            sync_dir(&target);
-            sync_dir(&source);
-            Ok(())
-        });
-        if moved.is_err() {
-            self.remove_dirs(&made_dirs);
-        }
-        moved
     }
 
     /// Removes the temporary files a killed daemon left in the directory `rel`; returns how many. Only for a moment
@@ -261,7 +235,9 @@ impl Guard {
             if let Some(mode) = mode {
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(fault)?;
             }
-            rustix::fs::fsync(&file).map_err(fault)?;
+            Point::FileSync
+                .through(|| rustix::fs::fsync(&file))
+                .map_err(fault)?;
             if matches!(expect, Expect::Stamp(_)) {
                 // Once more, as late as can be: fsync may have taken a while.
                 let now = self.current(parent, rel, name)?;
@@ -271,7 +247,9 @@ impl Guard {
                 Expect::Absent => RenameFlags::NOREPLACE,
                 Expect::Stamp(_) | Expect::Any => RenameFlags::empty(),
             };
-            rustix::fs::renameat_with(parent, &temp_name, parent, name, flags).map_err(fault)
+            Point::FileRename
+                .through(|| rustix::fs::renameat_with(parent, &temp_name, parent, name, flags))
+                .map_err(fault)
         })();
         if let Err(error) = placed {
             let _ = rustix::fs::unlinkat(parent, &temp_name, AtFlags::empty());
@@ -322,5 +300,5 @@ fn keep_owner(file: &File, old: &Stat) {
 
 /// Some file systems cannot sync a directory; the file's own data is synced already.
 fn sync_dir(parent: &OwnedFd) {
-    let _ = rustix::fs::fsync(parent);
+    let _ = Point::FileDirSync.through(|| rustix::fs::fsync(parent));
 }

@@ -115,6 +115,8 @@ impl Rig {
         let result = tokio::time::timeout(std::time::Duration::from_secs(60), handle.finished())
             .await
             .unwrap();
+        // As the log does once it has the end.
+        self.shell.acknowledge(&handle.exec_id);
         let text =
             |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
         Ran {

@@ -124,8 +124,18 @@ impl TestDaemon {
         self.env.push((name.into(), value.as_ref().into()));
     }
 
+    /// Takes a variable away again.
+    pub fn unset(&mut self, name: &str) {
+        self.env.retain(|(n, _)| n != name);
+    }
+
     /// Starts the daemon and waits until its socket answers.
     pub fn spawn(&mut self) {
+        assert!(self.spawn_or_die(), "agentd ended at once\n{}", self.log());
+    }
+
+    /// The same; false when it ended before its socket answered.
+    pub fn spawn_or_die(&mut self) -> bool {
         assert!(self.daemon.is_none());
         let mut command = self.command(self.bin.join("agentd"));
         command
@@ -135,13 +145,21 @@ impl TestDaemon {
         let mut child = command.current_dir("/").process_group(0).spawn().unwrap();
         let until = Instant::now() + LIMIT;
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("agentd ended with {status}\n{}", self.log());
+            if child.try_wait().unwrap().is_some() {
+                self.daemon = Some(child);
+                return false;
             }
             assert!(Instant::now() < until, "agentd does not answer\n{}", self.log());
             std::thread::sleep(POLL);
         }
         self.daemon = Some(child);
+        true
+    }
+
+    /// Waits for the end of a daemon that was told to end, or was killed.
+    pub fn wait_for_end(&mut self) -> std::process::ExitStatus {
+        let mut child = self.daemon.take().unwrap();
+        until("the daemon has ended", || child.try_wait().unwrap())
     }
 
     fn stderr_file(&self) -> std::fs::File {
