@@ -190,7 +190,8 @@ fn exit_of(cause: Cause) -> u8 {
         ErrorReason::SessionNotFound
         | ErrorReason::ExecNotFound
         | ErrorReason::ApprovalNotFound
-        | ErrorReason::DeviceNotFound => NOT_FOUND,
+        | ErrorReason::DeviceNotFound
+        | ErrorReason::MessageNotWaiting => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
         | ErrorReason::ApprovalDecided

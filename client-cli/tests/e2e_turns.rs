@@ -387,3 +387,96 @@ fn colours_are_for_terminals_that_want_them() {
         "{plain:?}"
     );
 }
+
+#[test]
+fn messages_that_wait_are_listed_changed_taken_back_and_steer() {
+    let home = TestDaemon::start();
+    let id = home
+        .ctl([
+            "run",
+            "-d",
+            "--model",
+            "demo",
+            "demo: run while ! [ -e go ]; do sleep 0.02; done\nrun echo two\nsay over",
+        ])
+        .exits(0)
+        .out()
+        .trim()
+        .to_owned();
+    let send = |args: &[&str]| {
+        let all: Vec<&str> = ["send", &id].into_iter().chain(args.iter().copied()).collect();
+        home.ctl(&all)
+    };
+    let posted = |text: &str, flags: &[&str]| {
+        let mut args = vec![text, "-o", "json"];
+        args.extend(flags);
+        let sent = send(&args).exits(0).json();
+        assert_eq!(sent["queued"], true, "{sent}");
+        sent["message_id"].as_str().unwrap().to_owned()
+    };
+    let first = posted("demo: say first words", &[]);
+    let second = posted("never read", &[]);
+    let third = posted("look at this now", &["--steer"]);
+    let list = send(&["--list", "-o", "json"]).exits(0).json();
+    assert_eq!(list.as_array().unwrap().len(), 3, "{list}");
+    assert_eq!(
+        (&list[2]["steer"], &list[0]["steer"]),
+        (&true.into(), &false.into())
+    );
+    send(&["--edit", &first, "demo: say other words"]).exits(0);
+    send(&["--remove", &second]).exits(0);
+    let again = send(&["--remove", &second]).exits(3);
+    assert!(
+        again.err().contains("[message_not_waiting]") && again.err().contains("--list"),
+        "{again}"
+    );
+    std::fs::write(home.project().join("go"), "").unwrap();
+    home.ctl(["wait", &id, "--for", "ready", "--timeout", "30s"])
+        .exits(0);
+    until("the queued message is answered", || {
+        let log = home.ctl(["logs", &id]).exits(0).out();
+        (log.contains("agent: other words") && state(&home, &id) == "ready").then_some(())
+    });
+    let events = home.ctl(["logs", &id, "-o", "jsonl"]).exits(0).out();
+    let lines: Vec<serde_json::Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let at = |kind: &str| {
+        lines
+            .iter()
+            .position(|line| line["type"] == kind)
+            .unwrap_or_else(|| panic!("no {kind}: {events}"))
+    };
+    let steered = at("turn.steered");
+    assert_eq!(lines[steered]["messages"], serde_json::json!([third]));
+    // Between the first call's result and the next step of the same turn.
+    assert!(at("tool.done") < steered && steered < at("turn.done"), "{events}");
+    let log = home.ctl(["logs", &id]).exits(0).out();
+    assert!(!log.contains("agent: first words"), "{log}");
+    let late = send(&["--edit", &third, "too late"]).exits(3);
+    assert!(late.err().contains("[message_not_waiting]"), "{late}");
+}
+
+#[test]
+fn who_follows_a_session_is_told_and_gone_when_they_go() {
+    let home = TestDaemon::start();
+    home.ctl(["sessions", "new", "--name", "shop"]).exits(0);
+    let clients = || {
+        home.ctl(["sessions", "clients", "shop", "-o", "json"])
+            .exits(0)
+            .json()
+    };
+    assert_eq!(clients(), serde_json::json!([]));
+    let mut follower = background(&home, &["logs", "shop", "-f"]);
+    until("it is seen", || {
+        let now = clients();
+        (now.as_array().unwrap().len() == 1 && now[0]["client"] == "cli" && now[0]["input"] == false)
+            .then_some(())
+    });
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    until("it is gone", || {
+        (clients() == serde_json::json!([])).then_some(())
+    });
+}

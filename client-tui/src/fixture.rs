@@ -205,6 +205,7 @@ pub(crate) fn said(words: &str) -> Body {
         message_id: "m-1".into(),
         parts: vec![text(words)],
         queued: false,
+        steer: false,
     })
 }
 

@@ -53,6 +53,16 @@ pub(crate) enum FromLink {
         chunk: pb::OutputChunk,
     },
     Approvals(Vec<pb::Approval>),
+    /// The messages that wait.
+    Queue {
+        session_id: String,
+        messages: Vec<pb::QueuedMessage>,
+    },
+    /// Who follows the session.
+    Clients {
+        session_id: String,
+        clients: Vec<pb::AttachedClient>,
+    },
     Files {
         workspace: String,
         files: Vec<String>,
@@ -121,6 +131,23 @@ pub(crate) enum ToLink {
         session_id: String,
         text: String,
         model: String,
+        steer: bool,
+    },
+    /// Ask for the messages that wait.
+    Queue {
+        session_id: String,
+    },
+    /// Change a message that waits; no parts: only whether it steers.
+    EditQueued {
+        session_id: String,
+        message_id: String,
+        parts: Vec<pb::Part>,
+        steer: Option<bool>,
+    },
+    /// Take a message that waits back.
+    RemoveQueued {
+        session_id: String,
+        message_id: String,
     },
     Exec {
         session_id: String,

@@ -27,7 +27,9 @@ use proptest::prelude::*;
 /// What may be wished next; what it means depends on where the session stands.
 #[derive(Debug, Clone)]
 enum Wish {
-    Post(String),
+    Post(String, bool),
+    Edit(Option<String>, Option<bool>),
+    Remove,
     Step { calls: u8, text: String },
     Ask,
     Answer(bool),
@@ -42,7 +44,9 @@ enum Wish {
 
 fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
-        3 => "[a-z ]{1,12}".prop_map(Wish::Post),
+        3 => ("[a-z ]{1,12}", any::<bool>()).prop_map(|(text, steer)| Wish::Post(text, steer)),
+        1 => (prop::option::of("[a-z]{1,8}"), any::<Option<bool>>()).prop_map(|(text, steer)| Wish::Edit(text, steer)),
+        1 => Just(Wish::Remove),
         4 => (0..3u8, "[a-zé\u{202e}\"\\\\ ]{0,12}").prop_map(|(calls, text)| Wish::Step { calls, text }),
         1 => Just(Wish::Ask),
         2 => any::<bool>().prop_map(Wish::Answer),
@@ -121,11 +125,26 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
     let front = turn.and_then(|t| t.calls.front().cloned());
     let command = match wish {
         Wish::Crash => return recover(session, &|_| n.is_multiple_of(2)),
-        Wish::Post(text) => Command::PostMessage {
+        Wish::Edit(text, steer) => match session.queue.front() {
+            Some(waiting) => Command::EditMessage {
+                message_id: waiting.message_id.clone(),
+                parts: text.clone().map(|text| vec![Part::Text { text }]),
+                steer: *steer,
+            },
+            None => return Vec::new(),
+        },
+        Wish::Remove => match session.queue.back() {
+            Some(waiting) => Command::RemoveMessage {
+                message_id: waiting.message_id.clone(),
+            },
+            None => return Vec::new(),
+        },
+        Wish::Post(text, steer) => Command::PostMessage {
             message_id: MessageId::random(),
             parts: vec![Part::Text { text: text.clone() }],
             model: None,
             options: TurnOptions::default(),
+            steer: *steer,
             turn_id: TurnId::random(),
             expected_head: None,
         },
@@ -297,6 +316,27 @@ proptest! {
         prop_assert!(session.late_calls.is_empty());
         prop_assert_eq!(session.turn.is_some(), !session.approvals.is_empty());
         prop_assert!(recover(&session, &|_| false).is_empty(), "recovering twice adds nothing");
+    }
+
+    #[test]
+    fn every_message_is_read_once_or_taken_back_or_waits(wishes in prop::collection::vec(wish(), 0..80)) {
+        let log = history(&wishes);
+        let mut posted = Vec::new();
+        let mut gone = Vec::new();
+        for event in &log {
+            match &event.body {
+                EventBody::MessagePosted { message_id, .. } => posted.push(message_id.clone()),
+                EventBody::MessageRemoved { message_id } => gone.push(message_id.clone()),
+                EventBody::TurnStarted { message_ids, .. } | EventBody::TurnSteered { message_ids, .. } => {
+                    gone.extend(message_ids.clone());
+                }
+                _ => {}
+            }
+        }
+        gone.extend(fold(&log).queue.into_iter().map(|waiting| waiting.message_id));
+        posted.sort();
+        gone.sort();
+        prop_assert_eq!(posted, gone);
     }
 
     #[test]

@@ -348,6 +348,14 @@ unary! {
     session_service_client::SessionServiceClient.rename_session(RenameSessionRequest) -> RenameSessionResponse;
     /// Posts a message.
     session_service_client::SessionServiceClient.post_message(PostMessageRequest) -> PostMessageResponse;
+    /// The messages that wait.
+    session_service_client::SessionServiceClient.list_queued_messages(ListQueuedMessagesRequest) -> ListQueuedMessagesResponse;
+    /// Changes a message that waits.
+    session_service_client::SessionServiceClient.edit_message(EditMessageRequest) -> EditMessageResponse;
+    /// Takes a message that waits back.
+    session_service_client::SessionServiceClient.remove_message(RemoveMessageRequest) -> RemoveMessageResponse;
+    /// Who follows a session.
+    session_service_client::SessionServiceClient.list_clients(ListClientsRequest) -> ListClientsResponse;
     /// Stops the open turn.
     session_service_client::SessionServiceClient.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
     /// A page of the log.

@@ -28,12 +28,14 @@ pub struct Item {
 pub enum Kind {
     /// A person's message.
     You {
+        /// Its id.
+        message_id: String,
         /// Its text.
         text: String,
         /// Names of what is attached.
         attachments: Vec<String>,
-        /// It waits for the open turn to end.
-        queued: bool,
+        /// Whether the agent has it.
+        stage: Stage,
     },
     /// What the model said.
     Agent {
@@ -70,6 +72,35 @@ pub enum Kind {
     Notice(String),
     /// A turn ended.
     TurnEnd(Box<pb::TurnFinished>),
+}
+
+/// How far a person's message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The agent has it.
+    TakenUp,
+    /// It waits for the open turn to end.
+    Queued,
+    /// It waits for the open turn's next step.
+    Steering,
+    /// It was taken back before the agent read it.
+    Removed,
+}
+
+impl Stage {
+    fn waiting(steer: bool) -> Self {
+        if steer { Self::Steering } else { Self::Queued }
+    }
+
+    /// The word beside the message; none for one that the agent has.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::TakenUp => None,
+            Self::Queued => Some("queued"),
+            Self::Steering => Some("steers at the next step"),
+            Self::Removed => Some("removed before it was read"),
+        }
+    }
 }
 
 /// How a tool call ended.
@@ -117,12 +148,36 @@ impl Transcript {
                 self.add(
                     event,
                     Kind::You {
+                        message_id: posted.message_id.clone(),
                         text,
                         attachments,
-                        queued: posted.queued,
+                        stage: if posted.queued {
+                            Stage::waiting(posted.steer)
+                        } else {
+                            Stage::TakenUp
+                        },
                     },
                 )
             }
+            Body::MessageEdited(edited) => {
+                let (text, attachments) = split(&edited.parts);
+                self.change_message(&edited.message_id, |kind| {
+                    if let Kind::You {
+                        text: old,
+                        attachments: names,
+                        stage,
+                        ..
+                    } = kind
+                    {
+                        old.clone_from(&text);
+                        names.clone_from(&attachments);
+                        *stage = Stage::waiting(edited.steer);
+                    }
+                })
+            }
+            Body::MessageRemoved(removed) => self.set_stage(&removed.message_id, Stage::Removed),
+            Body::TurnStarted(turn) => self.taken_up(&turn.message_ids),
+            Body::TurnSteered(turn) => self.taken_up(&turn.message_ids),
             Body::StepFinished(step) => {
                 let text = text_of(&step.parts);
                 (!text.trim().is_empty()).then(|| self.push(event, Kind::Agent { text }))
@@ -202,7 +257,7 @@ impl Transcript {
                     task => format!("the task is now '{task}'"),
                 }),
             ),
-            Body::SessionCreated(_) | Body::TurnStarted(_) | Body::ExecStarted(_) => None,
+            Body::SessionCreated(_) | Body::ExecStarted(_) => None,
         }
     }
 
@@ -225,6 +280,40 @@ impl Transcript {
     fn change(&mut self, mut update: impl FnMut(&mut Kind) -> bool) -> Option<Touched> {
         let index = self.items.iter_mut().rposition(|item| update(&mut item.kind))?;
         Some(Touched::Changed(index))
+    }
+
+    fn change_message(&mut self, wanted: &str, mut update: impl FnMut(&mut Kind)) -> Option<Touched> {
+        self.change(|kind| match kind {
+            Kind::You { message_id, .. } if message_id == wanted => {
+                update(kind);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    fn set_stage(&mut self, wanted: &str, now: Stage) -> Option<Touched> {
+        self.change_message(wanted, |kind| {
+            if let Kind::You { stage, .. } = kind {
+                *stage = now;
+            }
+        })
+    }
+
+    /// The agent has these messages; those that waited are told as changed, the last one here.
+    fn taken_up(&mut self, message_ids: &[String]) -> Option<Touched> {
+        let mut last = None;
+        for id in message_ids {
+            let mut waited = false;
+            let touched = self.change_message(id, |kind| {
+                if let Kind::You { stage, .. } = kind {
+                    waited = *stage != Stage::TakenUp;
+                    *stage = Stage::TakenUp;
+                }
+            });
+            last = touched.filter(|_| waited).or(last);
+        }
+        last
     }
 
     fn finish_tool(&mut self, event: &pb::Event, finished: &pb::ToolCallFinished) -> Option<Touched> {
@@ -400,6 +489,53 @@ mod tests {
         assert!(
             matches!(&transcript.items()[1].kind, Kind::Tool { summary, .. } if summary == "npm publish")
         );
+    }
+
+    #[test]
+    fn a_message_that_waits_is_changed_taken_up_or_removed_in_place() {
+        let mut transcript = Transcript::default();
+        let posted = |id: &str, queued| {
+            Body::MessagePosted(pb::MessagePosted {
+                message_id: id.into(),
+                parts: vec![text(id)],
+                queued,
+                steer: false,
+            })
+        };
+        let started = |ids: &[&str]| {
+            Body::TurnStarted(pb::TurnStarted {
+                message_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+                ..Default::default()
+            })
+        };
+        let stage = |transcript: &Transcript, index: usize| match &transcript.items()[index].kind {
+            Kind::You { text, stage, .. } => (text.clone(), *stage),
+            other => panic!("{other:?}"),
+        };
+        transcript.apply(&event(1, posted("m-1", false)));
+        assert_eq!(transcript.apply(&event(2, started(&["m-1"]))), None);
+        transcript.apply(&event(3, posted("m-2", true)));
+        transcript.apply(&event(4, posted("m-3", true)));
+        let edited = pb::MessageEdited {
+            message_id: "m-2".into(),
+            parts: vec![text("better")],
+            steer: true,
+        };
+        let touched = transcript.apply(&event(5, Body::MessageEdited(edited)));
+        assert_eq!(touched, Some(Touched::Changed(1)));
+        assert_eq!(stage(&transcript, 1), ("better".into(), Stage::Steering));
+        let removed = pb::MessageRemoved {
+            message_id: "m-3".into(),
+        };
+        transcript.apply(&event(6, Body::MessageRemoved(removed)));
+        assert_eq!(stage(&transcript, 2).1, Stage::Removed);
+        let steered = pb::TurnSteered {
+            turn_id: "t-1".into(),
+            message_ids: vec!["m-2".into()],
+        };
+        let touched = transcript.apply(&event(7, Body::TurnSteered(steered)));
+        assert_eq!(touched, Some(Touched::Changed(1)));
+        assert_eq!(stage(&transcript, 1).1, Stage::TakenUp);
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
         Item::Output(chunk) => offsets
             .fresh(chunk)
             .map_or(Taken::Seen, |chunk| Taken::New(Item::Output(chunk))),
-        other @ (Item::Preview(_) | Item::Session(_)) => Taken::New(other),
+        other @ (Item::Preview(_) | Item::Session(_) | Item::Clients(_)) => Taken::New(other),
     }
 }
 

@@ -182,6 +182,34 @@ impl SessionService for Flaky {
         absent()
     }
 
+    async fn list_queued_messages(
+        &self,
+        _: Request<pb::ListQueuedMessagesRequest>,
+    ) -> Result<Response<pb::ListQueuedMessagesResponse>, Status> {
+        absent()
+    }
+
+    async fn edit_message(
+        &self,
+        _: Request<pb::EditMessageRequest>,
+    ) -> Result<Response<pb::EditMessageResponse>, Status> {
+        absent()
+    }
+
+    async fn remove_message(
+        &self,
+        _: Request<pb::RemoveMessageRequest>,
+    ) -> Result<Response<pb::RemoveMessageResponse>, Status> {
+        absent()
+    }
+
+    async fn list_clients(
+        &self,
+        _: Request<pb::ListClientsRequest>,
+    ) -> Result<Response<pb::ListClientsResponse>, Status> {
+        absent()
+    }
+
     async fn interrupt_turn(
         &self,
         _: Request<pb::InterruptTurnRequest>,

@@ -160,6 +160,21 @@ pub(crate) struct SendArgs {
     /// Attach a file (repeatable)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Vec<PathBuf>,
+    /// While a turn is open: read it before the next step
+    #[arg(long, conflicts_with_all = ["list", "remove"])]
+    pub(crate) steer: bool,
+    /// While a turn is open: wait for its end (the default)
+    #[arg(long, conflicts_with_all = ["steer", "list", "remove"])]
+    pub(crate) queue: bool,
+    /// List the messages that wait
+    #[arg(long, conflicts_with_all = ["text", "file", "edit", "remove"])]
+    pub(crate) list: bool,
+    /// Change a message that waits: its text, or with --steer/--queue alone when it is read
+    #[arg(long, value_name = "MESSAGE")]
+    pub(crate) edit: Option<String>,
+    /// Take a message that waits back
+    #[arg(long, value_name = "MESSAGE", conflicts_with_all = ["text", "file", "edit"])]
+    pub(crate) remove: Option<String>,
 }
 
 /// A verb about one session.
@@ -224,6 +239,8 @@ pub(crate) enum SessionsVerb {
     Show(OneSession),
     /// Make a session
     New(SessionsNew),
+    /// Who follows a session at this moment
+    Clients(OneSession),
     /// Give a session another name
     Rename {
         /// Session

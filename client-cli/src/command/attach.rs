@@ -128,6 +128,7 @@ impl View<'_> {
                 previews: false,
                 output: true,
                 output_tail_bytes: 4096,
+                ..Default::default()
             })
             .await?;
         let mut screen = crate::render::progress::Screen::new(&self.context.out, &self.session.session_id);

@@ -227,6 +227,7 @@ impl Log<'_> {
             previews: false,
             output: self.view == View::Shell,
             output_tail_bytes: 0,
+            ..Default::default()
         };
         let mut watch = self.context.client.watch_session(subscription).await?;
         while let Some(update) = watch.next().await {

@@ -113,6 +113,7 @@ async fn post(
         // Off a terminal nobody answers, unless the caller said how it is to be.
         approver_present: args.on_approval.is_some() || approvals == Approvals::Ask,
         max_steps: args.max_turns.unwrap_or_default(),
+        steer: false,
     };
     let posted = context.client.post_message(request).await?;
     Ok((session, posted))

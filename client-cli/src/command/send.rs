@@ -1,17 +1,50 @@
-//! Owns: `agentctl send`: a message into a session, without waiting for the turn.
+//! Owns: `agentctl send`: a message into a session without waiting for the turn, and the messages that wait.
 
-use agentd_proto::{id, pb};
+use agentd_proto::transcript::text_of;
+use agentd_proto::{escape, id, pb};
 use serde_json::json;
 
 use super::prompt;
 use crate::args::SendArgs;
 use crate::context::Context;
 use crate::exit::{self, Failure};
+use crate::render::table::{self, Column, fixed, flexible};
+
+const COLUMNS: &[Column] = &[
+    fixed("ID", 10),
+    fixed("WHEN", 6),
+    flexible("BY", 1, 8),
+    flexible("MESSAGE", 4, 16),
+];
 
 /// Runs the verb.
 pub(crate) async fn run(context: &Context, args: SendArgs) -> Result<u8, Failure> {
-    let parts = prompt::parts(context, &args.text, &args.file).await?;
     let session = context.session(&args.target).await?;
+    if args.list {
+        return list(context, &session).await;
+    }
+    if let Some(message_id) = args.remove {
+        let request = pb::RemoveMessageRequest {
+            request_id: id::request_id(),
+            session_id: session.session_id,
+            message_id: message_id.clone(),
+        };
+        let seq = context.client.remove_message(request).await?.seq;
+        return changed(context, &message_id, "taken back", seq);
+    }
+    if let Some(message_id) = args.edit.clone() {
+        return edit(context, &session, message_id, args).await;
+    }
+    let parts = prompt::parts(context, &args.text, &args.file).await?;
+    post(context, &session, parts, args.steer).await
+}
+
+async fn post(
+    context: &Context,
+    session: &pb::Session,
+    parts: Vec<pb::Part>,
+    steer: bool,
+) -> Result<u8, Failure> {
     let request = pb::PostMessageRequest {
         request_id: id::request_id(),
         session_id: session.session_id.clone(),
@@ -19,6 +52,7 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Result<u8, Failure
         on_approval: pb::OnApproval::Wait.into(),
         environment: Some(context.environment()),
         approver_present: true,
+        steer,
         ..Default::default()
     };
     let posted = context.client.post_message(request).await?;
@@ -28,17 +62,89 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Result<u8, Failure
             "message_id": posted.message_id,
             "turn_id": posted.turn_id,
             "queued": posted.queued,
+            "steer": posted.queued && steer,
             "seq": posted.seq,
         }))?;
-    } else if posted.queued {
+    } else if posted.queued && steer {
+        let id = &posted.message_id;
         context
             .out
-            .note(&format!("queued behind the open turn of {}", session.name));
+            .note(&format!("{id}: {} reads it before its next step", session.name));
+    } else if posted.queued {
+        let (id, name) = (&posted.message_id, &session.name);
+        context.out.note(&format!(
+            "queued behind the open turn of {name} · agentctl send {name} --edit {id} \"…\""
+        ));
     } else {
         context.out.note(&format!(
             "{} is at work · agentctl attach {}",
             session.name, session.session_id
         ));
     }
+    Ok(exit::OK)
+}
+
+async fn edit(
+    context: &Context,
+    session: &pb::Session,
+    message_id: String,
+    args: SendArgs,
+) -> Result<u8, Failure> {
+    let steer = (args.steer || args.queue).then_some(args.steer);
+    // Only when it is read: its words stay, and nothing is read from standard input.
+    let parts = if args.text.is_empty() && args.file.is_empty() && steer.is_some() {
+        Vec::new()
+    } else {
+        prompt::parts(context, &args.text, &args.file).await?
+    };
+    let request = pb::EditMessageRequest {
+        request_id: id::request_id(),
+        session_id: session.session_id.clone(),
+        message_id: message_id.clone(),
+        parts,
+        steer,
+    };
+    let seq = context.client.edit_message(request).await?.seq;
+    changed(context, &message_id, "changed", seq)
+}
+
+fn changed(context: &Context, message_id: &str, word: &str, seq: u64) -> Result<u8, Failure> {
+    if context.out.is_json() {
+        context.out.json(&json!({"message_id": message_id, "seq": seq}))?;
+    } else {
+        context.out.note(&format!("{} {word}", escape::line(message_id)));
+    }
+    Ok(exit::OK)
+}
+
+async fn list(context: &Context, session: &pb::Session) -> Result<u8, Failure> {
+    let request = pb::ListQueuedMessagesRequest {
+        session_id: session.session_id.clone(),
+    };
+    let messages = context.client.list_queued_messages(request).await?.messages;
+    if context.out.is_json() {
+        let value = |one: &pb::QueuedMessage| {
+            json!({"message_id": one.message_id, "text": text_of(&one.parts), "steer": one.steer,
+                "principal": one.principal, "client": one.client})
+        };
+        context.out.json_list(messages.iter().map(value).collect())?;
+        return Ok(exit::OK);
+    }
+    if messages.is_empty() && context.out.out_tty {
+        context.out.note("no message waits");
+        return Ok(exit::OK);
+    }
+    let rows: Vec<Vec<String>> = messages
+        .iter()
+        .map(|one| {
+            vec![
+                one.message_id.clone(),
+                if one.steer { "steers" } else { "queued" }.to_owned(),
+                format!("{} via {}", one.principal, one.client),
+                text_of(&one.parts),
+            ]
+        })
+        .collect();
+    table::print(&context.out, COLUMNS, &rows)?;
     Ok(exit::OK)
 }

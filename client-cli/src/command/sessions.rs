@@ -1,4 +1,4 @@
-//! Owns: `agentctl sessions`: list, show, new, rename.
+//! Owns: `agentctl sessions`: list, show, clients, new, rename.
 
 use agentd_proto::transcript::Transcript;
 use agentd_proto::{format, id, pb};
@@ -9,6 +9,7 @@ use crate::exit::{self, Failure};
 use crate::render::table::{self, Column, fixed, flexible};
 use crate::render::{Look, json, line, text};
 use crate::time;
+use serde_json::json;
 
 /// Items of the transcript that `show` ends with.
 const LAST_ITEMS: usize = 10;
@@ -24,12 +25,20 @@ const COLUMNS: &[Column] = &[
     flexible("LAST", 1, 12),
 ];
 
+const CLIENTS: &[Column] = &[
+    fixed("CLIENT", 6),
+    flexible("WHO", 2, 8),
+    fixed("TERMINAL", 8),
+    fixed("SINCE", 5),
+];
+
 /// Runs the verb.
 pub(crate) async fn run(context: &Context, verb: SessionsVerb) -> Result<u8, Failure> {
     match verb {
         SessionsVerb::List(args) => list(context, args).await,
         SessionsVerb::Show(args) => show(context, args.target.as_deref()).await,
         SessionsVerb::New(args) => new(context, args).await,
+        SessionsVerb::Clients(args) => clients(context, args.target.as_deref()).await,
         SessionsVerb::Rename { target, name } => {
             let session = context.session(&target).await?;
             let request = pb::RenameSessionRequest {
@@ -155,6 +164,43 @@ async fn show(context: &Context, target: Option<&str>) -> Result<u8, Failure> {
     context
         .out
         .line(&format!("\n{}", context.out.paint(Look::Bold, &next)))?;
+    Ok(exit::OK)
+}
+
+/// `sessions clients`: who follows it.
+async fn clients(context: &Context, target: Option<&str>) -> Result<u8, Failure> {
+    let session = context.target(target).await?;
+    let request = pb::ListClientsRequest {
+        session_id: session.session_id.clone(),
+    };
+    let clients = context.client.list_clients(request).await?.clients;
+    if context.out.is_json() {
+        let value = |one: &pb::AttachedClient| {
+            json!({"client": one.client, "principal": one.principal, "input": one.input,
+                "attach_time": time::rfc3339(one.attach_time)})
+        };
+        context.out.json_list(clients.iter().map(value).collect())?;
+        return Ok(exit::OK);
+    }
+    if clients.is_empty() && context.out.out_tty {
+        context.out.note(&format!(
+            "nobody follows {}",
+            agentd_proto::escape::line(&session.name)
+        ));
+        return Ok(exit::OK);
+    }
+    let rows: Vec<Vec<String>> = clients
+        .iter()
+        .map(|one| {
+            vec![
+                one.client.clone(),
+                one.principal.clone(),
+                if one.input { "input" } else { "view" }.to_owned(),
+                format::age(time::age(one.attach_time)),
+            ]
+        })
+        .collect();
+    table::print(&context.out, CLIENTS, &rows)?;
     Ok(exit::OK)
 }
 

@@ -118,6 +118,7 @@ impl<'a> Turn<'a> {
             previews: matches!(self.mode, Mode::Stream | Mode::Lines),
             output: self.mode == Mode::Lines || self.context.out.err_tty,
             output_tail_bytes: 0,
+            ..Default::default()
         };
         let mut watch = self.context.client.watch_session(subscription).await?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));

@@ -53,7 +53,20 @@ impl Lines {
             Body::MessagePosted(posted) => vec![line(
                 "message.posted",
                 json!({"message": posted.message_id, "text": transcript::text_of(&posted.parts),
-                    "queued": posted.queued, "principal": event.principal, "client": event.client}),
+                    "queued": posted.queued, "steer": posted.steer, "principal": event.principal, "client": event.client}),
+            )],
+            Body::MessageEdited(edited) => vec![line(
+                "message.edited",
+                json!({"message": edited.message_id, "text": transcript::text_of(&edited.parts),
+                    "steer": edited.steer, "principal": event.principal, "client": event.client}),
+            )],
+            Body::MessageRemoved(removed) => vec![line(
+                "message.removed",
+                json!({"message": removed.message_id, "principal": event.principal, "client": event.client}),
+            )],
+            Body::TurnSteered(turn) => vec![line(
+                "turn.steered",
+                json!({"turn": turn.turn_id, "messages": turn.message_ids}),
             )],
             Body::TurnStarted(turn) => vec![line(
                 "turn.started",

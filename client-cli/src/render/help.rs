@@ -58,7 +58,8 @@ Examples:
 pub(crate) const SEND: &str = "\
 Examples:
   agentctl send build \"also update the changelog\"
-  agentctl send build -f error.log \"this is what I see\"
+  agentctl send build --steer \"only the tests in src/\"
+  agentctl send build --list; agentctl send build --edit m-8w3n2k4p \"other words\"
   echo \"use the other branch\" | agentctl send build -";
 pub(crate) const INTERRUPT: &str = "\
 Examples:

@@ -1,6 +1,6 @@
 //! Owns: the linear view of a transcript: labelled lines, no redraw, fit for screen readers and logs.
 
-use agentd_proto::transcript::{Item, Kind, ToolEnd, decision_word, tool_word};
+use agentd_proto::transcript::{Item, Kind, Stage, ToolEnd, decision_word, tool_word};
 use agentd_proto::{escape, format, pb};
 
 use super::{Look, text};
@@ -18,9 +18,10 @@ pub(crate) fn added(item: &Item) -> Vec<Line> {
         Kind::You {
             text,
             attachments,
-            queued,
+            stage,
+            ..
         } => {
-            let mark = if *queued { " (queued)" } else { "" };
+            let mark = stage.word().map(|word| format!(" ({word})")).unwrap_or_default();
             let mut lines = labelled("you", &format!("{}{mark}", escape::prose(text)), Some(Look::Bold));
             for name in attachments {
                 lines.push((Some(Look::Dim), format!("     attached: {}", escape::line(name))));
@@ -66,6 +67,14 @@ pub(crate) fn ended(item: &Item) -> Vec<Line> {
             ..
         } => vec![exec_end(exec_id, result)],
         Kind::Approval(approval) => vec![resolved(approval)],
+        // That the agent has it now is seen from what it does.
+        Kind::You { stage, text, .. } if *stage != Stage::TakenUp => {
+            let word = match stage {
+                Stage::Removed => "removed",
+                _ => "changed",
+            };
+            labelled(&format!("you ({word})"), &escape::prose(text), Some(Look::Dim))
+        }
         _ => Vec::new(),
     }
 }

@@ -53,10 +53,14 @@ actions! {
     NextState "next_state" "show only one state";
     Back "back" "back to the sessions";
     Send "send" "send (queues while working)";
+    Steer "steer" "send into the open turn, for its next step";
+    Queue "queue" "messages that wait: change, steer, take back";
+    QueueSteer "queue_steer" "steer the open turn, or no more";
+    QueueRemove "queue_remove" "take back";
     Newline "newline" "new line";
     Stop "stop" "close, else stop the turn";
     Clear "clear" "clear the draft; empty: stop; twice: leave";
-    Complete "complete" "complete / next suggestion";
+    Complete "complete" "complete; else send (queues while working)";
     HistoryPrevious "history_previous" "older message";
     HistoryNext "history_next" "newer message";
     HistorySearch "history_search" "search messages";
@@ -112,6 +116,8 @@ impl Action {
                 | Self::New
                 | Self::Rename
                 | Self::Interrupt
+                | Self::Queue
+                | Self::Steer
                 | Self::Editor
                 | Self::NextPane
                 | Self::SidePane

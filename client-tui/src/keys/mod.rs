@@ -34,6 +34,8 @@ pub(crate) enum Context {
     Edit,
     /// A one-line question, a popup or a list over the view.
     Overlay,
+    /// The list of messages that wait.
+    Queue,
     /// The raw shell.
     Shell,
 }
@@ -52,6 +54,7 @@ impl Context {
             Self::Approval => "deciding (after Ctrl-Y)",
             Self::Edit => "text",
             Self::Overlay => "popups",
+            Self::Queue => "waiting messages (Ctrl-X q)",
             Self::Shell => "raw shell",
         }
     }
@@ -71,6 +74,7 @@ pub(crate) const CHAINS: &[&[Context]] = &[
     &[Context::Transcript, Context::Session, Context::Everywhere],
     &[Context::Approval, Context::Everywhere],
     &[Context::Overlay, Context::Edit],
+    &[Context::Queue, Context::Overlay],
     &[Context::Shell],
 ];
 

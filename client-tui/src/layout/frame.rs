@@ -67,13 +67,13 @@ pub(crate) fn frame(model: &Model) -> Frame {
         let wanted = rows(composer_lines(model, width).0.len());
         let most = (height / 3).max(1).min(left.height.saturating_sub(actions));
         frame.composer = take_bottom(&mut left, wanted.min(most));
-        let waiting = rows(
-            model
-                .outbox
-                .iter()
-                .filter(|one| Some(&one.session_id) == open_id(model))
-                .count(),
-        );
+        let unsent = model
+            .outbox
+            .iter()
+            .filter(|one| Some(&one.session_id) == open_id(model))
+            .count();
+        let queued = model.open.as_ref().is_some_and(|open| !open.queue.is_empty());
+        let waiting = rows(unsent + usize::from(queued));
         let most = left.height.saturating_sub(actions);
         frame.outbox = take_bottom(&mut left, waiting.min(3).min(most));
     }
@@ -140,7 +140,11 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
     let theme = &model.theme;
     let width = usize::from(width).max(4);
     let mark = if theme.ascii { "> " } else { "› " };
-    let lead = [Span::styled(format!(" {mark}"), theme.accent)];
+    let changes = model.open.as_ref().is_some_and(|open| open.editing.is_some());
+    let lead = match changes {
+        true => [Span::styled(format!(" change{mark}"), theme.needs)],
+        false => [Span::styled(format!(" {mark}"), theme.accent)],
+    };
     let rest = [Span::raw("   ")];
     let (before, after) = model
         .draft()
@@ -150,7 +154,7 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
         let words = if model.read_only {
             "read-only".to_owned()
         } else if model.is_working() {
-            "type a message… (Enter queues while working)".to_owned()
+            "type a message… (Enter queues while working, Alt-Enter steers)".to_owned()
         } else {
             "type a message…  / commands  @ files  ! shell".to_owned()
         };

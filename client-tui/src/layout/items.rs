@@ -1,7 +1,7 @@
 //! Owns: how one item of the transcript is written as lines.
 //! Guarantees: every text of others is made harmless first; long output is folded to its end and a count.
 
-use agentd_proto::transcript::{Item, Kind, ToolEnd, decision_word, tool_word};
+use agentd_proto::transcript::{Item, Kind, Stage, ToolEnd, decision_word, tool_word};
 use agentd_proto::{escape, format, pb};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -34,8 +34,9 @@ pub(crate) fn lines(
         Kind::You {
             text,
             attachments,
-            queued,
-        } => you(&mut lines, item, text, attachments, *queued, look),
+            stage,
+            ..
+        } => you(&mut lines, item, text, attachments, *stage, look),
         Kind::Agent { text } => lines.extend(markdown::render(text, look.width, look.theme)),
         Kind::Tool {
             tool,
@@ -131,7 +132,7 @@ fn you(
     item: &Item,
     said: &str,
     attachments: &[String],
-    queued: bool,
+    stage: Stage,
     look: &Look<'_>,
 ) {
     let theme = look.theme;
@@ -139,7 +140,7 @@ fn you(
         .time
         .map(|time| clock(time.seconds, look.zone))
         .unwrap_or_default();
-    let mark = if queued { "  (queued)" } else { "" };
+    let mark = stage.word().map(|word| format!("  ({word})")).unwrap_or_default();
     let via = if item.client == "tui" || item.client.is_empty() {
         String::new()
     } else {

@@ -125,6 +125,7 @@ fn stamp(item: &Item, open: &OpenSession, look: &Look<'_>) -> u64 {
                 .map(|output| output.bytes)
                 .hash(&mut hasher);
         }
+        Kind::You { text, stage, .. } => (text, stage.word()).hash(&mut hasher),
         Kind::Approval(approval) => approval.decision.hash(&mut hasher),
         _ => {}
     }

@@ -32,6 +32,7 @@ struct Post {
     session_id: String,
     text: String,
     model: String,
+    steer: bool,
 }
 
 impl Calls {
@@ -78,6 +79,7 @@ impl Calls {
             session_id,
             text,
             model,
+            steer,
         } = wish
         {
             drop(
@@ -87,6 +89,7 @@ impl Calls {
                         session_id,
                         text,
                         model,
+                        steer,
                     })
                     .await,
             );
@@ -151,6 +154,54 @@ async fn perform(
                 .interrupt_turn(request)
                 .await
                 .map_err(|error| ("stop", error))?;
+            Ok(None)
+        }
+        ToLink::Queue { session_id } => {
+            let request = pb::ListQueuedMessagesRequest {
+                session_id: session_id.clone(),
+            };
+            // A failure shows as the lost line, not once more here.
+            Ok(client
+                .list_queued_messages(request)
+                .await
+                .ok()
+                .map(|answer| FromLink::Queue {
+                    session_id,
+                    messages: answer.messages,
+                }))
+        }
+        ToLink::EditQueued {
+            session_id,
+            message_id,
+            parts,
+            steer,
+        } => {
+            let request = pb::EditMessageRequest {
+                request_id,
+                session_id,
+                message_id,
+                parts,
+                steer,
+            };
+            client
+                .edit_message(request)
+                .await
+                .map_err(|error| ("change", error))?;
+            Ok(None)
+        }
+        ToLink::RemoveQueued {
+            session_id,
+            message_id,
+        } => {
+            let request = pb::RemoveMessageRequest {
+                request_id,
+                session_id,
+                message_id,
+            };
+            client
+                .remove_message(request)
+                .await
+                .map_err(|error| ("take back", error))?;
             Ok(None)
         }
         ToLink::Exec { session_id, script } => {
@@ -251,6 +302,7 @@ async fn post_all(client: Client, news: News, mut waiting: mpsc::Receiver<Post>)
             session_id: post.session_id,
             parts: vec![part],
             model: post.model,
+            steer: post.steer,
             on_approval: pb::OnApproval::Wait.into(),
             environment: Some(pb::ClientEnvironment {
                 variables: surroundings::provider_variables(),

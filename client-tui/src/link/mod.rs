@@ -39,6 +39,8 @@ pub(crate) struct Link {
     /// Events since the line broke; `None` while it is up.
     caught_up: Option<u64>,
     calls: calls::Calls,
+    /// The name under which this program writes into terminals.
+    writer: String,
     shells: HashMap<String, mpsc::Sender<shell::Input>>,
     opened: mpsc::Receiver<(String, mpsc::Sender<shell::Input>)>,
     opener: mpsc::Sender<(String, mpsc::Sender<shell::Input>)>,
@@ -60,6 +62,7 @@ impl Link {
         Self {
             calls: calls::Calls::new(client.clone(), news.clone(), workspace),
             client,
+            writer: agentd_proto::id::request_id(),
             wishes,
             news,
             followed: None,
@@ -162,6 +165,8 @@ impl Link {
                 previews: true,
                 output: true,
                 output_tail_bytes: TAIL,
+                writer: self.writer.clone(),
+                clients: true,
             });
         }
         self.client
@@ -257,6 +262,10 @@ impl Link {
             Item::Preview(preview) => self.tell(FromLink::Preview { session_id, preview }).await,
             Item::Output(chunk) => self.tell(FromLink::Output { session_id, chunk }).await,
             Item::Session(session) => self.tell(FromLink::Session(Box::new(session))).await,
+            Item::Clients(list) => {
+                let clients = list.clients;
+                self.tell(FromLink::Clients { session_id, clients }).await;
+            }
             Item::CaughtUp(_) => {}
         }
     }
@@ -300,9 +309,12 @@ impl Link {
                     self.client.clone(),
                     self.news.clone(),
                     self.opener.clone(),
-                    session_id,
-                    existing,
-                    size,
+                    shell::Wanted {
+                        session_id,
+                        existing,
+                        size,
+                        writer: self.writer.clone(),
+                    },
                 );
             }
             ToLink::ShellInput { exec_id, data, .. } => self.shell(&exec_id, shell::Input::Keys(data)).await,

@@ -21,17 +21,25 @@ pub(super) enum Input {
     Size((u16, u16)),
 }
 
+/// Which shell.
+pub(super) struct Wanted {
+    pub(super) session_id: String,
+    /// One that is open; otherwise a new one.
+    pub(super) existing: Option<String>,
+    pub(super) size: (u16, u16),
+    /// Who writes.
+    pub(super) writer: String,
+}
+
 /// Opens a shell, or comes back to one that is open, and serves it in the background.
 pub(super) fn open(
     client: Client,
     news: News,
     opener: mpsc::Sender<(String, mpsc::Sender<Input>)>,
-    session_id: String,
-    existing: Option<String>,
-    size: (u16, u16),
+    wanted: Wanted,
 ) {
     tokio::spawn(async move {
-        let result = serve(&client, &news, &opener, &session_id, existing, size).await;
+        let result = serve(&client, &news, &opener, wanted).await;
         if let Err(error) = result {
             let told = FromLink::Failed {
                 what: "raw shell",
@@ -58,10 +66,14 @@ async fn serve(
     client: &Client,
     news: &News,
     opener: &mpsc::Sender<(String, mpsc::Sender<Input>)>,
-    session_id: &str,
-    existing: Option<String>,
-    size: (u16, u16),
+    Wanted {
+        session_id,
+        existing,
+        size,
+        writer,
+    }: Wanted,
 ) -> Result<(), ClientError> {
+    let session_id = session_id.as_str();
     let mut written = 0;
     let exec_id = match existing {
         Some(exec_id) => {
@@ -69,6 +81,7 @@ async fn serve(
             let request = pb::WriteInputRequest {
                 session_id: session_id.to_owned(),
                 exec_id: exec_id.clone(),
+                writer: writer.clone(),
                 ..Default::default()
             };
             written = client.write_input(request).await?.next_offset;
@@ -91,16 +104,15 @@ async fn serve(
         exec_id: exec_id.clone(),
     };
     drop(news.send(Msg::Link(told)).await);
-    let writer = tokio::spawn(write_all(
-        client.clone(),
-        session_id.to_owned(),
-        exec_id.clone(),
-        size,
-        written,
-        keys,
-    ));
+    let hand = Hand {
+        client: client.clone(),
+        session_id: session_id.to_owned(),
+        exec_id: exec_id.clone(),
+        writer,
+    };
+    let writing = tokio::spawn(write_all(hand, size, written, keys));
     let words = read_all(client, news, session_id, &exec_id).await;
-    writer.abort();
+    writing.abort();
     drop(
         news.send(Msg::Link(FromLink::ShellEnded {
             exec_id,
@@ -140,15 +152,22 @@ async fn read_all(
     Ok("its output ended".to_owned())
 }
 
-/// Writes keys at their offsets, so that one tried twice is taken once.
-async fn write_all(
+/// Who writes where.
+struct Hand {
     client: Client,
     session_id: String,
     exec_id: String,
-    size: (u16, u16),
-    mut offset: u64,
-    mut keys: mpsc::Receiver<Input>,
-) {
+    writer: String,
+}
+
+/// Writes keys at their offsets, so that one tried twice is taken once.
+async fn write_all(hand: Hand, size: (u16, u16), mut offset: u64, mut keys: mpsc::Receiver<Input>) {
+    let Hand {
+        client,
+        session_id,
+        exec_id,
+        writer,
+    } = hand;
     let resize = |size| {
         let request = pb::ResizePtyRequest {
             session_id: session_id.clone(),
@@ -178,7 +197,7 @@ async fn write_all(
         }
         let request = |offset| pb::WriteInputRequest {
             session_id: session_id.clone(),
-            writer: String::new(),
+            writer: writer.clone(),
             exec_id: exec_id.clone(),
             offset,
             data: data.clone().into(),
@@ -187,7 +206,7 @@ async fn write_all(
         match client.write_input(request(offset)).await {
             Ok(answer) => offset = answer.next_offset,
             Err(error) if error.is(pb::ErrorReason::OffsetMismatch) => {
-                // Another client wrote to this shell before: its end is told in the answer.
+                // A restarted daemon counts from the beginning: where it stands is told in the answer.
                 let Some(next) = next_offset(&error.message) else {
                     return;
                 };

@@ -77,6 +77,8 @@ pub(crate) struct Outgoing {
     pub(crate) key: u64,
     pub(crate) session_id: String,
     pub(crate) text: String,
+    /// Into the open turn, at its next step.
+    pub(crate) steer: bool,
     /// The line broke: it is sent when the line is back.
     pub(crate) waiting: bool,
 }
@@ -230,6 +232,9 @@ impl Model {
         use Context as C;
         if self.shell_focus {
             return &[C::Shell];
+        }
+        if matches!(self.overlay, Some(Overlay::Queue { .. })) {
+            return &[C::Queue, C::Overlay];
         }
         if self.overlay.is_some() {
             return &[C::Overlay, C::Edit];

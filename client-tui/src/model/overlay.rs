@@ -13,6 +13,10 @@ pub(crate) enum Overlay {
     Notices {
         scroll: usize,
     },
+    /// The messages that wait.
+    Queue {
+        selected: usize,
+    },
     Palette {
         search: Editor,
         selected: usize,

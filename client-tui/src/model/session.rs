@@ -8,6 +8,7 @@ use agentd_proto::pb;
 use agentd_proto::pb::event::Body;
 use agentd_proto::transcript::{Kind, Transcript};
 
+use super::editor::Editor;
 use super::output::Output;
 use crate::layout::Cache;
 
@@ -66,6 +67,12 @@ pub(crate) struct OpenSession {
     pub(crate) last_exec: Option<(String, String)>,
     /// A terminal that is open in the jail, possibly by another client.
     pub(crate) pty: Option<String>,
+    /// Messages that wait for the agent.
+    pub(crate) queue: Vec<pb::QueuedMessage>,
+    /// The waiting message that is in the composer, and what was there before.
+    pub(crate) editing: Option<(String, Editor)>,
+    /// Who follows the session, this program included.
+    pub(crate) clients: Vec<pb::AttachedClient>,
     pub(crate) cache: RefCell<Cache>,
 }
 
@@ -89,6 +96,9 @@ impl OpenSession {
             expanded: HashSet::new(),
             last_exec: None,
             pty: None,
+            queue: Vec::new(),
+            editing: None,
+            clients: Vec::new(),
             cache: RefCell::default(),
         }
     }
@@ -267,6 +277,7 @@ impl OpenSession {
 fn size(event: &pb::Event) -> usize {
     let text = match &event.body {
         Some(Body::MessagePosted(posted)) => posted.parts.iter().map(part_size).sum(),
+        Some(Body::MessageEdited(edited)) => edited.parts.iter().map(part_size).sum(),
         Some(Body::StepFinished(step)) => step.parts.iter().map(part_size).sum(),
         Some(Body::ToolCallFinished(finished)) => finished.result.len(),
         Some(Body::ToolCallStarted(started)) => {

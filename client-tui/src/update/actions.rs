@@ -2,7 +2,7 @@
 
 use agentd_proto::pb;
 
-use super::{composer, decide, open, overlay, scroll};
+use super::{composer, decide, open, overlay, queue, scroll};
 use crate::keys::Action;
 use crate::layout;
 use crate::model::editor::Editor;
@@ -29,7 +29,7 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         return overlay::act(model, action, cmds);
     }
     // Keys of the composer are typing, too: they keep approvals closed for a moment.
-    if matches!(action, A::Send | A::Newline | A::Complete) || is_edit(action) {
+    if matches!(action, A::Send | A::Steer | A::Newline | A::Complete) || is_edit(action) {
         model.gate.typed(model.now);
     }
     match action {
@@ -110,6 +110,7 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         A::Shell => shell(model, cmds),
         A::Decide => decide::begin(model, cmds),
         A::ApproveOnce | A::ApproveSession | A::Deny | A::DenyBecause => decide::decide(model, action, cmds),
+        A::Queue => queue::show(model),
         A::Leave => model.deciding = false,
         A::CopyItem | A::CopyCode => copy(model, action == A::CopyCode, cmds),
         _ => composer::act(model, action, cmds),
@@ -405,7 +406,7 @@ fn shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
 
 /// Esc: closes what is open, else stops the turn.
 fn stop(model: &mut Model, cmds: &mut Vec<Cmd>) {
-    if model.popup.take().is_some() {
+    if model.popup.take().is_some() || queue::end(model) {
         return;
     }
     if model.focus != Focus::Composer {
@@ -423,6 +424,9 @@ fn stop(model: &mut Model, cmds: &mut Vec<Cmd>) {
 /// Ctrl-C: the draft, then the turn, then this client.
 fn clear(model: &mut Model, cmds: &mut Vec<Cmd>) {
     model.popup = None;
+    if queue::end(model) {
+        return;
+    }
     let dirty = model.draft().is_some_and(|draft| !draft.is_empty());
     if dirty {
         if let Some(draft) = model.draft_mut() {

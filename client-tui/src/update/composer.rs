@@ -1,6 +1,6 @@
 //! Owns: writing and sending: editing, history, suggestions, slash commands, `!` commands.
 
-use super::actions;
+use super::{actions, queue};
 use crate::keys::Action;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Popup, Suggestion, fits};
@@ -19,6 +19,12 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ("/new", "new session", Some(Action::New)),
     ("/rename", "another name for this session", Some(Action::Rename)),
     ("/model", "model of the next turns: /model PROVIDER/NAME", None),
+    (
+        "/steer",
+        "into the open turn, for its next step: /steer TEXT",
+        None,
+    ),
+    ("/queue", "messages that wait", Some(Action::Queue)),
     ("/interrupt", "stop the turn", Some(Action::Interrupt)),
     ("/shell", "raw shell in the jail", Some(Action::Shell)),
     ("/editor", "write in your editor", Some(Action::Editor)),
@@ -58,7 +64,8 @@ pub(crate) fn typed(model: &mut Model, c: char, cmds: &mut Vec<Cmd>) {
 pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
     use Action as A;
     match action {
-        A::Send => return enter(model, cmds),
+        A::Send => return enter(model, false, cmds),
+        A::Steer => return enter(model, true, cmds),
         A::Editor => {
             let text = model.draft().map(Editor::expanded).unwrap_or_default();
             return cmds.push(Cmd::Editor(text));
@@ -97,7 +104,7 @@ pub(crate) fn edited(model: &mut Model, text: Option<String>) {
     }
 }
 
-fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
+fn enter(model: &mut Model, steer: bool, cmds: &mut Vec<Cmd>) {
     if model.draft_mut().is_some_and(Editor::unfold) {
         return;
     }
@@ -119,6 +126,9 @@ fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if text.trim().is_empty() || model.read_only {
         return;
     }
+    if queue::send(model, &text, cmds) {
+        return;
+    }
     if let Some(draft) = model.draft_mut() {
         draft.clear();
     }
@@ -134,11 +144,11 @@ fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if is_slash(&text) {
         return slash(model, &text, cmds);
     }
-    send(model, session_id, text, cmds);
+    send(model, session_id, text, steer, cmds);
 }
 
 /// Sends a message, or keeps it until the line is back.
-fn send(model: &mut Model, session_id: String, text: String, cmds: &mut Vec<Cmd>) {
+fn send(model: &mut Model, session_id: String, text: String, steer: bool, cmds: &mut Vec<Cmd>) {
     let key = model.next_key;
     model.next_key += 1;
     let waiting = model.link != Link::Up;
@@ -150,6 +160,7 @@ fn send(model: &mut Model, session_id: String, text: String, cmds: &mut Vec<Cmd>
         key,
         session_id: session_id.clone(),
         text: text.clone(),
+        steer,
         waiting,
     });
     if !waiting {
@@ -159,6 +170,7 @@ fn send(model: &mut Model, session_id: String, text: String, cmds: &mut Vec<Cmd>
             session_id,
             text,
             model,
+            steer,
         }));
     }
 }
@@ -221,6 +233,12 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             suggest(model, cmds);
         }
         ("/model", name) => choose_model(model, name),
+        ("/steer", "") => restore(model, "/steer "),
+        ("/steer", words) => {
+            if let Some(session_id) = model.open.as_ref().map(|open| open.id.clone()) {
+                send(model, session_id, words.to_owned(), true, cmds);
+            }
+        }
         ("/new", name) if !name.is_empty() => {
             cmds.push(Cmd::Link(ToLink::Create {
                 name: name.to_owned(),
@@ -323,7 +341,10 @@ fn offer(model: &mut Model, replaces: usize, mut items: Vec<Suggestion>) {
 /// Takes the suggestion.
 fn complete(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let Some(popup) = model.popup.take() else {
-        // Tab queues where there is nothing to complete, as Enter does.
+        // Nothing to complete: it queues behind the open turn, as Enter does.
+        if model.is_working() {
+            enter(model, false, cmds);
+        }
         return;
     };
     let Some(chosen) = popup.items.get(popup.selected) else {
@@ -333,7 +354,7 @@ fn complete(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if let Some(draft) = model.draft_mut() {
         draft.replace_before(popup.replaces, &insert);
     }
-    if insert == "/model" {
+    if insert == "/model" || insert == "/steer" {
         if let Some(draft) = model.draft_mut() {
             draft.insert(" ");
         }

@@ -6,6 +6,7 @@ mod composer;
 mod decide;
 mod news;
 mod overlay;
+mod queue;
 
 pub(crate) use overlay::{entries, found};
 

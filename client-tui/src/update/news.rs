@@ -4,7 +4,7 @@
 use agentd_proto::pb::event::Body;
 use agentd_proto::{ClientError, escape, format};
 
-use super::{composer, decide, open};
+use super::{composer, decide, open, queue};
 use crate::model::session::OpenSession;
 use crate::model::{Level, Link, Model, Screen};
 use crate::msg::{Cmd, FromLink, ToLink};
@@ -53,6 +53,12 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             if known.unwrap_or_default() != session.approval_ids {
                 cmds.push(Cmd::Link(ToLink::Approvals));
             }
+            let here = opened(model, &session.session_id);
+            if here.is_some_and(|open| open.queue.is_empty() != (session.queued_messages == 0)) {
+                cmds.push(Cmd::Link(ToLink::Queue {
+                    session_id: session.session_id.clone(),
+                }));
+            }
             if model.rows.selected.is_none() && model.rows.is_empty() {
                 model.rows.selected = Some(session.session_id.clone());
             }
@@ -75,6 +81,12 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             }
         }
         FromLink::Approvals(approvals) => model.approvals = approvals,
+        FromLink::Queue { session_id, messages } => queue::news(model, &session_id, messages),
+        FromLink::Clients { session_id, clients } => {
+            if let Some(open) = opened(model, &session_id) {
+                open.clients = clients;
+            }
+        }
         FromLink::Files { workspace, files } => {
             model.files = Some((workspace, files));
             // The answer to what was typed: it is offered now.
@@ -152,7 +164,17 @@ fn fact(model: &mut Model, event: agentd_proto::pb::Event, cmds: &mut Vec<Cmd>) 
         return;
     };
     open.loaded = true;
-    if open.event(event).is_err() {
+    let requeued = changes_queue(&event.body);
+    let is_next = open.event(event);
+    if requeued && is_next.is_ok() {
+        cmds.push(Cmd::Link(ToLink::Queue {
+            session_id: session_id.clone(),
+        }));
+    }
+    let Some(open) = opened(model, &session_id) else {
+        return;
+    };
+    if is_next.is_err() {
         let last = open.last_seq();
         // Never guess over a hole: what is shown begins anew from the log.
         model.open = Some(OpenSession::new(&session_id));
@@ -164,6 +186,17 @@ fn fact(model: &mut Model, event: agentd_proto::pb::Event, cmds: &mut Vec<Cmd>) 
     }
 }
 
+/// The daemon knows the queue best: it is asked after each fact that changes it.
+fn changes_queue(body: &Option<Body>) -> bool {
+    match body {
+        Some(Body::MessagePosted(posted)) => posted.queued,
+        Some(
+            Body::MessageEdited(_) | Body::MessageRemoved(_) | Body::TurnSteered(_) | Body::TurnStarted(_),
+        ) => true,
+        _ => false,
+    }
+}
+
 /// Sends what had to wait for the line, oldest first.
 fn resend(model: &mut Model, cmds: &mut Vec<Cmd>) {
     for index in 0..model.outbox.len() {
@@ -172,12 +205,14 @@ fn resend(model: &mut Model, cmds: &mut Vec<Cmd>) {
         };
         one.waiting = false;
         let (key, session_id, text) = (one.key, one.session_id.clone(), one.text.clone());
+        let steer = one.steer;
         let model = composer::next_model(model, &session_id);
         cmds.push(Cmd::Link(ToLink::Post {
             key,
             session_id,
             text,
             model,
+            steer,
         }));
     }
 }

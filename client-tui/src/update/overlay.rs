@@ -2,6 +2,7 @@
 
 use super::actions;
 use super::decide;
+use super::queue;
 use crate::keys::Action;
 use crate::model::Model;
 use crate::model::editor::Editor;
@@ -69,7 +70,7 @@ fn edit(model: &mut Model, change: impl FnOnce(&mut Editor)) {
                 model.rows.filter = text.expanded();
             }
         }
-        Some(Overlay::Notices { .. }) | None => {}
+        Some(Overlay::Notices { .. } | Overlay::Queue { .. }) | None => {}
     }
 }
 
@@ -83,6 +84,11 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
                 model.rows.filter.clear();
             }
             model.overlay = None;
+        }
+        A::Accept | A::QueueSteer | A::QueueRemove
+            if matches!(model.overlay, Some(Overlay::Queue { .. })) =>
+        {
+            queue::act(model, action, cmds);
         }
         A::Accept => accept(model, cmds),
         A::Up => step(model, -1),
@@ -115,6 +121,7 @@ fn step(model: &mut Model, delta: i64) {
         Some(Overlay::Palette { search, .. }) => entries(model, search.text()).len(),
         Some(Overlay::History { search, here, .. }) => found(model, search.text(), *here).len(),
         Some(Overlay::Notices { .. }) => model.notices.len(),
+        Some(Overlay::Queue { .. }) => model.open.as_ref().map_or(0, |open| open.queue.len()),
         Some(Overlay::Help { .. }) => crate::view::help_lines(model).len(),
         _ => 0,
     };
@@ -122,6 +129,7 @@ fn step(model: &mut Model, delta: i64) {
     if let Some(
         Overlay::Palette { selected: place, .. }
         | Overlay::History { selected: place, .. }
+        | Overlay::Queue { selected: place }
         | Overlay::Notices { scroll: place }
         | Overlay::Help { scroll: place, .. },
     ) = &mut model.overlay
@@ -154,7 +162,7 @@ fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
             }
         }
         Overlay::Prompt { ask, text } => answer(model, ask, text.expanded().trim(), cmds),
-        Overlay::Help { .. } | Overlay::Notices { .. } => {}
+        Overlay::Help { .. } | Overlay::Notices { .. } | Overlay::Queue { .. } => {}
     }
 }
 

@@ -399,3 +399,130 @@ fn ctrl_c_clears_then_stops_then_leaves() {
         session_id: "s-7k2f".into()
     })));
 }
+
+fn waiting(id: &str, words: &str, steer: bool) -> agentd_proto::pb::QueuedMessage {
+    agentd_proto::pb::QueuedMessage {
+        message_id: id.into(),
+        parts: vec![crate::fixture::text(words)],
+        steer,
+        principal: "ana".into(),
+        client: "tui".into(),
+    }
+}
+
+/// Working, with two messages behind the turn.
+fn queued() -> Desk {
+    let mut desk = Desk::session(80, 24, vec![said("go"), began()]);
+    desk.news(FromLink::Session(Box::new(row(
+        "s-7k2f",
+        "fix-login",
+        SessionState::Working,
+    ))));
+    desk.news(FromLink::Queue {
+        session_id: "s-7k2f".into(),
+        messages: vec![waiting("m-1", "first", false), waiting("m-2", "second", false)],
+    });
+    desk
+}
+
+#[test]
+fn waiting_messages_are_changed_in_the_composer_and_the_draft_comes_back() {
+    let mut desk = queued();
+    desk.type_in("half a tho");
+    desk.press("ctrl-x q j enter");
+    assert_eq!(desk.draft(), "second");
+    desk.type_in(", better\n");
+    assert_eq!(desk.draft(), "half a tho");
+    let changed = Cmd::Link(ToLink::EditQueued {
+        session_id: "s-7k2f".into(),
+        message_id: "m-2".into(),
+        parts: vec![crate::fixture::text("second, better")],
+        steer: None,
+    });
+    assert!(desk.cmds.contains(&changed), "{:?}", desk.cmds);
+    assert_eq!(posts(&desk), []);
+    desk.press("ctrl-x q enter esc");
+    assert_eq!(desk.draft(), "half a tho");
+    assert!(
+        !desk
+            .cmds
+            .iter()
+            .any(|cmd| matches!(cmd, Cmd::Link(ToLink::Interrupt { .. }))),
+        "Esc ends the change, not the turn"
+    );
+}
+
+#[test]
+fn waiting_messages_are_taken_back_and_steer() {
+    let mut desk = queued();
+    desk.press("ctrl-x q s d");
+    assert!(desk.cmds.contains(&Cmd::Link(ToLink::EditQueued {
+        session_id: "s-7k2f".into(),
+        message_id: "m-1".into(),
+        parts: vec![],
+        steer: Some(true)
+    })));
+    assert!(desk.cmds.contains(&Cmd::Link(ToLink::RemoveQueued {
+        session_id: "s-7k2f".into(),
+        message_id: "m-1".into()
+    })));
+    desk.news(FromLink::Queue {
+        session_id: "s-7k2f".into(),
+        messages: vec![],
+    });
+    assert_eq!(desk.model.overlay, None, "an empty list closes");
+}
+
+#[test]
+fn a_message_that_the_agent_took_meanwhile_becomes_a_draft() {
+    let mut desk = queued();
+    desk.press("ctrl-x q enter");
+    desk.type_in("!");
+    desk.news(FromLink::Queue {
+        session_id: "s-7k2f".into(),
+        messages: vec![],
+    });
+    assert_eq!(desk.draft(), "first!");
+    desk.type_in("\n");
+    assert_eq!(posts(&desk), [(0, "first!".into())]);
+}
+
+#[test]
+fn alt_enter_steers_and_tab_queues() {
+    let mut desk = queued();
+    desk.type_in("now");
+    desk.press("alt-enter");
+    desk.type_in("then");
+    desk.press("tab");
+    desk.type_in("/steer this\n");
+    let sent: Vec<(String, bool)> = desk
+        .cmds
+        .iter()
+        .filter_map(|cmd| match cmd {
+            Cmd::Link(ToLink::Post { text, steer, .. }) => Some((text.clone(), *steer)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("now", true), ("then", false), ("this", true)];
+    assert_eq!(sent, expected.map(|(text, steer)| (text.to_owned(), steer)));
+}
+
+#[test]
+fn every_fact_that_changes_the_queue_asks_for_it_anew() {
+    let mut desk = queued();
+    let asked = |desk: &Desk| {
+        desk.cmds
+            .iter()
+            .filter(|cmd| matches!(cmd, Cmd::Link(ToLink::Queue { .. })))
+            .count()
+    };
+    let before = asked(&desk);
+    desk.fact(agentd_proto::pb::event::Body::MessageRemoved(
+        agentd_proto::pb::MessageRemoved {
+            message_id: "m-1".into(),
+        },
+    ));
+    assert_eq!(asked(&desk), before + 1);
+    desk.fact(answered("more"));
+    assert_eq!(asked(&desk), before + 1);
+}

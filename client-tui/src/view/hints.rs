@@ -38,6 +38,14 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
     if model.shell_focus {
         return vec![(C::Shell, A::Shell, "back to the session (the shell goes on)")];
     }
+    if matches!(model.overlay, Some(crate::model::overlay::Overlay::Queue { .. })) {
+        return vec![
+            (C::Overlay, A::Accept, "change"),
+            (C::Queue, A::QueueSteer, "steer"),
+            (C::Queue, A::QueueRemove, "take back"),
+            (C::Overlay, A::Cancel, "close"),
+        ];
+    }
     if model.overlay.is_some() {
         return vec![
             (C::Overlay, A::Accept, "take"),

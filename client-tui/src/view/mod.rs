@@ -112,6 +112,9 @@ fn title(model: &Model, frame: &Frame, buffer: &mut Buffer) {
             here(Screen::Inbox),
         ));
     }
+    if let Some(words) = status::others(model) {
+        right.push(Span::styled(words, theme.dim));
+    }
     right.push(Span::styled(inbox, theme.needs));
     put(buffer, frame.title, 0, &text::between(left, right, width));
 }

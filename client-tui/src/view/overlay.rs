@@ -77,6 +77,33 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
             list(model, area, lines.collect(), *selected, buffer);
             entry(model, Rect { height: 1, ..area }, " search: ", search, buffer)
         }
+        Overlay::Queue { selected } => {
+            let key = |action| model.keymap.shown(Context::Queue, action).unwrap_or_default();
+            let title = format!(
+                "waiting messages · Enter changes · {} steers · {} takes back",
+                key(Action::QueueSteer),
+                key(Action::QueueRemove)
+            );
+            let area = panel(model, &title, buffer);
+            let queue = model.open.as_ref().map(|open| open.queue.as_slice());
+            let lines = queue.unwrap_or_default().iter().enumerate().map(|(index, one)| {
+                let text = escape::line(&agentd_proto::transcript::text_of(&one.parts));
+                let state = if one.steer { "steers " } else { "queued " };
+                let right = vec![Span::styled(
+                    format!(" {} via {} · {state}", escape::line(&one.principal), one.client),
+                    model.theme.dim,
+                )];
+                choice(
+                    model,
+                    index == *selected,
+                    vec![Span::raw(text)],
+                    right,
+                    area.width,
+                )
+            });
+            list(model, area, lines.collect(), *selected, buffer);
+            None
+        }
         Overlay::Notices { scroll } => {
             let area = panel(model, "notices", buffer);
             let mut lines = Vec::new();

@@ -219,7 +219,16 @@ fn results(open: &OpenSession, exec: &str, room: usize) -> Vec<String> {
 fn outbox(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
     let theme = &model.theme;
     let width = usize::from(area.width);
-    let lines: Vec<Line<'static>> = model
+    let queued = open.queue.first().map(|next| {
+        let words = escape::line(&agentd_proto::transcript::text_of(&next.parts));
+        let count = open.queue.len();
+        let state = if next.steer { "steers" } else { "waits" };
+        let key = model.keymap.all(crate::keys::Action::Queue);
+        let right = format!("{count} queued · {key} ");
+        let left = vec![Span::styled(format!(" {state}: {words}"), theme.dim)];
+        text::between(left, vec![Span::styled(right, theme.needs)], width)
+    });
+    let unsent = model
         .outbox
         .iter()
         .filter(|one| one.session_id == open.id)
@@ -232,8 +241,8 @@ fn outbox(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
             let first = one.text.lines().next().unwrap_or_default();
             let left = vec![Span::styled(format!(" you  {}", escape::line(first)), theme.dim)];
             text::between(left, vec![Span::styled(format!("{state} "), theme.needs)], width)
-        })
-        .collect();
+        });
+    let lines: Vec<Line<'static>> = queued.into_iter().chain(unsent).collect();
     let skip = lines.len().saturating_sub(usize::from(area.height));
     put_all(buffer, area, lines.iter().skip(skip));
 }

@@ -37,6 +37,37 @@ pub(crate) fn session_title(model: &Model, session: &pb::Session) -> Vec<Span<'s
     ]
 }
 
+/// Who else follows the open session, and who has the input of its terminal.
+pub(crate) fn others(model: &Model) -> Option<String> {
+    let open = model.open.as_ref().filter(|_| model.screen == Screen::Session)?;
+    let me = open.clients.iter().find(|one| one.you)?;
+    if open.clients.len() < 2 {
+        return None;
+    }
+    let name = |one: &pb::AttachedClient| {
+        let who = if one.you {
+            "you".to_owned()
+        } else if one.principal == me.principal {
+            escape::line(&one.client)
+        } else {
+            escape::line(&format!("{} {}", one.client, one.principal))
+        };
+        let input = if one.input { "(input)" } else { "" };
+        format!("{who}{input}")
+    };
+    let words: Vec<String> = std::iter::once(me)
+        .chain(open.clients.iter().filter(|one| !one.you))
+        .map(name)
+        .collect();
+    let whole = format!("{}  ", words.join(" · "));
+    // The name of the session is worth more than a long list.
+    if text::width(&whole) > usize::from(model.size.0) / 3 {
+        let input = if me.input { ", you have the input" } else { "" };
+        return Some(format!("{} clients{input}  ", words.len()));
+    }
+    Some(whole)
+}
+
 /// How a state looks.
 pub(crate) fn state_look(model: &Model, state: pb::SessionState) -> ratatui::style::Style {
     let theme = &model.theme;

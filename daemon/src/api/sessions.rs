@@ -12,7 +12,7 @@ use super::convert::session as convert;
 use super::peer::{caller, key};
 use super::status::{No, Reply, invalid};
 use super::watch;
-use crate::domain::command::Reply as Answer;
+use crate::domain::command::{Command, Reply as Answer};
 use crate::domain::event::TurnOptions;
 use crate::domain::principal::Scope;
 use crate::domain::task::TaskIdError;
@@ -164,6 +164,7 @@ impl SessionService for Sessions {
                 approver_present: wish.approver_present,
                 max_steps,
             },
+            steer: wish.steer,
             expected_head: Some(wish.expected_head).filter(|head| *head > 0),
         };
         match handle.post(who, key, post).await? {
@@ -180,6 +181,63 @@ impl SessionService for Sessions {
             })),
             _ => Err(invalid("request_id belongs to another call").into()),
         }
+    }
+
+    async fn list_queued_messages(
+        &self,
+        request: Request<pb::ListQueuedMessagesRequest>,
+    ) -> Reply<pb::ListQueuedMessagesResponse> {
+        let who = caller(&request, "");
+        let handle = self.supervisor.find(&request.get_ref().session_id, &who).await?;
+        let waiting = handle.queue().await?;
+        Ok(Response::new(pb::ListQueuedMessagesResponse {
+            messages: waiting.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn edit_message(&self, request: Request<pb::EditMessageRequest>) -> Reply<pb::EditMessageResponse> {
+        let who = caller(&request, &request.get_ref().request_id);
+        let key = key(&request.get_ref().request_id, "EditMessage", request.get_ref())?;
+        let wish = request.into_inner();
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        if wish.parts.is_empty() && wish.steer.is_none() {
+            return Err(invalid("nothing to change: give parts or steer").into());
+        }
+        let parts = match wish.parts.is_empty() {
+            true => None,
+            false => Some(convert::posted(wish.parts)?),
+        };
+        let command = Command::EditMessage {
+            message_id: convert::message_id(&wish.message_id)?,
+            parts,
+            steer: wish.steer,
+        };
+        let seq = handle.change_queue(who, key, command).await?;
+        Ok(Response::new(pb::EditMessageResponse { seq }))
+    }
+
+    async fn remove_message(
+        &self,
+        request: Request<pb::RemoveMessageRequest>,
+    ) -> Reply<pb::RemoveMessageResponse> {
+        let who = caller(&request, &request.get_ref().request_id);
+        let key = key(&request.get_ref().request_id, "RemoveMessage", request.get_ref())?;
+        let wish = request.into_inner();
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        let message_id = convert::message_id(&wish.message_id)?;
+        let seq = handle
+            .change_queue(who, key, Command::RemoveMessage { message_id })
+            .await?;
+        Ok(Response::new(pb::RemoveMessageResponse { seq }))
+    }
+
+    async fn list_clients(&self, request: Request<pb::ListClientsRequest>) -> Reply<pb::ListClientsResponse> {
+        let who = caller(&request, "");
+        let handle = self.supervisor.find(&request.get_ref().session_id, &who).await?;
+        let attached = handle.attached();
+        Ok(Response::new(pb::ListClientsResponse {
+            clients: attached.iter().map(|one| convert::attached(one, None)).collect(),
+        }))
     }
 
     async fn interrupt_turn(

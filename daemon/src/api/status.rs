@@ -88,6 +88,7 @@ fn code(rejection: &Rejection) -> Code {
         Rejection::SessionNotFound { .. }
         | Rejection::ExecNotFound(_)
         | Rejection::ApprovalNotFound(_)
+        | Rejection::MessageNotWaiting { .. }
         | Rejection::DeviceNotFound(_) => Code::NotFound,
         Rejection::NameTaken { .. } => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }

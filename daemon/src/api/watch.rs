@@ -5,6 +5,7 @@ use agentd_proto::pb;
 use futures::stream::{self, SelectAll, Stream, StreamExt};
 use pb::watch_item::Item;
 
+use super::convert::session as convert;
 use super::status::{No, invalid};
 use crate::domain::principal::Caller;
 use crate::session::{Fault, FollowItem, FollowOptions, Follower};
@@ -12,6 +13,8 @@ use crate::supervisor::Supervisor;
 
 /// Most sessions on one stream.
 const MAX_SUBSCRIPTIONS: usize = 64;
+/// Longest name of a writer, as in ShellService.
+const MAX_WRITER: usize = 64;
 
 /// The follower of a subscription.
 pub(super) async fn follower(
@@ -20,13 +23,17 @@ pub(super) async fn follower(
     wish: pb::WatchSubscription,
 ) -> Result<Follower, Fault> {
     let handle = supervisor.find(&wish.session_id, who).await?;
-    let follower = handle.follow(FollowOptions {
+    if wish.writer.len() > MAX_WRITER {
+        return Err(invalid(format!("writer has more than {MAX_WRITER} bytes")).into());
+    }
+    let options = FollowOptions {
         after_seq: wish.after_seq,
         previews: wish.previews,
         output: wish.output,
         output_tail: wish.output_tail_bytes,
-    })?;
-    Ok(follower)
+        clients: wish.clients,
+    };
+    Ok(handle.follow(who, wish.writer, options)?)
 }
 
 /// One session's stream.
@@ -85,6 +92,9 @@ fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
         }),
         FollowItem::Output(piece) => Item::Output(piece.into()),
         FollowItem::Summary(summary) => Item::Session((*summary).into()),
+        FollowItem::Clients(all, me) => Item::Clients(pb::Clients {
+            clients: all.iter().map(|one| convert::attached(one, Some(me))).collect(),
+        }),
     };
     pb::WatchItem {
         session_id,

@@ -22,10 +22,26 @@ pub enum Command {
         model: Option<ModelRef>,
         /// What is asked of the turn.
         options: TurnOptions,
+        /// Of an open turn: read it before the next step instead of after the end.
+        steer: bool,
         /// Name of the turn, should one start.
         turn_id: TurnId,
         /// Refuse unless this is the head.
         expected_head: Option<Seq>,
+    },
+    /// Change a message that waits.
+    EditMessage {
+        /// Which.
+        message_id: MessageId,
+        /// Its new pieces; `None` keeps them.
+        parts: Option<Vec<Part>>,
+        /// Whether it steers; `None` keeps that.
+        steer: Option<bool>,
+    },
+    /// Take a message out of the queue.
+    RemoveMessage {
+        /// Which.
+        message_id: MessageId,
     },
     /// Give the session another name (uniqueness is the store's to refuse).
     Rename {

@@ -6,6 +6,7 @@ use super::command::Command;
 use super::event::{CallOutcome, EventBody, ExecResult, TurnOptions, TurnOutcome};
 use super::id::{CallId, ExecId, Seq, TurnId};
 use super::message::Part;
+use super::queue;
 use super::rejection::Rejection;
 use super::session::{CallStage, OpenCall, Session, Turn};
 
@@ -26,6 +27,7 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             parts,
             model,
             options,
+            steer,
             turn_id,
             expected_head,
         } => {
@@ -47,6 +49,7 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
                 message_id: message_id.clone(),
                 parts: parts.clone(),
                 queued: open,
+                steer: open && *steer,
                 options: *options,
             });
             if !open {
@@ -72,6 +75,12 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             }
             Ok(events)
         }
+        Command::EditMessage {
+            message_id,
+            parts,
+            steer,
+        } => queue::edit(session, message_id, parts.as_deref(), *steer),
+        Command::RemoveMessage { message_id } => queue::remove(session, message_id),
         Command::Rename { name } => {
             check_name(name)?;
             Ok(vec![EventBody::SessionRenamed { name: name.clone() }])
@@ -196,6 +205,7 @@ fn record_turn(
             other => events.push(other.clone()),
         }
     }
+    events.extend(queue::steered(session, turn, facts));
     Ok(events)
 }
 
@@ -374,7 +384,7 @@ fn check_head(session: &Session, expected: Option<Seq>) -> Result<(), Rejection>
     }
 }
 
-fn check_parts(parts: &[Part]) -> Result<(), Rejection> {
+pub(super) fn check_parts(parts: &[Part]) -> Result<(), Rejection> {
     let mut bytes = 0usize;
     let mut words = false;
     for part in parts {

@@ -77,8 +77,32 @@ pub enum EventBody {
         parts: Vec<Part>,
         /// It waits for the open turn to end.
         queued: bool,
+        /// It waits only for the open turn's next step.
+        #[serde(default)]
+        steer: bool,
         /// What the poster asked of the turn.
         options: TurnOptions,
+    },
+    /// A message that waits was changed.
+    MessageEdited {
+        /// Which.
+        message_id: MessageId,
+        /// Its pieces now.
+        parts: Vec<Part>,
+        /// It waits only for the open turn's next step.
+        steer: bool,
+    },
+    /// A message that waited was taken back.
+    MessageRemoved {
+        /// Which.
+        message_id: MessageId,
+    },
+    /// The open turn took up messages between two steps.
+    TurnSteered {
+        /// The turn.
+        turn_id: TurnId,
+        /// Which messages.
+        message_ids: Vec<MessageId>,
     },
     /// The agent took up messages.
     TurnStarted {
@@ -229,6 +253,9 @@ impl EventBody {
             Self::ModelChosen { .. } => "model_chosen",
             Self::TaskChosen { .. } => "task_chosen",
             Self::MessagePosted { .. } => "message_posted",
+            Self::MessageEdited { .. } => "message_edited",
+            Self::MessageRemoved { .. } => "message_removed",
+            Self::TurnSteered { .. } => "turn_steered",
             Self::TurnStarted { .. } => "turn_started",
             Self::StepFinished { .. } => "step_finished",
             Self::StepRetried { .. } => "step_retried",

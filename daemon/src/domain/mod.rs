@@ -9,6 +9,7 @@ pub mod id;
 pub mod message;
 pub mod policy;
 pub mod principal;
+mod queue;
 pub mod rejection;
 pub mod secret;
 pub mod session;

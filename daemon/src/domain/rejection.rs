@@ -52,6 +52,14 @@ pub enum Rejection {
         /// `user via client · HH:MM`.
         by: String,
     },
+    /// No such message waits.
+    #[error("no message '{message}' waits in session '{session}': it was taken up or removed before")]
+    MessageNotWaiting {
+        /// What was asked for.
+        message: String,
+        /// Where.
+        session: String,
+    },
     /// No turn is open.
     #[error("no turn is open in session '{0}'")]
     NoOpenTurn(String),
@@ -127,6 +135,7 @@ impl Rejection {
             Self::ExecNotFound(_) => "EXEC_NOT_FOUND",
             Self::ApprovalNotFound(_) => "APPROVAL_NOT_FOUND",
             Self::ApprovalDecided { .. } => "APPROVAL_DECIDED",
+            Self::MessageNotWaiting { .. } => "MESSAGE_NOT_WAITING",
             Self::NoOpenTurn(_) => "NO_OPEN_TURN",
             Self::HeadMoved { .. } => "HEAD_MOVED",
             Self::WorkspaceRefused { .. } => "WORKSPACE_REFUSED",
@@ -162,6 +171,7 @@ impl Rejection {
             Self::ApprovalNotFound(_) | Self::ApprovalDecided { .. } => {
                 vec!["agentctl approvals list".into()]
             }
+            Self::MessageNotWaiting { session, .. } => vec![format!("agentctl send {session} --list")],
             Self::TokenRefused | Self::PairingRefused(_) => vec!["agentctl web".into()],
             Self::DeviceNotFound(_) => vec!["agentctl web token list".into()],
             _ => Vec::new(),

@@ -75,6 +75,8 @@ pub struct QueuedMessage {
     pub parts: Arc<[Part]>,
     /// What its poster asks of the turn.
     pub options: TurnOptions,
+    /// The open turn reads it before its next step.
+    pub steer: bool,
     /// Its poster.
     pub asker: Asker,
 }
@@ -211,15 +213,32 @@ impl Session {
                 message_id,
                 parts,
                 options,
+                steer,
                 ..
             } => {
                 self.queue.push_back(QueuedMessage {
                     message_id: message_id.clone(),
                     parts: parts.clone().into(),
                     options: *options,
+                    steer: *steer,
                     asker: Asker::of(&event.caller),
                 });
             }
+            EventBody::MessageEdited {
+                message_id,
+                parts,
+                steer,
+            } => {
+                let waiting = self.queue.iter_mut().find(|one| &one.message_id == message_id);
+                if let Some(waiting) = waiting {
+                    waiting.parts = parts.clone().into();
+                    waiting.steer = *steer;
+                }
+            }
+            EventBody::MessageRemoved { message_id } => {
+                self.queue.retain(|waiting| &waiting.message_id != message_id);
+            }
+            EventBody::TurnSteered { message_ids, .. } => self.steer(message_ids),
             EventBody::TurnStarted {
                 turn_id,
                 message_ids,
@@ -297,14 +316,9 @@ impl Session {
             });
             self.late_results.clear();
         }
-        self.queue.retain(|queued| {
-            let taken = message_ids.contains(&queued.message_id);
-            if taken {
-                parts.extend(queued.parts.iter().cloned());
-                asker = queued.asker.clone();
-            }
-            !taken
-        });
+        if let Some(last) = self.take_up(message_ids, &mut parts) {
+            asker = last;
+        }
         self.said.push(Arc::new(Message {
             role: Role::User,
             parts,
@@ -322,6 +336,32 @@ impl Session {
             totals: TurnTotals::default(),
             cost_unknown: false,
         });
+    }
+
+    fn steer(&mut self, message_ids: &[MessageId]) {
+        let mut parts = Vec::new();
+        let last = self.take_up(message_ids, &mut parts);
+        if let (Some(turn), Some(last)) = (&mut self.turn, last) {
+            turn.asker = last;
+        }
+        self.said.push(Arc::new(Message {
+            role: Role::User,
+            parts,
+        }));
+    }
+
+    /// Takes messages out of the queue: their pieces, and who posted the last of them.
+    fn take_up(&mut self, message_ids: &[MessageId], parts: &mut Vec<Part>) -> Option<Asker> {
+        let mut last = None;
+        self.queue.retain(|queued| {
+            let taken = message_ids.contains(&queued.message_id);
+            if taken {
+                parts.extend(queued.parts.iter().cloned());
+                last = Some(queued.asker.clone());
+            }
+            !taken
+        });
+        last
     }
 
     fn finish_step(&mut self, parts: &[Part], usage: &super::usage::Usage) {

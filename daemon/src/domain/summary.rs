@@ -117,7 +117,10 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
                 .text()
             )
         }
-        EventBody::TurnStarted { .. } => return None,
+        EventBody::MessageEdited { .. }
+        | EventBody::MessageRemoved { .. }
+        | EventBody::TurnSteered { .. }
+        | EventBody::TurnStarted { .. } => return None,
         EventBody::StepFinished { parts, .. } => {
             let text = Message {
                 role: Role::Assistant,

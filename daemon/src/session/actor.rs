@@ -100,6 +100,9 @@ impl State {
                 Ask::View(turn_id, answer) => {
                     let _unheard = answer.send(self.view(&turn_id));
                 }
+                Ask::Queue(answer) => {
+                    let _unheard = answer.send(self.session.queue.iter().cloned().collect());
+                }
                 Ask::Interrupt(caller, key, answer) => {
                     let _unheard = answer.send(self.interrupt(caller, key).await);
                 }

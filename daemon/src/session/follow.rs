@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Fault;
 use super::execs::{Execs, OutputKind};
 use super::feed::{Feed, PreviewCursor, PreviewDelta, Tick};
+use super::presence::{Attached, Seat};
 use crate::domain::event::{Event, EventBody};
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::session::Summary;
@@ -34,6 +35,8 @@ pub struct FollowOptions {
     pub output: bool,
     /// At most so much of what a command had written before; 0: all.
     pub output_tail: u64,
+    /// Send who else follows.
+    pub clients: bool,
 }
 
 /// One thing for the reader.
@@ -49,6 +52,8 @@ pub enum FollowItem {
     Output(OutputPiece),
     /// The session after the facts sent so far.
     Summary(Box<Summary>),
+    /// Who follows, and which of them is this reader.
+    Clients(Arc<[Attached]>, u64),
 }
 
 /// Bytes of a command.
@@ -73,6 +78,7 @@ pub struct Follower {
     feed: Arc<Feed>,
     execs: Arc<Execs>,
     published: watch::Receiver<Summary>,
+    seat: Seat,
     bell: watch::Receiver<Tick>,
     options: FollowOptions,
     cursor: Seq,
@@ -91,8 +97,10 @@ impl Follower {
         feed: Arc<Feed>,
         execs: Arc<Execs>,
         published: watch::Receiver<Summary>,
+        mut seat: Seat,
         options: FollowOptions,
     ) -> Self {
+        seat.look_anew();
         let bell = feed.listen();
         Self {
             session_id,
@@ -100,6 +108,7 @@ impl Follower {
             feed,
             execs,
             published,
+            seat,
             bell,
             cursor: options.after_seq,
             options,
@@ -132,8 +141,20 @@ impl Follower {
                 let delta = self.feed.preview_since(&mut self.preview);
                 self.ready.extend(delta.map(FollowItem::Preview));
             }
-            if self.ready.is_empty() && self.bell.changed().await.is_err() {
-                return Ok(None);
+            if self.options.clients && self.caught_up {
+                let number = self.seat.number();
+                let news = self.seat.news();
+                self.ready
+                    .extend(news.map(|all| FollowItem::Clients(all, number)));
+            }
+            if !self.ready.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                rung = self.bell.changed() => if rung.is_err() {
+                    return Ok(None);
+                },
+                () = self.seat.changed(), if self.options.clients => {}
             }
         }
     }

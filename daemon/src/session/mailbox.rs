@@ -16,7 +16,7 @@ use crate::domain::id::{CallId, ExecId, Seq, SessionId, TurnId};
 use crate::domain::message::Message;
 use crate::domain::policy::Grant;
 use crate::domain::principal::Caller;
-use crate::domain::session::OpenCall;
+use crate::domain::session::{OpenCall, QueuedMessage};
 use crate::model::Model;
 use crate::store::RequestKey;
 
@@ -69,6 +69,8 @@ pub(super) enum Ask {
     Wish(Box<Wish>, oneshot::Sender<Result<Reply, Fault>>),
     Record(TurnId, Vec<EventBody>, oneshot::Sender<Recorded>),
     View(TurnId, oneshot::Sender<Option<TurnView>>),
+    /// The messages that wait.
+    Queue(oneshot::Sender<Vec<QueuedMessage>>),
     Interrupt(Caller, Option<RequestKey>, oneshot::Sender<Result<Seq, Fault>>),
     /// A turn's task is over, however.
     JobEnded(TurnId),
@@ -119,6 +121,15 @@ impl Actor {
             .await
             .map_err(|_| Gone)?;
         wait.await.map_err(|_| Gone)
+    }
+
+    pub(super) async fn queue(&self) -> Result<Vec<QueuedMessage>, Fault> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .send(Ask::Queue(answer))
+            .await
+            .map_err(|_| Fault::closing())?;
+        wait.await.map_err(|_| Fault::closing())
     }
 
     pub(super) async fn interrupt(&self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {

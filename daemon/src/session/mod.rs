@@ -7,6 +7,7 @@ mod facts;
 pub mod feed;
 mod follow;
 mod mailbox;
+mod presence;
 mod prompt;
 mod recover;
 mod step;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 
 pub use execs::{ExecOutput, OutputKind};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
+pub use presence::Attached;
 pub use recover::load;
 
 use crate::domain::approval::Verdict;
@@ -30,9 +32,9 @@ use crate::domain::event::{ExecResult, ModelRef, TurnOptions};
 use crate::domain::id::{ApprovalId, ExecId, MessageId, Seq, SessionId, TurnId};
 use crate::domain::message::Part;
 use crate::domain::policy::Policy;
-use crate::domain::principal::Caller;
+use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
-use crate::domain::session::{Summary, clip};
+use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::jail::{JailHost, Limits};
 pub use crate::model::Environment;
 use crate::model::{Model, ModelRegistry};
@@ -41,6 +43,7 @@ use crate::store::{RequestKey, Store, StoreError};
 use execs::Execs;
 use feed::Feed;
 use mailbox::{Actor, Wish};
+use presence::Presence;
 
 /// What all sessions of a daemon share.
 pub struct Settings {
@@ -132,6 +135,7 @@ pub struct SessionHandle {
     execs: Arc<Execs>,
     store: Store,
     published: watch::Receiver<Summary>,
+    presence: Arc<Presence>,
 }
 
 /// What a person posts.
@@ -144,6 +148,8 @@ pub struct Post {
     pub choose_model: bool,
     /// What is asked of the turn.
     pub options: TurnOptions,
+    /// Of an open turn: read it before the next step.
+    pub steer: bool,
     /// Refuse unless this is the head.
     pub expected_head: Option<Seq>,
 }
@@ -196,6 +202,7 @@ impl SessionHandle {
             parts: post.parts,
             model,
             options: post.options,
+            steer: post.steer,
             turn_id: TurnId::random(),
             expected_head: post.expected_head,
         };
@@ -208,6 +215,31 @@ impl SessionHandle {
                 launch: None,
             })
             .await
+    }
+
+    /// The messages that wait, in order.
+    pub async fn queue(&self) -> Result<Vec<QueuedMessage>, Fault> {
+        self.actor.queue().await
+    }
+
+    /// Changes a message that waits, or takes it back.
+    pub async fn change_queue(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        command: Command,
+    ) -> Result<Seq, Fault> {
+        let wish = Wish {
+            command,
+            caller,
+            request,
+            model: None,
+            launch: None,
+        };
+        match self.actor.wish(wish).await? {
+            Reply::Done { seq } => Ok(seq),
+            _ => Ok(self.summary().head),
+        }
     }
 
     /// Gives it another name.
@@ -365,7 +397,12 @@ impl SessionHandle {
         data: bytes::Bytes,
         eof: bool,
     ) -> Result<u64, Fault> {
-        Ok(self.execs.write_input(exec_id, writer, data, eof).await?)
+        let (name, any) = (writer.0.clone(), !data.is_empty());
+        let next = self.execs.write_input(exec_id, writer, data, eof).await?;
+        if any {
+            self.presence.wrote(&name);
+        }
+        Ok(next)
     }
 
     /// Resizes a command's terminal.
@@ -375,7 +412,13 @@ impl SessionHandle {
 
     /// A cursor over the log, with previews and output where wanted. Refused beyond the head: facts would be
     /// skipped until the log had caught up with it.
-    pub fn follow(&self, options: FollowOptions) -> Result<Follower, Rejection> {
+    /// `writer` is the name under which the reader writes terminal input, empty when it does not.
+    pub fn follow(
+        &self,
+        who: &Caller,
+        writer: String,
+        options: FollowOptions,
+    ) -> Result<Follower, Rejection> {
         let head = self.feed.head();
         if options.after_seq > head {
             return Err(Rejection::InvalidArgument(format!(
@@ -389,8 +432,14 @@ impl SessionHandle {
             self.feed.clone(),
             self.execs.clone(),
             self.published.clone(),
+            self.presence.attach(Asker::of(who), writer),
             options,
         ))
+    }
+
+    /// Who follows it, longest first.
+    pub fn attached(&self) -> Arc<[Attached]> {
+        self.presence.all()
     }
 
     /// Brings the open turn to a stop for a shutdown.

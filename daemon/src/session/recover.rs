@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::actor;
 use super::execs::Execs;
 use super::feed::Feed;
+use super::presence::Presence;
 use super::{Fault, SessionHandle, Settings, now_us};
 use crate::domain::decide;
 use crate::domain::event::NewEvent;
@@ -77,6 +78,7 @@ pub async fn load(
         execs,
         store: store.clone(),
         published,
+        presence: Presence::new(),
     })
 }
 

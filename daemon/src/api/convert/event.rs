@@ -47,11 +47,29 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             message_id,
             parts: said,
             queued,
+            steer,
             ..
         } => Body::MessagePosted(pb::MessagePosted {
             message_id: message_id.to_string(),
             parts: parts(said),
             queued,
+            steer,
+        }),
+        EventBody::MessageEdited {
+            message_id,
+            parts: said,
+            steer,
+        } => Body::MessageEdited(pb::MessageEdited {
+            message_id: message_id.to_string(),
+            parts: parts(said),
+            steer,
+        }),
+        EventBody::MessageRemoved { message_id } => Body::MessageRemoved(pb::MessageRemoved {
+            message_id: message_id.to_string(),
+        }),
+        EventBody::TurnSteered { turn_id, message_ids } => Body::TurnSteered(pb::TurnSteered {
+            turn_id: turn_id.to_string(),
+            message_ids: message_ids.iter().map(ToString::to_string).collect(),
         }),
         EventBody::TurnStarted {
             turn_id,

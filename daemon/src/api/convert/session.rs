@@ -5,11 +5,13 @@ use agentd_proto::pb;
 use super::super::status::invalid;
 use super::timestamp;
 use crate::domain::event::Origin;
+use crate::domain::id::MessageId;
 use crate::domain::message::Part;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::{State, Summary};
+use crate::domain::session::{QueuedMessage, State, Summary};
 use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
+use crate::session::Attached;
 
 impl From<Summary> for pb::Session {
     fn from(s: Summary) -> Self {
@@ -145,6 +147,35 @@ pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Rejectio
             _ => Err(invalid("parts: a message has text and attachments only")),
         })
         .collect()
+}
+
+/// A message's id.
+pub(in crate::api) fn message_id(text: &str) -> Result<MessageId, Rejection> {
+    text.parse()
+        .map_err(|e: crate::domain::id::IdError| invalid(e.to_string()))
+}
+
+impl From<QueuedMessage> for pb::QueuedMessage {
+    fn from(waiting: QueuedMessage) -> Self {
+        Self {
+            message_id: waiting.message_id.to_string(),
+            parts: parts(waiting.parts.to_vec()),
+            steer: waiting.steer,
+            principal: waiting.asker.principal,
+            client: waiting.asker.client.word().to_owned(),
+        }
+    }
+}
+
+/// Somebody who follows a session, as seen by the reader with the seat `me`.
+pub(in crate::api) fn attached(one: &Attached, me: Option<u64>) -> pb::AttachedClient {
+    pb::AttachedClient {
+        client: one.asker.client.word().to_owned(),
+        principal: one.asker.principal.clone(),
+        attach_time: Some(timestamp(one.since_us)),
+        input: one.input,
+        you: me == Some(one.seat),
+    }
 }
 
 /// Pieces as clients see them; tool results are facts of their own.

@@ -52,7 +52,8 @@ pub(super) fn finished(turn: &Turn, state: &State, files: &[String], command: &s
             .and_then(|lines| lines.iter().position(|line| line.contains(&last(new))));
         let line = line.map_or(String::new(), |at| format!(":{}", at + 1));
         text.push_str(&format!(
-            "Changed: {path}{line}\n  - {}\n  + {}\n",
+            // Fenced: in Markdown a line that begins with a minus is a list.
+            "Changed: {path}{line}\n```diff\n- {}\n+ {}\n```\n",
             last(old),
             last(new)
         ));

@@ -142,6 +142,7 @@ export class Hub {
       previews: true,
       output: true,
       outputTailBytes: TAIL,
+      clients: true,
     }))
     const behind = new Set(wanted)
     const wasDown = this.link.state === 'retry'

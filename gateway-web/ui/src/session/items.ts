@@ -7,14 +7,16 @@ import {
   type ExecResult,
   type TurnFinished,
 } from '../gen/agentd/v1/event_pb'
-import type { Approval } from '../gen/agentd/v1/session_pb'
+import type { Approval, Part } from '../gen/agentd/v1/session_pb'
 import { ApprovalDecision } from '../gen/agentd/v1/session_pb'
 import { duration, millis } from '../lib/format'
 
 export type File = { path: string; kind: ChangeKind; added: number; removed: number; from: string }
 
 type Base = { id: string; seq: bigint; time: number }
-export type You = Base & { k: 'you'; text: string; files: string[]; by: string; queued: boolean; mark?: string }
+/** How far a person's message is. */
+export type Stage = 'taken' | 'queued' | 'steers' | 'removed'
+export type You = Base & { k: 'you'; text: string; files: string[]; by: string; stage: Stage; mark?: string }
 export type Say = Base & { k: 'say'; text: string; live?: boolean }
 export type Think = Base & { k: 'think'; text: string; live?: boolean }
 export type Call = Base & {
@@ -60,6 +62,18 @@ const VERDICT: Record<number, string> = {
   [ApprovalDecision.WITHDRAWN]: 'withdrawn',
 }
 
+function waits(steer: boolean): Stage {
+  return steer ? 'steers' : 'queued'
+}
+
+/** The texts of a message, and the names of what is attached. */
+export function pieces(parts: Part[]): [string[], string[]] {
+  return [
+    parts.flatMap(({ part }) => (part.case === 'text' ? [part.value] : [])),
+    parts.flatMap(({ part }) => (part.case === 'attachment' ? [part.value.name] : [])),
+  ]
+}
+
 export class Fold {
   items: Item[] = []
   /** Approvals asked in this window and still open. */
@@ -79,14 +93,24 @@ export class Fold {
     if (event.requestId) this.requests.add(event.requestId)
     switch (body.case) {
       case 'messagePosted': {
-        const texts = body.value.parts.flatMap(({ part }) => (part.case === 'text' ? [part.value] : []))
-        const files = body.value.parts.flatMap(({ part }) => (part.case === 'attachment' ? [part.value.name] : []))
-        this.push({ k: 'you', id: body.value.messageId, seq, time, text: texts.join('\n\n'), files, by, queued: body.value.queued })
+        const [texts, files] = pieces(body.value.parts)
+        this.push({ k: 'you', id: body.value.messageId, seq, time, text: texts.join('\n\n'), files, by, stage: body.value.queued ? waits(body.value.steer) : 'taken' })
         break
       }
       case 'turnStarted':
         this.turn = body.value.turnId
-        for (const id of body.value.messageIds) this.change<You>(id, { queued: false })
+        for (const id of body.value.messageIds) this.change<You>(id, { stage: 'taken' })
+        break
+      case 'turnSteered':
+        for (const id of body.value.messageIds) this.change<You>(id, { stage: 'taken' })
+        break
+      case 'messageEdited': {
+        const [texts, files] = pieces(body.value.parts)
+        this.change<You>(body.value.messageId, { text: texts.join('\n\n'), files, stage: waits(body.value.steer) })
+        break
+      }
+      case 'messageRemoved':
+        this.change<You>(body.value.messageId, { stage: 'removed' })
         break
       case 'stepFinished': {
         const { parts, turnId, step } = body.value

@@ -1,7 +1,7 @@
 // One followed session: a window of its log, live items, previews, running output, and what was not sent yet.
 import type { Event } from '../gen/agentd/v1/event_pb'
 import type { Approval } from '../gen/agentd/v1/session_pb'
-import type { OutputChunk, Preview, WatchItem } from '../gen/agentd/v1/session_service_pb'
+import type { AttachedClient, OutputChunk, Preview, QueuedMessage, WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, trouble, type Trouble } from '../lib/api'
 import { outbox, type Unsent } from '../lib/prefs.svelte'
 import { link } from '../link/link.svelte'
@@ -14,6 +14,9 @@ const WINDOW = 1500
 /** A gap larger than this is jumped over: reading it all would show nobody anything. */
 const JUMP = 2000n
 
+/** Facts after which other messages wait than before. */
+const REQUEUES = new Set(['messagePosted', 'messageEdited', 'messageRemoved', 'turnStarted', 'turnSteered'])
+
 export type Live = { id: string; text: string; reasoning: string; tool: string }
 
 export class Following {
@@ -23,6 +26,10 @@ export class Following {
   asking = $state.raw<Approval[]>([])
   terminals = $state.raw<string[]>([])
   unsent = $state.raw<Unsent[]>([])
+  /** Messages that wait for the agent. */
+  queue = $state.raw<QueuedMessage[]>([])
+  /** Who follows this session. */
+  clients = $state.raw<AttachedClient[]>([])
   turn = $state('')
   older = $state(false)
   newer = $state(false)
@@ -65,6 +72,7 @@ export class Following {
       const follower = { cursor: () => this.cursor(), take: (item: WatchItem) => this.take(item) }
       this.stops.push(link.follow(session.sessionId, follower))
       this.stops.push(link.whenUp(() => void this.flush()))
+      this.stops.push(link.whenUp(() => void this.requeue()))
     } catch (thrown) {
       this.trouble = trouble(thrown)
       if (!this.trouble.lost) return
@@ -99,6 +107,27 @@ export class Following {
     else if (what.case === 'caughtUp') void this.fill(what.value.head)
     else if (what.case === 'preview') this.preview(what.value)
     else if (what.case === 'output') this.output(what.value)
+    else if (what.case === 'clients') this.clients = what.value.clients
+  }
+
+  // The daemon knows the queue best: it is asked after each fact that changes it.
+  async requeue(): Promise<void> {
+    try {
+      this.queue = (await sessions.listQueuedMessages({ sessionId: this.id })).messages
+    } catch {
+      // The stream notices the same and tries again.
+    }
+  }
+
+  /** Changes a message that waits; without a text only whether it steers. */
+  async edit(one: QueuedMessage, text: string | undefined, steer: boolean | undefined): Promise<void> {
+    const attached = one.parts.filter(({ part }) => part.case === 'attachment')
+    const parts = text === undefined ? [] : [{ part: { case: 'text' as const, value: text } }, ...attached]
+    await sessions.editMessage({ requestId: requestId(), sessionId: this.id, messageId: one.messageId, parts, steer })
+  }
+
+  async remove(one: QueuedMessage): Promise<void> {
+    await sessions.removeMessage({ requestId: requestId(), sessionId: this.id, messageId: one.messageId })
   }
 
   private fact(event: Event): void {
@@ -112,6 +141,7 @@ export class Following {
     }
     this.events.push(event)
     this.fold.apply(event)
+    if (REQUEUES.has(event.body.case ?? '')) void this.requeue()
     if (event.body.case === 'stepFinished' || event.body.case === 'turnFinished') this.live = undefined
     if (event.body.case === 'execFinished') this.outputs.delete(event.body.value.execId)
     this.draw()
@@ -228,8 +258,8 @@ export class Following {
   }
 
   /** Sends a message now, or as soon as there is a connection; once. */
-  send(text: string): void {
-    this.keep([...this.unsent, { requestId: requestId(), text, time: Date.now() }])
+  send(text: string, steer = false): void {
+    this.keep([...this.unsent, { requestId: requestId(), text, steer, time: Date.now() }])
     void this.flush()
   }
 
@@ -244,7 +274,7 @@ export class Following {
       for (const one of this.unsent.filter((each) => !each.error)) {
         const parts = [{ part: { case: 'text' as const, value: one.text } }]
         try {
-          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true })
+          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true, steer: one.steer ?? false })
           this.keep(this.unsent.filter((other) => other.requestId !== one.requestId))
         } catch (thrown) {
           const why = trouble(thrown)

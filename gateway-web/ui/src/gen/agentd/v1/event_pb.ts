@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/event.proto.
  */
 export const file_agentd_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKzCAoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASLAoLdGFza19jaG9zZW4YKCABKAsyFS5hZ2VudGQudjEuVGFza0Nob3NlbkgAQgYKBGJvZHkiNQoOU2Vzc2lvbkNyZWF0ZWQSIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIh4KDlNlc3Npb25SZW5hbWVkEgwKBG5hbWUYASABKAkiHAoLTW9kZWxDaG9zZW4SDQoFbW9kZWwYASABKAkiHQoKVGFza0Nob3NlbhIPCgd0YXNrX2lkGAEgASgJIlMKDU1lc3NhZ2VQb3N0ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBnF1ZXVlZBgDIAEoCCJQCgtUdXJuU3RhcnRlZBIPCgd0dXJuX2lkGAEgASgJEhMKC21lc3NhZ2VfaWRzGAIgAygJEg0KBW1vZGVsGAMgASgJEgwKBGRlbW8YBCABKAgifgoMU3RlcEZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIeCgVwYXJ0cxgDIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBmZpbmlzaBgEIAEoCRIfCgV1c2FnZRgFIAEoCzIQLmFnZW50ZC52MS5Vc2FnZSKMAQoLU3RlcFJldHJpZWQSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB2F0dGVtcHQYAyABKA0SFAoMbWF4X2F0dGVtcHRzGAQgASgNEicKBHdhaXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGcmVhc29uGAYgASgJIngKD1Rvb2xDYWxsU3RhcnRlZBIPCgd0dXJuX2lkGAEgASgJEiEKBGNhbGwYAiABKAsyEy5hZ2VudGQudjEuVG9vbENhbGwSDwoHc3VtbWFyeRgDIAEoCRIPCgdlZmZlY3RzGAQgAygJEg8KB2V4ZWNfaWQYBSABKAkiOgoRQXBwcm92YWxSZXF1ZXN0ZWQSJQoIYXBwcm92YWwYASABKAsyEy5hZ2VudGQudjEuQXBwcm92YWwihQEKEEFwcHJvdmFsUmVzb2x2ZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRItCghkZWNpc2lvbhgDIAEoDjIbLmFnZW50ZC52MS5BcHByb3ZhbERlY2lzaW9uEg4KBnJlYXNvbhgEIAEoCRIMCgRydWxlGAUgASgJIp4BChBUb29sQ2FsbEZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIrCgdvdXRjb21lGAMgASgOMhouYWdlbnRkLnYxLlRvb2xDYWxsT3V0Y29tZRIOCgZyZXN1bHQYBCABKAkSKwoIZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ikgEKC0V4ZWNTdGFydGVkEg8KB2V4ZWNfaWQYASABKAkSDgoGc2NyaXB0GAIgASgJEhgKEHNjcmlwdF90cnVuY2F0ZWQYAyABKAgSDwoHY2FsbF9pZBgEIAEoCRILCgNwdHkYBSABKAgSKgoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJGCgxFeGVjRmluaXNoZWQSDwoHZXhlY19pZBgBIAEoCRIlCgZyZXN1bHQYAiABKAsyFS5hZ2VudGQudjEuRXhlY1Jlc3VsdCK4AgoKRXhlY1Jlc3VsdBIRCglleGl0X2NvZGUYASABKAUSEQoJdGltZWRfb3V0GAIgASgIEhMKC2ludGVycnVwdGVkGAMgASgIEhIKCmJhY2tncm91bmQYBCABKAgSFwoPc2hlbGxfcmVzdGFydGVkGAUgASgIEg8KB3Vua25vd24YBiABKAgSFAoMc3Rkb3V0X2J5dGVzGAcgASgEEhQKDHN0ZGVycl9ieXRlcxgIIAEoBBIcChRzdGRvdXRfZHJvcHBlZF9ieXRlcxgJIAEoBBIcChRzdGRlcnJfZHJvcHBlZF9ieXRlcxgKIAEoBBIrCghkdXJhdGlvbhgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhILCgNjd2QYDCABKAkSDwoHbWVzc2FnZRgNIAEoCSKmAQoOQ2hhbmdlUmVjb3JkZWQSEQoJY2hhbmdlX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSDAoEcGF0aBgDIAEoCRIjCgRraW5kGAQgASgOMhUuYWdlbnRkLnYxLkNoYW5nZUtpbmQSEwoLYWRkZWRfbGluZXMYBSABKA0SFQoNcmVtb3ZlZF9saW5lcxgGIAEoDRIRCglmcm9tX3BhdGgYByABKAkipwIKDFR1cm5GaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEicKB291dGNvbWUYAiABKA4yFi5hZ2VudGQudjEuVHVybk91dGNvbWUSFAoMZXJyb3JfcmVhc29uGAMgASgJEhUKDWVycm9yX21lc3NhZ2UYBCABKAkSDQoFaGludHMYBSADKAkSDQoFc3RlcHMYBiABKA0SEgoKdG9vbF9jYWxscxgHIAEoDRIhCgZ0b2tlbnMYCCABKAsyES5hZ2VudGQudjEuVG9rZW5zEhsKDmNvc3RfbWljcm9fdXNkGAkgASgESACIAQESKwoIZHVyYXRpb24YCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CEQoPX2Nvc3RfbWljcm9fdXNkIi8KDk5vdGljZVJlY29yZGVkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSrTAQoPVG9vbENhbGxPdXRjb21lEiEKHVRPT0xfQ0FMTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASHwobVE9PTF9DQUxMX09VVENPTUVfU1VDQ0VFREVEEAESHAoYVE9PTF9DQUxMX09VVENPTUVfRkFJTEVEEAISHAoYVE9PTF9DQUxMX09VVENPTUVfREVOSUVEEAMSIQodVE9PTF9DQUxMX09VVENPTUVfSU5URVJSVVBURUQQBBIdChlUT09MX0NBTExfT1VUQ09NRV9VTktOT1dOEAUqjgEKCkNoYW5nZUtpbmQSGwoXQ0hBTkdFX0tJTkRfVU5TUEVDSUZJRUQQABIXChNDSEFOR0VfS0lORF9DUkVBVEVEEAESGAoUQ0hBTkdFX0tJTkRfTU9ESUZJRUQQAhIXChNDSEFOR0VfS0lORF9ERUxFVEVEEAMSFwoTQ0hBTkdFX0tJTkRfUkVOQU1FRBAEKs8BCgtUdXJuT3V0Y29tZRIcChhUVVJOX09VVENPTUVfVU5TUEVDSUZJRUQQABIVChFUVVJOX09VVENPTUVfRE9ORRABEhwKGFRVUk5fT1VUQ09NRV9JTlRFUlJVUFRFRBACEh0KGVRVUk5fT1VUQ09NRV9HT0FMX05PVF9NRVQQAxIcChhUVVJOX09VVENPTUVfT1ZFUl9CVURHRVQQBBIXChNUVVJOX09VVENPTUVfRkFJTEVEEAUSFwoTVFVSTl9PVVRDT01FX0RFTklFRBAGYgZwcm90bzM", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSLNCQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IAEIGCgRib2R5IjUKDlNlc3Npb25DcmVhdGVkEiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbiIeCg5TZXNzaW9uUmVuYW1lZBIMCgRuYW1lGAEgASgJIhwKC01vZGVsQ2hvc2VuEg0KBW1vZGVsGAEgASgJIh0KClRhc2tDaG9zZW4SDwoHdGFza19pZBgBIAEoCSJiCg1NZXNzYWdlUG9zdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZxdWV1ZWQYAyABKAgSDQoFc3RlZXIYBCABKAgiUgoNTWVzc2FnZUVkaXRlZBISCgptZXNzYWdlX2lkGAEgASgJEh4KBXBhcnRzGAIgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFc3RlZXIYAyABKAgiJAoOTWVzc2FnZVJlbW92ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCSIzCgtUdXJuU3RlZXJlZBIPCgd0dXJuX2lkGAEgASgJEhMKC21lc3NhZ2VfaWRzGAIgAygJIlAKC1R1cm5TdGFydGVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkSDQoFbW9kZWwYAyABKAkSDAoEZGVtbxgEIAEoCCJ+CgxTdGVwRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDgoGZmluaXNoGAQgASgJEh8KBXVzYWdlGAUgASgLMhAuYWdlbnRkLnYxLlVzYWdlIowBCgtTdGVwUmV0cmllZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SDwoHYXR0ZW1wdBgDIAEoDRIUCgxtYXhfYXR0ZW1wdHMYBCABKA0SJwoEd2FpdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YBiABKAkieAoPVG9vbENhbGxTdGFydGVkEg8KB3R1cm5faWQYASABKAkSIQoEY2FsbBgCIAEoCzITLmFnZW50ZC52MS5Ub29sQ2FsbBIPCgdzdW1tYXJ5GAMgASgJEg8KB2VmZmVjdHMYBCADKAkSDwoHZXhlY19pZBgFIAEoCSI6ChFBcHByb3ZhbFJlcXVlc3RlZBIlCghhcHByb3ZhbBgBIAEoCzITLmFnZW50ZC52MS5BcHByb3ZhbCKFAQoQQXBwcm92YWxSZXNvbHZlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEi0KCGRlY2lzaW9uGAMgASgOMhsuYWdlbnRkLnYxLkFwcHJvdmFsRGVjaXNpb24SDgoGcmVhc29uGAQgASgJEgwKBHJ1bGUYBSABKAkingEKEFRvb2xDYWxsRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEisKB291dGNvbWUYAyABKA4yGi5hZ2VudGQudjEuVG9vbENhbGxPdXRjb21lEg4KBnJlc3VsdBgEIAEoCRIrCghkdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKSAQoLRXhlY1N0YXJ0ZWQSDwoHZXhlY19pZBgBIAEoCRIOCgZzY3JpcHQYAiABKAkSGAoQc2NyaXB0X3RydW5jYXRlZBgDIAEoCBIPCgdjYWxsX2lkGAQgASgJEgsKA3B0eRgFIAEoCBIqCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDEV4ZWNGaW5pc2hlZBIPCgdleGVjX2lkGAEgASgJEiUKBnJlc3VsdBgCIAEoCzIVLmFnZW50ZC52MS5FeGVjUmVzdWx0IrgCCgpFeGVjUmVzdWx0EhEKCWV4aXRfY29kZRgBIAEoBRIRCgl0aW1lZF9vdXQYAiABKAgSEwoLaW50ZXJydXB0ZWQYAyABKAgSEgoKYmFja2dyb3VuZBgEIAEoCBIXCg9zaGVsbF9yZXN0YXJ0ZWQYBSABKAgSDwoHdW5rbm93bhgGIAEoCBIUCgxzdGRvdXRfYnl0ZXMYByABKAQSFAoMc3RkZXJyX2J5dGVzGAggASgEEhwKFHN0ZG91dF9kcm9wcGVkX2J5dGVzGAkgASgEEhwKFHN0ZGVycl9kcm9wcGVkX2J5dGVzGAogASgEEisKCGR1cmF0aW9uGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgsKA2N3ZBgMIAEoCRIPCgdtZXNzYWdlGA0gASgJIqYBCg5DaGFuZ2VSZWNvcmRlZBIRCgljaGFuZ2VfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIMCgRwYXRoGAMgASgJEiMKBGtpbmQYBCABKA4yFS5hZ2VudGQudjEuQ2hhbmdlS2luZBITCgthZGRlZF9saW5lcxgFIAEoDRIVCg1yZW1vdmVkX2xpbmVzGAYgASgNEhEKCWZyb21fcGF0aBgHIAEoCSKnAgoMVHVybkZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSJwoHb3V0Y29tZRgCIAEoDjIWLmFnZW50ZC52MS5UdXJuT3V0Y29tZRIUCgxlcnJvcl9yZWFzb24YAyABKAkSFQoNZXJyb3JfbWVzc2FnZRgEIAEoCRINCgVoaW50cxgFIAMoCRINCgVzdGVwcxgGIAEoDRISCgp0b29sX2NhbGxzGAcgASgNEiEKBnRva2VucxgIIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYCSABKARIAIgBARIrCghkdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fY29zdF9taWNyb191c2QiLwoOTm90aWNlUmVjb3JkZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKtMBCg9Ub29sQ2FsbE91dGNvbWUSIQodVE9PTF9DQUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIfChtUT09MX0NBTExfT1VUQ09NRV9TVUNDRUVERUQQARIcChhUT09MX0NBTExfT1VUQ09NRV9GQUlMRUQQAhIcChhUT09MX0NBTExfT1VUQ09NRV9ERU5JRUQQAxIhCh1UT09MX0NBTExfT1VUQ09NRV9JTlRFUlJVUFRFRBAEEh0KGVRPT0xfQ0FMTF9PVVRDT01FX1VOS05PV04QBSqOAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5HRV9LSU5EX0NSRUFURUQQARIYChRDSEFOR0VfS0lORF9NT0RJRklFRBACEhcKE0NIQU5HRV9LSU5EX0RFTEVURUQQAxIXChNDSEFOR0VfS0lORF9SRU5BTUVEEAQqzwEKC1R1cm5PdXRjb21lEhwKGFRVUk5fT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEVRVUk5fT1VUQ09NRV9ET05FEAESHAoYVFVSTl9PVVRDT01FX0lOVEVSUlVQVEVEEAISHQoZVFVSTl9PVVRDT01FX0dPQUxfTk9UX01FVBADEhwKGFRVUk5fT1VUQ09NRV9PVkVSX0JVREdFVBAEEhcKE1RVUk5fT1VUQ09NRV9GQUlMRUQQBRIXChNUVVJOX09VVENPTUVfREVOSUVEEAZiBnByb3RvMw", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A fact. A client that meets a body it does not know advances its cursor and goes on.
@@ -215,6 +215,30 @@ export type Event = Message<"agentd.v1.Event"> & {
     case: "modelChosen";
   } | {
     /**
+     * A message that waits was changed.
+     *
+     * @generated from field: agentd.v1.MessageEdited message_edited = 30;
+     */
+    value: MessageEdited;
+    case: "messageEdited";
+  } | {
+    /**
+     * A message that waited was taken back.
+     *
+     * @generated from field: agentd.v1.MessageRemoved message_removed = 31;
+     */
+    value: MessageRemoved;
+    case: "messageRemoved";
+  } | {
+    /**
+     * The open turn took up messages between two steps.
+     *
+     * @generated from field: agentd.v1.TurnSteered turn_steered = 32;
+     */
+    value: TurnSteered;
+    case: "turnSteered";
+  } | {
+    /**
      * The session works on another task, or on none.
      *
      * @generated from field: agentd.v1.TaskChosen task_chosen = 40;
@@ -341,6 +365,13 @@ export type MessagePosted = Message<"agentd.v1.MessagePosted"> & {
    * @generated from field: bool queued = 3;
    */
   queued: boolean;
+
+  /**
+   * True when it waits only for the open turn's next step.
+   *
+   * @generated from field: bool steer = 4;
+   */
+  steer: boolean;
 };
 
 /**
@@ -349,6 +380,90 @@ export type MessagePosted = Message<"agentd.v1.MessagePosted"> & {
  */
 export const MessagePostedSchema: GenMessage<MessagePosted> = /*@__PURE__*/
   messageDesc(file_agentd_v1_event, 5);
+
+/**
+ * A message that waits was changed.
+ *
+ * @generated from message agentd.v1.MessageEdited
+ */
+export type MessageEdited = Message<"agentd.v1.MessageEdited"> & {
+  /**
+   * Which.
+   *
+   * @generated from field: string message_id = 1;
+   */
+  messageId: string;
+
+  /**
+   * The pieces as they are now, in order.
+   *
+   * @generated from field: repeated agentd.v1.Part parts = 2;
+   */
+  parts: Part[];
+
+  /**
+   * True when it waits only for the open turn's next step.
+   *
+   * @generated from field: bool steer = 3;
+   */
+  steer: boolean;
+};
+
+/**
+ * Describes the message agentd.v1.MessageEdited.
+ * Use `create(MessageEditedSchema)` to create a new message.
+ */
+export const MessageEditedSchema: GenMessage<MessageEdited> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 6);
+
+/**
+ * A message that waited was taken back: the agent never reads it.
+ *
+ * @generated from message agentd.v1.MessageRemoved
+ */
+export type MessageRemoved = Message<"agentd.v1.MessageRemoved"> & {
+  /**
+   * Which.
+   *
+   * @generated from field: string message_id = 1;
+   */
+  messageId: string;
+};
+
+/**
+ * Describes the message agentd.v1.MessageRemoved.
+ * Use `create(MessageRemovedSchema)` to create a new message.
+ */
+export const MessageRemovedSchema: GenMessage<MessageRemoved> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 7);
+
+/**
+ * The open turn took up messages between two steps: the next step reads them.
+ *
+ * @generated from message agentd.v1.TurnSteered
+ */
+export type TurnSteered = Message<"agentd.v1.TurnSteered"> & {
+  /**
+   * The turn.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * The messages, in order.
+   *
+   * @generated from field: repeated string message_ids = 2;
+   */
+  messageIds: string[];
+};
+
+/**
+ * Describes the message agentd.v1.TurnSteered.
+ * Use `create(TurnSteeredSchema)` to create a new message.
+ */
+export const TurnSteeredSchema: GenMessage<TurnSteered> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 8);
 
 /**
  * The agent took up the posted messages.
@@ -390,7 +505,7 @@ export type TurnStarted = Message<"agentd.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 6);
+  messageDesc(file_agentd_v1_event, 9);
 
 /**
  * The model answered once (one round trip inside a turn).
@@ -439,7 +554,7 @@ export type StepFinished = Message<"agentd.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 7);
+  messageDesc(file_agentd_v1_event, 10);
 
 /**
  * A model request failed and is sent again after a wait.
@@ -495,7 +610,7 @@ export type StepRetried = Message<"agentd.v1.StepRetried"> & {
  * Use `create(StepRetriedSchema)` to create a new message.
  */
 export const StepRetriedSchema: GenMessage<StepRetried> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 8);
+  messageDesc(file_agentd_v1_event, 11);
 
 /**
  * A tool call is about to happen.
@@ -544,7 +659,7 @@ export type ToolCallStarted = Message<"agentd.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 9);
+  messageDesc(file_agentd_v1_event, 12);
 
 /**
  * A tool call needs an answer from a person.
@@ -565,7 +680,7 @@ export type ApprovalRequested = Message<"agentd.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 10);
+  messageDesc(file_agentd_v1_event, 13);
 
 /**
  * The first answer to an approval. Later answers are refused.
@@ -614,7 +729,7 @@ export type ApprovalResolved = Message<"agentd.v1.ApprovalResolved"> & {
  * Use `create(ApprovalResolvedSchema)` to create a new message.
  */
 export const ApprovalResolvedSchema: GenMessage<ApprovalResolved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 11);
+  messageDesc(file_agentd_v1_event, 14);
 
 /**
  * A tool call came to an end.
@@ -663,7 +778,7 @@ export type ToolCallFinished = Message<"agentd.v1.ToolCallFinished"> & {
  * Use `create(ToolCallFinishedSchema)` to create a new message.
  */
 export const ToolCallFinishedSchema: GenMessage<ToolCallFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 12);
+  messageDesc(file_agentd_v1_event, 15);
 
 /**
  * A command is about to run in the session's shell.
@@ -719,7 +834,7 @@ export type ExecStarted = Message<"agentd.v1.ExecStarted"> & {
  * Use `create(ExecStartedSchema)` to create a new message.
  */
 export const ExecStartedSchema: GenMessage<ExecStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 13);
+  messageDesc(file_agentd_v1_event, 16);
 
 /**
  * A command came to an end.
@@ -747,7 +862,7 @@ export type ExecFinished = Message<"agentd.v1.ExecFinished"> & {
  * Use `create(ExecFinishedSchema)` to create a new message.
  */
 export const ExecFinishedSchema: GenMessage<ExecFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 14);
+  messageDesc(file_agentd_v1_event, 17);
 
 /**
  * How a command ended. Output itself is read by offset (ShellService.ReadOutput).
@@ -852,7 +967,7 @@ export type ExecResult = Message<"agentd.v1.ExecResult"> & {
  * Use `create(ExecResultSchema)` to create a new message.
  */
 export const ExecResultSchema: GenMessage<ExecResult> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 15);
+  messageDesc(file_agentd_v1_event, 18);
 
 /**
  * A tool changed a file.
@@ -915,7 +1030,7 @@ export type ChangeRecorded = Message<"agentd.v1.ChangeRecorded"> & {
  * Use `create(ChangeRecordedSchema)` to create a new message.
  */
 export const ChangeRecordedSchema: GenMessage<ChangeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 16);
+  messageDesc(file_agentd_v1_event, 19);
 
 /**
  * The agent rests.
@@ -999,7 +1114,7 @@ export type TurnFinished = Message<"agentd.v1.TurnFinished"> & {
  * Use `create(TurnFinishedSchema)` to create a new message.
  */
 export const TurnFinishedSchema: GenMessage<TurnFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 17);
+  messageDesc(file_agentd_v1_event, 20);
 
 /**
  * Something a person should know that changes nothing in the session.
@@ -1027,7 +1142,7 @@ export type NoticeRecorded = Message<"agentd.v1.NoticeRecorded"> & {
  * Use `create(NoticeRecordedSchema)` to create a new message.
  */
 export const NoticeRecordedSchema: GenMessage<NoticeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 18);
+  messageDesc(file_agentd_v1_event, 21);
 
 /**
  * How a tool call ended.

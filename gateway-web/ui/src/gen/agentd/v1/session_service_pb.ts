@@ -10,13 +10,15 @@ import type { Event } from "./event_pb";
 import { file_agentd_v1_event } from "./event_pb";
 import type { JailKind, Layout, Part, Session, SessionOrigin, SessionState, ShellKind } from "./session_pb";
 import { file_agentd_v1_session } from "./session_pb";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file agentd/v1/session_service.proto.
  */
 export const file_agentd_v1_session_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIngKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJwoGc3RhdGVzGAEgAygOMhcuYWdlbnRkLnYxLlNlc3Npb25TdGF0ZRIRCgl3b3Jrc3BhY2UYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkiVQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJAoIc2Vzc2lvbnMYASADKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTAoUUmVuYW1lU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEgwKBG5hbWUYAyABKAkiJAoVUmVuYW1lU2Vzc2lvblJlc3BvbnNlEgsKA3NlcRgBIAEoBCKOAgoSUG9zdE1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIeCgVwYXJ0cxgDIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg0KBW1vZGVsGAQgASgJEioKC29uX2FwcHJvdmFsGAUgASgOMhUuYWdlbnRkLnYxLk9uQXBwcm92YWwSMQoLZW52aXJvbm1lbnQYBiABKAsyHC5hZ2VudGQudjEuQ2xpZW50RW52aXJvbm1lbnQSFQoNZXhwZWN0ZWRfaGVhZBgHIAEoBBIYChBhcHByb3Zlcl9wcmVzZW50GAggASgIEhEKCW1heF9zdGVwcxgJIAEoDSJXChNQb3N0TWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBBISCgptZXNzYWdlX2lkGAIgASgJEg4KBnF1ZXVlZBgDIAEoCBIPCgd0dXJuX2lkGAQgASgJIj4KFEludGVycnVwdFR1cm5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCSIkChVJbnRlcnJ1cHRUdXJuUmVzcG9uc2USCwoDc2VxGAEgASgEImEKEUxpc3RFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgEEhIKCmJlZm9yZV9zZXEYAyABKAQSEQoJcGFnZV9zaXplGAQgASgNIkQKEkxpc3RFdmVudHNSZXNwb25zZRIgCgZldmVudHMYASADKAsyEC5hZ2VudGQudjEuRXZlbnQSDAoEaGVhZBgCIAEoBCJJChNXYXRjaFNlc3Npb25SZXF1ZXN0EjIKDHN1YnNjcmlwdGlvbhgBIAEoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbiI6ChRXYXRjaFNlc3Npb25SZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSJ3ChFXYXRjaFN1YnNjcmlwdGlvbhISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBBIQCghwcmV2aWV3cxgDIAEoCBIOCgZvdXRwdXQYBCABKAgSGQoRb3V0cHV0X3RhaWxfYnl0ZXMYBSABKAQi7AEKCVdhdGNoSXRlbRISCgpzZXNzaW9uX2lkGAEgASgJEiEKBWV2ZW50GAIgASgLMhAuYWdlbnRkLnYxLkV2ZW50SAASKAoJY2F1Z2h0X3VwGAMgASgLMhMuYWdlbnRkLnYxLkNhdWdodFVwSAASJQoHcHJldmlldxgEIAEoCzISLmFnZW50ZC52MS5QcmV2aWV3SAASKAoGb3V0cHV0GAUgASgLMhYuYWdlbnRkLnYxLk91dHB1dENodW5rSAASJQoHc2Vzc2lvbhgGIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uSABCBgoEaXRlbSIYCghDYXVnaHRVcBIMCgRoZWFkGAEgASgEIm0KB1ByZXZpZXcSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB3Jlc3RhcnQYAyABKAgSDAoEdGV4dBgEIAEoCRIRCglyZWFzb25pbmcYBSABKAkSEQoJdG9vbF9jYWxsGAYgASgJInwKC091dHB1dENodW5rEg8KB2V4ZWNfaWQYASABKAkSJwoGc3RyZWFtGAIgASgOMhcuYWdlbnRkLnYxLk91dHB1dFN0cmVhbRIOCgZvZmZzZXQYAyABKAQSDAoEZGF0YRgEIAEoDBIVCg1kcm9wcGVkX2J5dGVzGAUgASgEIlUKDFdhdGNoUmVxdWVzdBIzCg1zdWJzY3JpcHRpb25zGAEgAygLMhwuYWdlbnRkLnYxLldhdGNoU3Vic2NyaXB0aW9uEhAKCHNlc3Npb25zGAIgASgIIjMKDVdhdGNoUmVzcG9uc2USIgoEaXRlbRgBIAEoCzIULmFnZW50ZC52MS5XYXRjaEl0ZW0qVQoKT25BcHByb3ZhbBIbChdPTl9BUFBST1ZBTF9VTlNQRUNJRklFRBAAEhQKEE9OX0FQUFJPVkFMX1dBSVQQARIUChBPTl9BUFBST1ZBTF9ERU5ZEAIqYQoMT3V0cHV0U3RyZWFtEh0KGU9VVFBVVF9TVFJFQU1fVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU1RSRUFNX1NURE9VVBABEhgKFE9VVFBVVF9TVFJFQU1fU1RERVJSEAIy0gUKDlNlc3Npb25TZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkkKCkdldFNlc3Npb24SHC5hZ2VudGQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHS5hZ2VudGQudjEuR2V0U2Vzc2lvblJlc3BvbnNlEk8KDExpc3RTZXNzaW9ucxIeLmFnZW50ZC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh8uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlElIKDVJlbmFtZVNlc3Npb24SHy5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlc3BvbnNlEkwKC1Bvc3RNZXNzYWdlEh0uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5Qb3N0TWVzc2FnZVJlc3BvbnNlElIKDUludGVycnVwdFR1cm4SHy5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlcXVlc3QaIC5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlc3BvbnNlEkkKCkxpc3RFdmVudHMSHC5hZ2VudGQudjEuTGlzdEV2ZW50c1JlcXVlc3QaHS5hZ2VudGQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlElEKDFdhdGNoU2Vzc2lvbhIeLmFnZW50ZC52MS5XYXRjaFNlc3Npb25SZXF1ZXN0Gh8uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlc3BvbnNlMAESPAoFV2F0Y2gSFy5hZ2VudGQudjEuV2F0Y2hSZXF1ZXN0GhguYWdlbnRkLnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_agentd_v1_event, file_agentd_v1_session]);
+  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIngKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJwoGc3RhdGVzGAEgAygOMhcuYWdlbnRkLnYxLlNlc3Npb25TdGF0ZRIRCgl3b3Jrc3BhY2UYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkiVQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJAoIc2Vzc2lvbnMYASADKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTAoUUmVuYW1lU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEgwKBG5hbWUYAyABKAkiJAoVUmVuYW1lU2Vzc2lvblJlc3BvbnNlEgsKA3NlcRgBIAEoBCKdAgoSUG9zdE1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIeCgVwYXJ0cxgDIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg0KBW1vZGVsGAQgASgJEioKC29uX2FwcHJvdmFsGAUgASgOMhUuYWdlbnRkLnYxLk9uQXBwcm92YWwSMQoLZW52aXJvbm1lbnQYBiABKAsyHC5hZ2VudGQudjEuQ2xpZW50RW52aXJvbm1lbnQSFQoNZXhwZWN0ZWRfaGVhZBgHIAEoBBIYChBhcHByb3Zlcl9wcmVzZW50GAggASgIEhEKCW1heF9zdGVwcxgJIAEoDRINCgVzdGVlchgKIAEoCCJXChNQb3N0TWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBBISCgptZXNzYWdlX2lkGAIgASgJEg4KBnF1ZXVlZBgDIAEoCBIPCgd0dXJuX2lkGAQgASgJIi8KGUxpc3RRdWV1ZWRNZXNzYWdlc1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSJIChpMaXN0UXVldWVkTWVzc2FnZXNSZXNwb25zZRIqCghtZXNzYWdlcxgBIAMoCzIYLmFnZW50ZC52MS5RdWV1ZWRNZXNzYWdlInUKDVF1ZXVlZE1lc3NhZ2USEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg0KBXN0ZWVyGAMgASgIEhEKCXByaW5jaXBhbBgEIAEoCRIOCgZjbGllbnQYBSABKAkijgEKEkVkaXRNZXNzYWdlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCRIeCgVwYXJ0cxgEIAMoCzIPLmFnZW50ZC52MS5QYXJ0EhIKBXN0ZWVyGAUgASgISACIAQFCCAoGX3N0ZWVyIiIKE0VkaXRNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEIlIKFFJlbW92ZU1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJIiQKFVJlbW92ZU1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQiKAoSTGlzdENsaWVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiQQoTTGlzdENsaWVudHNSZXNwb25zZRIqCgdjbGllbnRzGAEgAygLMhkuYWdlbnRkLnYxLkF0dGFjaGVkQ2xpZW50IoABCg5BdHRhY2hlZENsaWVudBIOCgZjbGllbnQYASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEi8KC2F0dGFjaF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVpbnB1dBgEIAEoCBILCgN5b3UYBSABKAgiNQoHQ2xpZW50cxIqCgdjbGllbnRzGAEgAygLMhkuYWdlbnRkLnYxLkF0dGFjaGVkQ2xpZW50Ij4KFEludGVycnVwdFR1cm5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCSIkChVJbnRlcnJ1cHRUdXJuUmVzcG9uc2USCwoDc2VxGAEgASgEImEKEUxpc3RFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgEEhIKCmJlZm9yZV9zZXEYAyABKAQSEQoJcGFnZV9zaXplGAQgASgNIkQKEkxpc3RFdmVudHNSZXNwb25zZRIgCgZldmVudHMYASADKAsyEC5hZ2VudGQudjEuRXZlbnQSDAoEaGVhZBgCIAEoBCJJChNXYXRjaFNlc3Npb25SZXF1ZXN0EjIKDHN1YnNjcmlwdGlvbhgBIAEoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbiI6ChRXYXRjaFNlc3Npb25SZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSKYAQoRV2F0Y2hTdWJzY3JpcHRpb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAQSEAoIcHJldmlld3MYAyABKAgSDgoGb3V0cHV0GAQgASgIEhkKEW91dHB1dF90YWlsX2J5dGVzGAUgASgEEg4KBndyaXRlchgGIAEoCRIPCgdjbGllbnRzGAcgASgIIpMCCglXYXRjaEl0ZW0SEgoKc2Vzc2lvbl9pZBgBIAEoCRIhCgVldmVudBgCIAEoCzIQLmFnZW50ZC52MS5FdmVudEgAEigKCWNhdWdodF91cBgDIAEoCzITLmFnZW50ZC52MS5DYXVnaHRVcEgAEiUKB3ByZXZpZXcYBCABKAsyEi5hZ2VudGQudjEuUHJldmlld0gAEigKBm91dHB1dBgFIAEoCzIWLmFnZW50ZC52MS5PdXRwdXRDaHVua0gAEiUKB3Nlc3Npb24YBiABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbkgAEiUKB2NsaWVudHMYByABKAsyEi5hZ2VudGQudjEuQ2xpZW50c0gAQgYKBGl0ZW0iGAoIQ2F1Z2h0VXASDAoEaGVhZBgBIAEoBCJtCgdQcmV2aWV3Eg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIPCgdyZXN0YXJ0GAMgASgIEgwKBHRleHQYBCABKAkSEQoJcmVhc29uaW5nGAUgASgJEhEKCXRvb2xfY2FsbBgGIAEoCSJ8CgtPdXRwdXRDaHVuaxIPCgdleGVjX2lkGAEgASgJEicKBnN0cmVhbRgCIAEoDjIXLmFnZW50ZC52MS5PdXRwdXRTdHJlYW0SDgoGb2Zmc2V0GAMgASgEEgwKBGRhdGEYBCABKAwSFQoNZHJvcHBlZF9ieXRlcxgFIAEoBCJVCgxXYXRjaFJlcXVlc3QSMwoNc3Vic2NyaXB0aW9ucxgBIAMoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbhIQCghzZXNzaW9ucxgCIAEoCCIzCg1XYXRjaFJlc3BvbnNlEiIKBGl0ZW0YASABKAsyFC5hZ2VudGQudjEuV2F0Y2hJdGVtKlUKCk9uQXBwcm92YWwSGwoXT05fQVBQUk9WQUxfVU5TUEVDSUZJRUQQABIUChBPTl9BUFBST1ZBTF9XQUlUEAESFAoQT05fQVBQUk9WQUxfREVOWRACKmEKDE91dHB1dFN0cmVhbRIdChlPVVRQVVRfU1RSRUFNX1VOU1BFQ0lGSUVEEAASGAoUT1VUUFVUX1NUUkVBTV9TVERPVVQQARIYChRPVVRQVVRfU1RSRUFNX1NUREVSUhACMqUICg5TZXNzaW9uU2VydmljZRJSCg1DcmVhdGVTZXNzaW9uEh8uYWdlbnRkLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0GiAuYWdlbnRkLnYxLkNyZWF0ZVNlc3Npb25SZXNwb25zZRJJCgpHZXRTZXNzaW9uEhwuYWdlbnRkLnYxLkdldFNlc3Npb25SZXF1ZXN0Gh0uYWdlbnRkLnYxLkdldFNlc3Npb25SZXNwb25zZRJPCgxMaXN0U2Vzc2lvbnMSHi5hZ2VudGQudjEuTGlzdFNlc3Npb25zUmVxdWVzdBofLmFnZW50ZC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZRJSCg1SZW5hbWVTZXNzaW9uEh8uYWdlbnRkLnYxLlJlbmFtZVNlc3Npb25SZXF1ZXN0GiAuYWdlbnRkLnYxLlJlbmFtZVNlc3Npb25SZXNwb25zZRJMCgtQb3N0TWVzc2FnZRIdLmFnZW50ZC52MS5Qb3N0TWVzc2FnZVJlcXVlc3QaHi5hZ2VudGQudjEuUG9zdE1lc3NhZ2VSZXNwb25zZRJhChJMaXN0UXVldWVkTWVzc2FnZXMSJC5hZ2VudGQudjEuTGlzdFF1ZXVlZE1lc3NhZ2VzUmVxdWVzdBolLmFnZW50ZC52MS5MaXN0UXVldWVkTWVzc2FnZXNSZXNwb25zZRJMCgtFZGl0TWVzc2FnZRIdLmFnZW50ZC52MS5FZGl0TWVzc2FnZVJlcXVlc3QaHi5hZ2VudGQudjEuRWRpdE1lc3NhZ2VSZXNwb25zZRJSCg1SZW1vdmVNZXNzYWdlEh8uYWdlbnRkLnYxLlJlbW92ZU1lc3NhZ2VSZXF1ZXN0GiAuYWdlbnRkLnYxLlJlbW92ZU1lc3NhZ2VSZXNwb25zZRJMCgtMaXN0Q2xpZW50cxIdLmFnZW50ZC52MS5MaXN0Q2xpZW50c1JlcXVlc3QaHi5hZ2VudGQudjEuTGlzdENsaWVudHNSZXNwb25zZRJSCg1JbnRlcnJ1cHRUdXJuEh8uYWdlbnRkLnYxLkludGVycnVwdFR1cm5SZXF1ZXN0GiAuYWdlbnRkLnYxLkludGVycnVwdFR1cm5SZXNwb25zZRJJCgpMaXN0RXZlbnRzEhwuYWdlbnRkLnYxLkxpc3RFdmVudHNSZXF1ZXN0Gh0uYWdlbnRkLnYxLkxpc3RFdmVudHNSZXNwb25zZRJRCgxXYXRjaFNlc3Npb24SHi5hZ2VudGQudjEuV2F0Y2hTZXNzaW9uUmVxdWVzdBofLmFnZW50ZC52MS5XYXRjaFNlc3Npb25SZXNwb25zZTABEjwKBVdhdGNoEhcuYWdlbnRkLnYxLldhdGNoUmVxdWVzdBoYLmFnZW50ZC52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
 
 /**
  * Variables of the calling client that a turn may use. Kept in memory, for that session only; never
@@ -397,6 +399,14 @@ export type PostMessageRequest = Message<"agentd.v1.PostMessageRequest"> & {
    * @generated from field: uint32 max_steps = 9;
    */
   maxSteps: number;
+
+  /**
+   * While a turn is open: do not wait for its end. The agent reads the message before its next step, once
+   * the tool calls of the present one are done; a turn that ends sooner leaves it to the next.
+   *
+   * @generated from field: bool steer = 10;
+   */
+  steer: boolean;
 };
 
 /**
@@ -449,6 +459,335 @@ export const PostMessageResponseSchema: GenMessage<PostMessageResponse> = /*@__P
   messageDesc(file_agentd_v1_session_service, 10);
 
 /**
+ * Asks for the messages that wait.
+ *
+ * @generated from message agentd.v1.ListQueuedMessagesRequest
+ */
+export type ListQueuedMessagesRequest = Message<"agentd.v1.ListQueuedMessagesRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message agentd.v1.ListQueuedMessagesRequest.
+ * Use `create(ListQueuedMessagesRequestSchema)` to create a new message.
+ */
+export const ListQueuedMessagesRequestSchema: GenMessage<ListQueuedMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 11);
+
+/**
+ * The messages that wait.
+ *
+ * @generated from message agentd.v1.ListQueuedMessagesResponse
+ */
+export type ListQueuedMessagesResponse = Message<"agentd.v1.ListQueuedMessagesResponse"> & {
+  /**
+   * In the order in which they will be taken up; at most 100.
+   *
+   * @generated from field: repeated agentd.v1.QueuedMessage messages = 1;
+   */
+  messages: QueuedMessage[];
+};
+
+/**
+ * Describes the message agentd.v1.ListQueuedMessagesResponse.
+ * Use `create(ListQueuedMessagesResponseSchema)` to create a new message.
+ */
+export const ListQueuedMessagesResponseSchema: GenMessage<ListQueuedMessagesResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 12);
+
+/**
+ * A message that waits.
+ *
+ * @generated from message agentd.v1.QueuedMessage
+ */
+export type QueuedMessage = Message<"agentd.v1.QueuedMessage"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string message_id = 1;
+   */
+  messageId: string;
+
+  /**
+   * The pieces, in order, as they are now.
+   *
+   * @generated from field: repeated agentd.v1.Part parts = 2;
+   */
+  parts: Part[];
+
+  /**
+   * True when the open turn reads it before its next step.
+   *
+   * @generated from field: bool steer = 3;
+   */
+  steer: boolean;
+
+  /**
+   * Who posted it.
+   *
+   * @generated from field: string principal = 4;
+   */
+  principal: string;
+
+  /**
+   * Through which client.
+   *
+   * @generated from field: string client = 5;
+   */
+  client: string;
+};
+
+/**
+ * Describes the message agentd.v1.QueuedMessage.
+ * Use `create(QueuedMessageSchema)` to create a new message.
+ */
+export const QueuedMessageSchema: GenMessage<QueuedMessage> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 13);
+
+/**
+ * Changes a message that waits.
+ *
+ * @generated from message agentd.v1.EditMessageRequest
+ */
+export type EditMessageRequest = Message<"agentd.v1.EditMessageRequest"> & {
+  /**
+   * UUID chosen by the client.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * Which message.
+   *
+   * @generated from field: string message_id = 3;
+   */
+  messageId: string;
+
+  /**
+   * The pieces in place of the old ones; none: they stay. Limits as in PostMessageRequest.
+   *
+   * @generated from field: repeated agentd.v1.Part parts = 4;
+   */
+  parts: Part[];
+
+  /**
+   * Whether the open turn reads it before its next step; absent: as before.
+   *
+   * @generated from field: optional bool steer = 5;
+   */
+  steer?: boolean | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.EditMessageRequest.
+ * Use `create(EditMessageRequestSchema)` to create a new message.
+ */
+export const EditMessageRequestSchema: GenMessage<EditMessageRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 14);
+
+/**
+ * The fact of the change.
+ *
+ * @generated from message agentd.v1.EditMessageResponse
+ */
+export type EditMessageResponse = Message<"agentd.v1.EditMessageResponse"> & {
+  /**
+   * Seq of MessageEdited.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.EditMessageResponse.
+ * Use `create(EditMessageResponseSchema)` to create a new message.
+ */
+export const EditMessageResponseSchema: GenMessage<EditMessageResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 15);
+
+/**
+ * Takes a message out of the queue.
+ *
+ * @generated from message agentd.v1.RemoveMessageRequest
+ */
+export type RemoveMessageRequest = Message<"agentd.v1.RemoveMessageRequest"> & {
+  /**
+   * UUID chosen by the client.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * Which message.
+   *
+   * @generated from field: string message_id = 3;
+   */
+  messageId: string;
+};
+
+/**
+ * Describes the message agentd.v1.RemoveMessageRequest.
+ * Use `create(RemoveMessageRequestSchema)` to create a new message.
+ */
+export const RemoveMessageRequestSchema: GenMessage<RemoveMessageRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 16);
+
+/**
+ * The fact of the removal.
+ *
+ * @generated from message agentd.v1.RemoveMessageResponse
+ */
+export type RemoveMessageResponse = Message<"agentd.v1.RemoveMessageResponse"> & {
+  /**
+   * Seq of MessageRemoved.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.RemoveMessageResponse.
+ * Use `create(RemoveMessageResponseSchema)` to create a new message.
+ */
+export const RemoveMessageResponseSchema: GenMessage<RemoveMessageResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 17);
+
+/**
+ * Asks who follows a session.
+ *
+ * @generated from message agentd.v1.ListClientsRequest
+ */
+export type ListClientsRequest = Message<"agentd.v1.ListClientsRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message agentd.v1.ListClientsRequest.
+ * Use `create(ListClientsRequestSchema)` to create a new message.
+ */
+export const ListClientsRequestSchema: GenMessage<ListClientsRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 18);
+
+/**
+ * Who follows a session.
+ *
+ * @generated from message agentd.v1.ListClientsResponse
+ */
+export type ListClientsResponse = Message<"agentd.v1.ListClientsResponse"> & {
+  /**
+   * Longest first.
+   *
+   * @generated from field: repeated agentd.v1.AttachedClient clients = 1;
+   */
+  clients: AttachedClient[];
+};
+
+/**
+ * Describes the message agentd.v1.ListClientsResponse.
+ * Use `create(ListClientsResponseSchema)` to create a new message.
+ */
+export const ListClientsResponseSchema: GenMessage<ListClientsResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 19);
+
+/**
+ * A program that follows a session at this moment. Kept in memory only: it is gone when its watch ends.
+ *
+ * @generated from message agentd.v1.AttachedClient
+ */
+export type AttachedClient = Message<"agentd.v1.AttachedClient"> & {
+  /**
+   * Which kind: cli, tui, web or api.
+   *
+   * @generated from field: string client = 1;
+   */
+  client: string;
+
+  /**
+   * On whose behalf.
+   *
+   * @generated from field: string principal = 2;
+   */
+  principal: string;
+
+  /**
+   * Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp attach_time = 3;
+   */
+  attachTime?: Timestamp | undefined;
+
+  /**
+   * True when it was the last to write into the session's terminal.
+   *
+   * @generated from field: bool input = 4;
+   */
+  input: boolean;
+
+  /**
+   * On a watch: true for the watch itself that says so.
+   *
+   * @generated from field: bool you = 5;
+   */
+  you: boolean;
+};
+
+/**
+ * Describes the message agentd.v1.AttachedClient.
+ * Use `create(AttachedClientSchema)` to create a new message.
+ */
+export const AttachedClientSchema: GenMessage<AttachedClient> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 20);
+
+/**
+ * Who follows a session.
+ *
+ * @generated from message agentd.v1.Clients
+ */
+export type Clients = Message<"agentd.v1.Clients"> & {
+  /**
+   * Longest first.
+   *
+   * @generated from field: repeated agentd.v1.AttachedClient clients = 1;
+   */
+  clients: AttachedClient[];
+};
+
+/**
+ * Describes the message agentd.v1.Clients.
+ * Use `create(ClientsSchema)` to create a new message.
+ */
+export const ClientsSchema: GenMessage<Clients> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 21);
+
+/**
  * Stops the open turn.
  *
  * @generated from message agentd.v1.InterruptTurnRequest
@@ -474,7 +813,7 @@ export type InterruptTurnRequest = Message<"agentd.v1.InterruptTurnRequest"> & {
  * Use `create(InterruptTurnRequestSchema)` to create a new message.
  */
 export const InterruptTurnRequestSchema: GenMessage<InterruptTurnRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 11);
+  messageDesc(file_agentd_v1_session_service, 22);
 
 /**
  * The turn was told to stop; TurnFinished follows on the watch.
@@ -495,7 +834,7 @@ export type InterruptTurnResponse = Message<"agentd.v1.InterruptTurnResponse"> &
  * Use `create(InterruptTurnResponseSchema)` to create a new message.
  */
 export const InterruptTurnResponseSchema: GenMessage<InterruptTurnResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 12);
+  messageDesc(file_agentd_v1_session_service, 23);
 
 /**
  * Asks for a page of the log.
@@ -537,7 +876,7 @@ export type ListEventsRequest = Message<"agentd.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 13);
+  messageDesc(file_agentd_v1_session_service, 24);
 
 /**
  * A page of the log, ascending.
@@ -565,7 +904,7 @@ export type ListEventsResponse = Message<"agentd.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 14);
+  messageDesc(file_agentd_v1_session_service, 25);
 
 /**
  * Follows one session.
@@ -586,7 +925,7 @@ export type WatchSessionRequest = Message<"agentd.v1.WatchSessionRequest"> & {
  * Use `create(WatchSessionRequestSchema)` to create a new message.
  */
 export const WatchSessionRequestSchema: GenMessage<WatchSessionRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 15);
+  messageDesc(file_agentd_v1_session_service, 26);
 
 /**
  * One thing about the followed session.
@@ -607,7 +946,7 @@ export type WatchSessionResponse = Message<"agentd.v1.WatchSessionResponse"> & {
  * Use `create(WatchSessionResponseSchema)` to create a new message.
  */
 export const WatchSessionResponseSchema: GenMessage<WatchSessionResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 16);
+  messageDesc(file_agentd_v1_session_service, 27);
 
 /**
  * Which session, from where, and how much of it.
@@ -651,6 +990,21 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
    * @generated from field: uint64 output_tail_bytes = 5;
    */
   outputTailBytes: bigint;
+
+  /**
+   * The `writer` under which this client writes terminal input, if it does: others then see that it has
+   * the input. At most 64 bytes.
+   *
+   * @generated from field: string writer = 6;
+   */
+  writer: string;
+
+  /**
+   * Also send who follows the session, now and at each change.
+   *
+   * @generated from field: bool clients = 7;
+   */
+  clients: boolean;
 };
 
 /**
@@ -658,7 +1012,7 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
  * Use `create(WatchSubscriptionSchema)` to create a new message.
  */
 export const WatchSubscriptionSchema: GenMessage<WatchSubscription> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 17);
+  messageDesc(file_agentd_v1_session_service, 28);
 
 /**
  * One thing about a followed session.
@@ -718,6 +1072,14 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
      */
     value: Session;
     case: "session";
+  } | {
+    /**
+     * Who follows it, where `clients` is set.
+     *
+     * @generated from field: agentd.v1.Clients clients = 7;
+     */
+    value: Clients;
+    case: "clients";
   } | { case: undefined; value?: undefined };
 };
 
@@ -726,7 +1088,7 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
  * Use `create(WatchItemSchema)` to create a new message.
  */
 export const WatchItemSchema: GenMessage<WatchItem> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 18);
+  messageDesc(file_agentd_v1_session_service, 29);
 
 /**
  * The client has seen everything up to here.
@@ -747,7 +1109,7 @@ export type CaughtUp = Message<"agentd.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 19);
+  messageDesc(file_agentd_v1_session_service, 30);
 
 /**
  * What was added to the answer being made since the last preview of the same step.
@@ -803,7 +1165,7 @@ export type Preview = Message<"agentd.v1.Preview"> & {
  * Use `create(PreviewSchema)` to create a new message.
  */
 export const PreviewSchema: GenMessage<Preview> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 20);
+  messageDesc(file_agentd_v1_session_service, 31);
 
 /**
  * Bytes a command wrote.
@@ -852,7 +1214,7 @@ export type OutputChunk = Message<"agentd.v1.OutputChunk"> & {
  * Use `create(OutputChunkSchema)` to create a new message.
  */
 export const OutputChunkSchema: GenMessage<OutputChunk> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 21);
+  messageDesc(file_agentd_v1_session_service, 32);
 
 /**
  * Follows several sessions on one stream.
@@ -880,7 +1242,7 @@ export type WatchRequest = Message<"agentd.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 22);
+  messageDesc(file_agentd_v1_session_service, 33);
 
 /**
  * One thing on the multiplexed watch.
@@ -901,7 +1263,7 @@ export type WatchResponse = Message<"agentd.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 23);
+  messageDesc(file_agentd_v1_session_service, 34);
 
 /**
  * What happens to calls that need an approval during the turn.
@@ -1031,6 +1393,49 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof PostMessageRequestSchema;
     output: typeof PostMessageResponseSchema;
+  },
+  /**
+   * The messages that wait, in the order in which they will be taken up.
+   *
+   * @generated from rpc agentd.v1.SessionService.ListQueuedMessages
+   */
+  listQueuedMessages: {
+    methodKind: "unary";
+    input: typeof ListQueuedMessagesRequestSchema;
+    output: typeof ListQueuedMessagesResponseSchema;
+  },
+  /**
+   * Changes a message that waits: its content, whether it steers, or both. Answers with the seq of
+   * MessageEdited. Refused with MESSAGE_NOT_WAITING (taken up or removed before), INVALID_ARGUMENT,
+   * SESSION_NOT_FOUND.
+   *
+   * @generated from rpc agentd.v1.SessionService.EditMessage
+   */
+  editMessage: {
+    methodKind: "unary";
+    input: typeof EditMessageRequestSchema;
+    output: typeof EditMessageResponseSchema;
+  },
+  /**
+   * Takes a message that waits out of the queue: the agent never reads it. Answers with the seq of
+   * MessageRemoved. Refused with MESSAGE_NOT_WAITING, SESSION_NOT_FOUND.
+   *
+   * @generated from rpc agentd.v1.SessionService.RemoveMessage
+   */
+  removeMessage: {
+    methodKind: "unary";
+    input: typeof RemoveMessageRequestSchema;
+    output: typeof RemoveMessageResponseSchema;
+  },
+  /**
+   * Who follows the session at this moment, longest first.
+   *
+   * @generated from rpc agentd.v1.SessionService.ListClients
+   */
+  listClients: {
+    methodKind: "unary";
+    input: typeof ListClientsRequestSchema;
+    output: typeof ListClientsResponseSchema;
   },
   /**
    * Stops the open turn and its running command; the session stays. Refused with NO_OPEN_TURN.

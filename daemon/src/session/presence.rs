@@ -1,0 +1,176 @@
+//! Owns: who follows a session at this moment, and who of them writes into its terminal.
+//! Guarantees: memory only; whoever goes away, however, is gone from the list at once; nobody is told twice
+//! about the same list.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::now_us;
+use crate::domain::principal::Asker;
+
+/// A reader that is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Tells seats apart.
+    pub seat: u64,
+    /// Who, through what.
+    pub asker: Asker,
+    /// Since when, microseconds since the epoch.
+    pub since_us: i64,
+    /// Under which name it writes terminal input; empty when it does not.
+    writer: String,
+    /// It was the last to write into the terminal.
+    pub input: bool,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    next: u64,
+    last_writer: String,
+    all: Arc<[Attached]>,
+}
+
+/// The list, and its doorbell.
+#[derive(Debug)]
+pub(super) struct Presence {
+    present: watch::Sender<Present>,
+}
+
+impl Presence {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            present: watch::Sender::new(Present::default()),
+        })
+    }
+
+    /// Longest first.
+    pub(super) fn all(&self) -> Arc<[Attached]> {
+        self.present.borrow().all.clone()
+    }
+
+    /// Somebody comes; they stay until the seat is dropped.
+    pub(super) fn attach(self: &Arc<Self>, asker: Asker, writer: String) -> Seat {
+        let mut number = 0;
+        self.present.send_modify(|present| {
+            number = present.next;
+            present.next = present.next.wrapping_add(1);
+            let input = !writer.is_empty() && writer == present.last_writer;
+            let come = Attached {
+                seat: number,
+                asker,
+                since_us: now_us(),
+                writer,
+                input,
+            };
+            present.all = present.all.iter().cloned().chain([come]).collect();
+        });
+        Seat {
+            bell: self.present.subscribe(),
+            presence: self.clone(),
+            number,
+        }
+    }
+
+    /// Somebody wrote into the terminal.
+    pub(super) fn wrote(&self, writer: &str) {
+        self.present.send_if_modified(|present| {
+            if present.last_writer == writer {
+                return false;
+            }
+            writer.clone_into(&mut present.last_writer);
+            present.all = present
+                .all
+                .iter()
+                .map(|one| Attached {
+                    input: !writer.is_empty() && one.writer == writer,
+                    ..one.clone()
+                })
+                .collect();
+            true
+        });
+    }
+}
+
+/// A place among those who follow.
+#[derive(Debug)]
+pub(super) struct Seat {
+    presence: Arc<Presence>,
+    bell: watch::Receiver<Present>,
+    number: u64,
+}
+
+impl Seat {
+    /// Its number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The list, when it changed since the last look.
+    pub(super) fn news(&mut self) -> Option<Arc<[Attached]>> {
+        match self.bell.has_changed() {
+            Ok(true) => Some(self.bell.borrow_and_update().all.clone()),
+            _ => None,
+        }
+    }
+
+    /// The list changes.
+    pub(super) async fn changed(&mut self) {
+        // The sender is held by this very seat.
+        if self.bell.changed().await.is_ok() {
+            self.bell.mark_changed();
+        }
+    }
+
+    /// The next look gives the list whatever happened.
+    pub(super) fn look_anew(&mut self) {
+        self.bell.mark_changed();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let number = self.number;
+        self.presence.present.send_modify(|present| {
+            present.all = present
+                .all
+                .iter()
+                .filter(|one| one.seat != number)
+                .cloned()
+                .collect();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::principal::Client;
+
+    fn asker(client: Client) -> Asker {
+        Asker {
+            principal: "ana".into(),
+            client,
+        }
+    }
+
+    #[test]
+    fn who_comes_types_and_goes_is_seen_once() {
+        let presence = Presence::new();
+        let mut tui = presence.attach(asker(Client::Tui), "w-1".into());
+        let web = presence.attach(asker(Client::Web), String::new());
+        assert_eq!(tui.news().unwrap().len(), 2);
+        assert!(tui.news().is_none());
+        presence.wrote("w-1");
+        let input: Vec<bool> = tui.news().unwrap().iter().map(|one| one.input).collect();
+        assert_eq!(input, [true, false]);
+        presence.wrote("w-1");
+        assert!(tui.news().is_none(), "the same hand again is no news");
+        drop(web);
+        assert_eq!(tui.news().unwrap().len(), 1);
+        presence.wrote("");
+        assert!(!tui.news().unwrap()[0].input);
+        drop(tui);
+        assert!(presence.all().is_empty());
+    }
+}
