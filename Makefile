@@ -38,6 +38,7 @@ test: setup ## everything, as CI does it
 	    cargo test --locked --workspace --no-fail-fast; \
 	fi
 	bash daemon/tests/api_example.sh
+	@! pgrep -af "bwrap .*$(abspath $(TARGET))/debug/agent-jinit" || { echo "the tests left these jails behind" >&2; exit 1; }
 
 nightly: ## everything, with the long loops
 	AGENTD_TEST_LONG=1 $(MAKE) test

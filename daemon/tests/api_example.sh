@@ -9,7 +9,10 @@ target=${CARGO_TARGET_DIR:-target}
 home=$(mktemp -d /tmp/agentd-api.XXXXXX)
 daemon=
 cleanup() {
-    [ -n "$daemon" ] && kill "$daemon" 2>/dev/null && wait "$daemon" 2>/dev/null
+    # Ends the jails as well; a signal would leave them to the next daemon.
+    [ -n "$daemon" ] && "$target/debug/agentctl" --no-autostart daemon stop >/dev/null 2>&1
+    [ -n "$daemon" ] && kill "$daemon" 2>/dev/null
+    [ -n "$daemon" ] && wait "$daemon" 2>/dev/null
     rm -rf "$home"
 }
 trap cleanup EXIT

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+mod leftovers;
+
 /// Nothing a test waits for takes this long.
 pub const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
@@ -30,6 +32,8 @@ pub struct TestDaemon {
     bin: PathBuf,
     env: Vec<(String, String)>,
     daemon: Option<Child>,
+    /// Size of the disk that holds the state, where it is one of its own.
+    disk: Option<&'static str>,
 }
 
 /// What a program did.
@@ -108,7 +112,26 @@ impl TestDaemon {
             bin,
             env: Vec::new(),
             daemon: None,
+            disk: None,
         }
+    }
+
+    /// A home whose daemon keeps its state on a disk of this size (a tmpfs only it sees; see [`Self::on_disk`]).
+    pub fn with_disk(size: &'static str) -> Self {
+        let mut home = Self::home();
+        home.disk = Some(size);
+        // Clients must find it, so it lies elsewhere.
+        let socket = home.path().join("d.sock");
+        home.set("AGENTD_SOCKET", socket.to_str().unwrap());
+        home.spawn();
+        home
+    }
+
+    /// A file of the state, as the daemon sees it.
+    pub fn on_disk(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.pid()))
+            .join(self.state().strip_prefix("/").unwrap())
+            .join(name)
     }
 
     /// A home with a daemon that answers.
@@ -137,7 +160,27 @@ impl TestDaemon {
     /// The same; false when it ended before its socket answered.
     pub fn spawn_or_die(&mut self) -> bool {
         assert!(self.daemon.is_none());
-        let mut command = self.command(self.bin.join("agentd"));
+        let agentd = self.bin.join("agentd");
+        let mut command = match self.disk {
+            None => self.command(agentd),
+            Some(size) => {
+                std::fs::create_dir_all(self.state()).unwrap();
+                let mut command = self.command("unshare");
+                let root = rustix::process::getuid().is_root();
+                command
+                    .arg(if root { "-m" } else { "-Urm" })
+                    .args([
+                        "sh",
+                        "-c",
+                        "mount -t tmpfs -o mode=0700,size=$1 none \"$2\" && exec \"$3\"",
+                        "sh",
+                        size,
+                    ])
+                    .arg(self.state())
+                    .arg(agentd);
+                command
+            }
+        };
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -207,7 +250,8 @@ impl TestDaemon {
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.state().join("run/agentd.sock")
+        let named = self.env.iter().find(|(name, _)| name == "AGENTD_SOCKET");
+        named.map_or_else(|| self.state().join("run/agentd.sock"), |(_, path)| path.into())
     }
 
     pub fn bin(&self) -> &Path {
@@ -292,20 +336,9 @@ impl TestDaemon {
         .unwrap()
     }
 
-    /// Processes that have this home in their arguments.
-    pub fn processes(&self) -> Vec<i32> {
-        let needle = self.path().as_os_str().as_encoded_bytes().to_vec();
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
-                continue;
-            };
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if line.windows(needle.len()).any(|window| window == needle) {
-                found.push(pid);
-            }
-        }
-        found
+    /// The daemon, its jails and all that runs in them.
+    pub fn processes(&self) -> std::collections::BTreeSet<u32> {
+        leftovers::all_of(self.path())
     }
 }
 
@@ -319,7 +352,7 @@ impl Drop for TestDaemon {
         stop.stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if self.state().join("agentd.lock").exists()
+        if (self.daemon.is_some() || self.state().join("agentd.lock").exists())
             && let Ok(mut stop) = stop.spawn()
         {
             let until = Instant::now() + Duration::from_secs(10);
@@ -330,15 +363,15 @@ impl Drop for TestDaemon {
             stop.wait().ok();
         }
         if let Some(mut child) = self.daemon.take() {
+            // Told to stop, it is ending its jails.
+            let until = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+                std::thread::sleep(POLL);
+            }
             child.kill().ok();
             child.wait().ok();
         }
-        // What is left is ours: the name of this directory is in its arguments.
-        for pid in self.processes() {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-            }
-        }
+        leftovers::end_all_of(self.path());
     }
 }
 

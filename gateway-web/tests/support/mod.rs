@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "../../../daemon/tests/support/leftovers.rs"]
+mod leftovers;
+
 /// A directory with a daemon's state, its socket and a workspace.
 pub struct Home {
     pub dir: tempfile::TempDir,
@@ -189,6 +192,7 @@ impl Drop for Home {
             let _ = child.kill();
             let _ = child.wait();
         }
+        leftovers::end_all_of(self.dir.path());
     }
 }
 
