@@ -158,6 +158,10 @@ fn classify(peer: &Peer, status: Option<u16>, retry_after: Option<Duration>, tol
             message,
             key_source: peer.key_source.clone(),
         },
+        Some(407) => ModelError::Unreachable {
+            url: peer.url.clone(),
+            cause: "the proxy wants a name and a password (http://NAME:PASSWORD@HOST:PORT)".into(),
+        },
         Some(429) => ModelError::RateLimited { message, retry_after },
         Some(413) => ModelError::ContextExceeded {
             message,
@@ -218,12 +222,13 @@ pub(crate) fn from_transport(peer: &Peer, error: &reqwest::Error, connect_limit:
     }
 }
 
+/// The handshake's error lies inside an I/O error, or inside one that lies inside another.
 fn is_tls(link: &(dyn Error + 'static)) -> bool {
     link.downcast_ref::<rustls::Error>().is_some()
         || link
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref)
-            .is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some())
+            .is_some_and(|inner| is_tls(inner))
 }
 
 #[cfg(test)]

@@ -63,9 +63,13 @@ fn build(route: &Route) -> Result<reqwest::Client, ModelError> {
             let shown = file.display();
             let pem = std::fs::read(file)
                 .map_err(|why| ModelError::Config(format!("cannot read ca_file {shown}: {why}")))?;
-            let more = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| {
-                ModelError::Config(format!("ca_file {shown} holds no readable PEM certificate"))
-            })?;
+            // A file without any is as good as none, and nobody would know why the server is not believed.
+            let more = reqwest::Certificate::from_pem_bundle(&pem)
+                .ok()
+                .filter(|more| !more.is_empty())
+                .ok_or_else(|| {
+                    ModelError::Config(format!("ca_file {shown} holds no readable PEM certificate"))
+                })?;
             roots.extend(more);
         }
         if !roots.is_empty() {
