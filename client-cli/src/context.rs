@@ -5,7 +5,7 @@ use agentd_proto::{Client, ClientError, Options, escape, format, id, pb, surroun
 use crate::args::{Global, Jail, Layout};
 use crate::command_line::nearest;
 use crate::exit::{self, Failure};
-use crate::render::Out;
+use crate::render::{Out, json};
 use crate::workspace::{self, Workspace};
 
 /// The most sessions the daemon gives in one page.
@@ -187,7 +187,8 @@ impl Context {
     pub(crate) async fn session_for(&self, wanted: Wanted) -> Result<pb::Session, Failure> {
         // A name or --new on the command line wins over AGENTCTL_SESSION in the environment.
         if let (Some(name), None, false) = (&self.global.session, &wanted.name, wanted.new) {
-            return self.session(name).await;
+            let session = self.session(name).await?;
+            return same_wall(session, wanted.jail);
         }
         let workspace = self.workspace()?;
         if let Some(name) = &wanted.name {
@@ -200,7 +201,12 @@ impl Context {
         if agent {
             let own = |one: &pb::Session| one.origin() == pb::SessionOrigin::Agent;
             if let Some(session) = self.latest(workspace.root.clone(), own).await? {
-                return Ok(session);
+                let session = same_wall(session, wanted.jail)?;
+                if session.jail() != pb::JailKind::Outer || wanted.jail.is_some() {
+                    return Ok(session);
+                }
+                // Without a word from the caller only the daemon knows whether no jail is what is configured.
+                return self.create(&workspace, &session.name, true, &wanted).await;
             }
         }
         let (name, other) = workspace::own_names(&workspace, if agent { "" } else { "-shell" });
@@ -252,6 +258,22 @@ impl Context {
             self.out.important("jail: none (outer)");
         }
     }
+}
+
+/// The session, if it has the jail that was asked for by name.
+fn same_wall(session: pb::Session, asked: Option<Jail>) -> Result<pb::Session, Failure> {
+    let asked = jail(asked);
+    if asked == pb::JailKind::Unspecified || asked == session.jail() {
+        return Ok(session);
+    }
+    let message = format!(
+        "session '{}' has the jail {}, and {} was asked for",
+        escape::line(&session.name),
+        json::jail(session.jail()),
+        json::jail(asked)
+    );
+    Err(Failure::new(exit::CONFLICT, "jail_differs", message)
+        .next("leave out --jail, or choose another --name"))
 }
 
 /// The contract promises this field.

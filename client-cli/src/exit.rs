@@ -194,6 +194,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::MessageNotWaiting => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
+        | ErrorReason::JailDiffers
         | ErrorReason::ApprovalDecided
         | ErrorReason::NoOpenTurn
         | ErrorReason::HeadMoved
@@ -205,6 +206,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::JailUnavailable
         | ErrorReason::JailFailed
         | ErrorReason::StorageFull
+        | ErrorReason::StorageLocked
         | ErrorReason::Internal
         | ErrorReason::ScopeMissing
         | ErrorReason::PairingRefused

@@ -298,7 +298,7 @@ fn an_idle_jail_ends_and_its_state_does_not() {
     home.config("[shell]\nidle_timeout = '300ms'\n");
     home.spawn();
     home.ctl(["exec", "--", "mkdir d; cd d; export V=kept"]).exits(0);
-    let daemon = i32::try_from(home.pid()).unwrap();
+    let daemon = home.pid();
     until("the jail ends", || {
         home.processes().iter().all(|pid| *pid == daemon).then_some(())
     });
@@ -320,4 +320,53 @@ fn an_idle_jail_ends_and_its_state_does_not() {
     until("the job ends by itself", || {
         (std::fs::read_to_string(&file).ok()?.lines().count() == 6).then_some(())
     });
+}
+
+#[test]
+fn nobody_gets_another_wall_than_he_asked_for() {
+    let home = TestDaemon::start();
+    let ran = home
+        .ctl(["exec", "--name", "bare", "--jail", "outer", "--", "true"])
+        .exits(0);
+    assert!(ran.err().contains("jail: none (outer)"), "{ran}");
+    home.ctl(["exec", "--name", "walled", "--", "true"]).exits(0);
+    for args in [
+        // Without a word the configured jail is meant.
+        &["exec", "--name", "bare", "--", "touch", "ran"][..],
+        &["exec", "--name", "bare", "--jail", "bwrap", "--", "touch", "ran"],
+        &["exec", "-s", "bare", "--jail", "bwrap", "--", "touch", "ran"],
+        &["run", "--name", "bare", "--model", "demo", "demo: run touch ran"],
+        &[
+            "exec", "--name", "walled", "--jail", "outer", "--", "touch", "ran",
+        ],
+        &["exec", "-s", "walled", "--jail", "outer", "--", "touch", "ran"],
+        &[
+            "run",
+            "--name",
+            "walled",
+            "--jail",
+            "outer",
+            "--model",
+            "demo",
+            "demo: run touch ran",
+        ],
+    ] {
+        let ran = home.ctl(args).exits(6);
+        assert!(ran.err().contains("[jail_differs]"), "{args:?}: {ran}");
+        assert!(ran.err().contains("next:"), "{args:?}: {ran}");
+    }
+    assert!(!home.project().join("ran").exists());
+    // Who names what is there gets it.
+    home.ctl(["exec", "--name", "bare", "--jail", "outer", "--", "true"])
+        .exits(0);
+    home.ctl(["exec", "-s", "bare", "--", "true"]).exits(0);
+    home.ctl(["exec", "--name", "walled", "--", "true"]).exits(0);
+    // The directory's own session for a model, made without a jail, is not taken up unasked.
+    home.ctl(["run", "--jail", "outer", "--model", "demo", "demo: say hello"])
+        .exits(0);
+    let ran = home
+        .ctl(["run", "--model", "demo", "demo: run touch ran"])
+        .exits(6);
+    assert!(ran.err().contains("[jail_differs]"), "{ran}");
+    assert!(!home.project().join("ran").exists());
 }

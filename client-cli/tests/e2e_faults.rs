@@ -42,7 +42,8 @@ fn without_bwrap_the_cause_and_the_fix_are_named_and_nothing_runs_unjailed() {
     for verb in [
         &["sessions", "list"][..],
         &["sessions", "show", "o"],
-        &["exec", "--name", "o", "--", "true"],
+        &["exec", "--jail", "outer", "--name", "o", "--", "true"],
+        &["exec", "-s", "o", "--", "true"],
         &["run", "-s", "o", "--model", "demo", "demo: say hi"],
         &["logs", "o"],
     ] {

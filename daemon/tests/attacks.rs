@@ -392,7 +392,10 @@ async fn no_descriptor_of_the_host_is_inside() {
         let shell = rig.run(list("$$")).await;
         let handle = rig
             .shell
-            .open_pty(ExecId::random(), agentd::shell::PtySize { rows: 30, cols: 200 })
+            .open_pty(
+                ExecId::random(),
+                agentd::shell::Terminal::of(agentd::shell::PtySize { rows: 30, cols: 200 }),
+            )
             .unwrap();
         handle
             .write_input(0, format!("{}; exit\n", list("$$")).into_bytes(), false)

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use agentd::domain::id::ExecId;
 use agentd::domain::workspace::ShellKind::{self, Bash, Sh};
-use agentd::shell::{PtySize, RunRequest, RunState, Stdin};
+use agentd::shell::{PtySize, RunRequest, RunState, Stdin, Terminal};
 use shell_support::Rig;
 
 /// A script, its exit code, its output; `R` in marks = the shell was replaced, `B` = background. Errors: exact, or a part
@@ -418,7 +418,7 @@ async fn the_session_goes_on_where_the_terminal_left_off() {
         rig.run("A=before").await;
         let handle = rig
             .shell
-            .open_pty(ExecId::random(), PtySize { rows: 30, cols: 100 })
+            .open_pty(ExecId::random(), Terminal::of(PtySize { rows: 30, cols: 100 }))
             .unwrap();
         handle
             .write_input(0, b"cd /usr/lib; export Z=$A; exit 4\n".to_vec(), false)

@@ -16,7 +16,7 @@ use std::time::Duration;
 use agentd::domain::id::ExecId;
 use agentd::domain::workspace::Layout;
 use agentd::domain::workspace::ShellKind::{self, Bash, Sh};
-use agentd::shell::{PtySize, RunRequest, RunState, Stdin};
+use agentd::shell::{PtySize, RunRequest, RunState, Stdin, Terminal};
 use shell_support::Rig;
 
 const SIZE: PtySize = PtySize { rows: 30, cols: 100 };
@@ -27,7 +27,7 @@ async fn leaving_a_terminal_shows_nothing_of_ours() {
         for leave in ["exit 4\n", "\u{4}", "exec sh -c 'exit 4'\n"] {
             let rig = Rig::new(kind);
             rig.run("A=before").await;
-            let handle = rig.shell.open_pty(ExecId::random(), SIZE).unwrap();
+            let handle = rig.shell.open_pty(ExecId::random(), Terminal::of(SIZE)).unwrap();
             let mut changed = handle.changed.clone();
             changed.wait_for(|p| p.stdout_bytes > 0).await.unwrap();
             handle.write_input(0, leave.into(), false).unwrap();
@@ -65,7 +65,7 @@ async fn what_commands_make_has_the_persons_umask() {
                 & 0o777
         };
         assert_eq!((mode("file"), mode("dir")), (file, dir));
-        let handle = rig.shell.open_pty(ExecId::random(), SIZE).unwrap();
+        let handle = rig.shell.open_pty(ExecId::random(), Terminal::of(SIZE)).unwrap();
         handle
             .write_input(0, b"touch typed; exit\n".to_vec(), false)
             .unwrap();
@@ -143,7 +143,10 @@ async fn whatever_lives_in_a_jail_keeps_it_awake() {
         .arg(running.root().join("p"))
         .status()
         .unwrap();
-    let pty = typing.shell.open_pty(ExecId::random(), SIZE).unwrap();
+    let pty = typing
+        .shell
+        .open_pty(ExecId::random(), Terminal::of(SIZE))
+        .unwrap();
     pty.changed
         .clone()
         .wait_for(|p| p.stdout_bytes > 0)
@@ -306,7 +309,7 @@ async fn an_adopted_run_keeps_its_limit_and_takes_input() {
 async fn an_adopted_terminal_still_hands_its_state_over() {
     let rig = Rig::new(Sh);
     rig.run("A=1").await;
-    let handle = rig.shell.open_pty(ExecId::random(), SIZE).unwrap();
+    let handle = rig.shell.open_pty(ExecId::random(), Terminal::of(SIZE)).unwrap();
     handle
         .changed
         .clone()
@@ -321,4 +324,48 @@ async fn an_adopted_terminal_still_hands_its_state_over() {
     run.finished().await;
     assert_eq!(std::fs::read(&run.spool.stdout).unwrap(), b"2\n");
     shell.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_is_told_again_until_somebody_keeps_it() {
+    let rig = Rig::new(Sh);
+    let handle = rig
+        .shell
+        .run(RunRequest::new(ExecId::random(), "echo out; (exit 7)"))
+        .unwrap();
+    assert_eq!(handle.finished().await.exit_code, 7);
+    // The daemon heard the end and died before it was written.
+    let second = rig.next_daemon();
+    let found = second.adopt().await.into_iter().next().expect("still known");
+    assert_eq!(
+        (found.exec_id.clone(), found.finished().await.exit_code),
+        (handle.exec_id, 7)
+    );
+    assert_eq!(std::fs::read(&found.spool.stdout).unwrap(), b"out\n");
+    second.acknowledge(&found.exec_id);
+    // Asks are answered in order: a later command shows that the word has arrived.
+    let after = second.run(RunRequest::new(ExecId::random(), "true")).unwrap();
+    after.finished().await;
+    second.acknowledge(&after.exec_id);
+    second.settled().await;
+    let third = rig.next_daemon();
+    assert!(third.adopt().await.is_empty());
+    third.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_terminal_is_of_the_kind_that_was_asked_for() {
+    let rig = Rig::new(Sh);
+    let term = "screen-256color".to_owned();
+    let handle = rig
+        .shell
+        .open_pty(ExecId::random(), Terminal { size: SIZE, term })
+        .unwrap();
+    handle
+        .write_input(0, b"sh -c 'echo is:$TERM'; exit\n".to_vec(), false)
+        .unwrap();
+    handle.finished().await;
+    let text = std::fs::read_to_string(&handle.spool.stdout).unwrap();
+    assert!(text.contains("is:screen-256color"), "{text}");
+    rig.end().await;
 }

@@ -162,6 +162,7 @@ impl ShellService for Shells {
             environment: Vec::new(),
             cwd: None,
             interactive: true,
+            term: convert::term(wish.term.clone())?,
         };
         let ids = (wish.session_id.as_str(), wish.request_id.as_str());
         let (_, exec_id, seq) = self.start(&request, ids, key, run).await?;

@@ -38,6 +38,12 @@ impl From<Fault> for Status {
                 "the disk that holds agentd's state is full",
                 vec!["free some space; nothing was lost and reading goes on".into()],
             ),
+            Fault::Locked(_) => make(
+                Code::ResourceExhausted,
+                "STORAGE_LOCKED",
+                "another program holds the lock of agentd's database",
+                vec!["close it and try again; nothing was lost and reading goes on".into()],
+            ),
             Fault::Store(error) => internal(&error),
         }
     }
@@ -95,6 +101,7 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::NoOpenTurn(_)
         | Rejection::WorkspaceRefused { .. }
         | Rejection::JailUnavailable { .. }
+        | Rejection::JailDiffers { .. }
         | Rejection::WrongState(_) => Code::FailedPrecondition,
         Rejection::HeadMoved { .. } => Code::Aborted,
         Rejection::JailFailed(_) | Rejection::ShuttingDown => Code::Unavailable,

@@ -36,6 +36,18 @@ pub enum Rejection {
         /// By the session on this workspace.
         workspace: String,
     },
+    /// It is there, with another wall than the one asked for.
+    #[error("session '{name}' {is}, and {asked} was asked for")]
+    JailDiffers {
+        /// Which session.
+        name: String,
+        /// What it has, as a verb phrase.
+        is: &'static str,
+        /// What the caller wants.
+        asked: &'static str,
+        /// Next steps.
+        hints: Vec<String>,
+    },
     /// No such command run.
     #[error("no exec '{0}' in this session")]
     ExecNotFound(String),
@@ -132,6 +144,7 @@ impl Rejection {
             Self::SessionNotFound { .. } => "SESSION_NOT_FOUND",
             Self::SessionAmbiguous { .. } => "SESSION_AMBIGUOUS",
             Self::NameTaken { .. } => "NAME_TAKEN",
+            Self::JailDiffers { .. } => "JAIL_DIFFERS",
             Self::ExecNotFound(_) => "EXEC_NOT_FOUND",
             Self::ApprovalNotFound(_) => "APPROVAL_NOT_FOUND",
             Self::ApprovalDecided { .. } => "APPROVAL_DECIDED",
@@ -161,6 +174,7 @@ impl Rejection {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::SessionNotFound { hints, .. }
+            | Self::JailDiffers { hints, .. }
             | Self::WorkspaceRefused { hints, .. }
             | Self::JailUnavailable { hints, .. }
             | Self::Model { hints, .. } => hints.clone(),

@@ -63,6 +63,8 @@ pub struct Enclosure {
     pub uid: u32,
     /// Identity inside.
     pub gid: u32,
+    /// Whether the network is the Jail's own, with nothing but loopback in it.
+    pub own_network: bool,
     /// How many seccomp filters follow over descriptors.
     pub filters: usize,
     /// Where PID 1 starts.
@@ -81,7 +83,6 @@ impl Enclosure {
             "--unshare-user",
             "--disable-userns",
             "--unshare-pid",
-            "--unshare-net",
             "--unshare-ipc",
             "--unshare-uts",
             "--unshare-cgroup-try",
@@ -90,6 +91,7 @@ impl Enclosure {
             "--clearenv",
         ]
         .into_iter()
+        .chain(self.own_network.then_some("--unshare-net"))
         .map(OsString::from)
         .collect();
         let mut add = |parts: &[&dyn AsRef<std::ffi::OsStr>]| {
@@ -143,6 +145,7 @@ mod tests {
             env: BTreeMap::from([("A".to_owned(), "b c".to_owned())]),
             uid: 7,
             gid: 8,
+            own_network: true,
             filters: 1,
             chdir: "/d".into(),
             command: vec!["/run/jinit".into(), "serve".into()],
@@ -154,8 +157,8 @@ mod tests {
             .collect();
         assert_eq!(
             line.join(" "),
-            "--unshare-user --disable-userns --unshare-pid --unshare-net --unshare-ipc --unshare-uts \
-             --unshare-cgroup-try --new-session --as-pid-1 --clearenv --hostname agent --cap-drop ALL --uid 7 --gid 8 \
+            "--unshare-user --disable-userns --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try \
+             --new-session --as-pid-1 --clearenv --unshare-net --hostname agent --cap-drop ALL --uid 7 --gid 8 \
              --setenv A b c --bind /w / --ro-bind /usr /usr --perms 1777 --size 9 --tmpfs /tmp --remount-ro /dev \
              --add-seccomp-fd @filter --chdir /d -- /run/jinit serve"
         );

@@ -19,7 +19,7 @@ pub(crate) use link::hearing_of;
 pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
-pub use spec::{JailSpec, Limits};
+pub use spec::{JailPolicy, JailSpec, Limits, Network};
 
 use std::path::PathBuf;
 

@@ -205,7 +205,7 @@ impl JailHost {
             session: spec.session.clone(),
             workspace: spec.workspace.root.clone(),
             kind: spec.kind,
-            policy_generation: spec.policy_generation,
+            policy_generation: spec.policy.generation,
             pid,
             started: start_time(pid).unwrap_or(0),
         };

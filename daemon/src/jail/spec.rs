@@ -54,6 +54,23 @@ fn default_nproc() -> Option<u64> {
     (version >= (5, 14)).then_some(4096)
 }
 
+/// What a Jail may reach beyond its own loopback.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing.
+    #[default]
+    Off,
+}
+
+/// What Policy says of the wall.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JailPolicy {
+    /// Which policy this was made from: it rises with every change.
+    pub generation: u64,
+    /// What can be reached.
+    pub network: Network,
+}
+
 /// What a Jail shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JailSpec {
@@ -65,8 +82,8 @@ pub struct JailSpec {
     pub kind: JailKind,
     /// Its shell.
     pub shell: ShellKind,
-    /// The policy this was made from: a Jail of an older generation is replaced when idle.
-    pub policy_generation: u64,
+    /// What Policy says of it.
+    pub policy: JailPolicy,
     /// Added to the built environment, or replacing parts of it.
     pub env: BTreeMap<String, String>,
     /// Limits.
@@ -89,7 +106,7 @@ impl JailSpec {
             workspace,
             kind: JailKind::Bwrap,
             shell,
-            policy_generation: 0,
+            policy: JailPolicy::default(),
             env: BTreeMap::new(),
             limits: Limits::default(),
             git_identity: None,

@@ -24,9 +24,10 @@ use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Workspace};
-use crate::jail::{JailSpec, ensure_jail_possible};
+use crate::jail::{JailPolicy, JailSpec, Network, ensure_jail_possible};
 use crate::shell::{
-    PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot, Stdin,
+    DEFAULT_TERM, PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot,
+    Stdin, Terminal,
 };
 use crate::store::Store;
 use crate::tools::JailPaths;
@@ -37,7 +38,7 @@ pub(super) enum Launch {
     /// Shell text.
     Command(RunRequest),
     /// A shell on a terminal.
-    Interactive(ExecId, PtySize),
+    Interactive(ExecId, Terminal),
 }
 
 /// A call that outlived its turn: its turn, its id.
@@ -91,7 +92,10 @@ impl Execs {
     ) -> Arc<Self> {
         let spec = JailSpec {
             kind: session.spec.jail,
-            policy_generation: session.spec.policy_generation,
+            policy: JailPolicy {
+                generation: session.spec.policy_generation,
+                network: Network::Off,
+            },
             env: settings.environment.clone(),
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
@@ -165,7 +169,10 @@ impl Execs {
     /// Makes the launch of a person's or program's run.
     pub(super) fn launch_of(&self, exec_id: ExecId, run: Run) -> Launch {
         match run.stdin {
-            Stdin::Pty(size) if run.interactive => Launch::Interactive(exec_id, size),
+            Stdin::Pty(size) if run.interactive => {
+                let term = run.term.unwrap_or_else(|| DEFAULT_TERM.to_owned());
+                Launch::Interactive(exec_id, Terminal { size, term })
+            }
             stdin => Launch::Command(RunRequest {
                 stdin,
                 timeout: run.timeout,
@@ -184,8 +191,8 @@ impl Execs {
                 let id = request.exec_id.clone();
                 (id, self.run(request))
             }
-            Launch::Interactive(id, size) => {
-                let handle = self.shell().open_pty(id.clone(), size);
+            Launch::Interactive(id, terminal) => {
+                let handle = self.shell().open_pty(id.clone(), terminal);
                 (id, handle.inspect(|handle| self.add(handle)))
             }
         };

@@ -105,6 +105,9 @@ pub enum Fault {
     /// No space left for the store.
     #[error("{0}")]
     Full(StoreError),
+    /// Another program keeps the store from writing.
+    #[error("{0}")]
+    Locked(StoreError),
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -114,6 +117,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full(error),
+            StoreError::Locked => Self::Locked(error),
             StoreError::Closed => Self::closing(),
             other => Self::Store(other),
         }
@@ -168,6 +172,8 @@ pub struct Run {
     pub cwd: Option<PathBuf>,
     /// An interactive shell on the terminal, instead of the script.
     pub interactive: bool,
+    /// Its TERM; `None` for the usual.
+    pub term: Option<String>,
 }
 
 impl SessionHandle {

@@ -14,14 +14,16 @@ use tokio::sync::mpsc;
 
 use super::idle::{self, Idle};
 use super::snapshot::ShellSnapshot;
-use super::{Ask, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, exchange};
+use super::{
+    Ask, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, Terminal, exchange,
+};
 use crate::domain::id::ExecId;
 use crate::jail::{Jail, JailError, JailHost, JailSpec};
 
 pub(super) struct Job {
     pub(super) request: Option<RunRequest>,
     /// A terminal of its own rather than a command.
-    pub(super) pty: Option<PtySize>,
+    pub(super) pty: Option<Terminal>,
     pub(super) exec: ExecId,
     pub(super) side: RunSide,
     pub(super) spool: SpoolPaths,
@@ -149,10 +151,10 @@ impl Actor {
                 self.queue
                     .push_back(self.job(exec, side, Some(*request), None, cap));
             }
-            Ask::Pty(exec, size, side) => {
+            Ask::Pty(exec, terminal, side) => {
                 // Queued too: it starts from the state after the commands before it.
                 self.queue
-                    .push_back(self.job(exec, side, None, Some(size), super::DEFAULT_MAX_OUTPUT));
+                    .push_back(self.job(exec, side, None, Some(terminal), super::DEFAULT_MAX_OUTPUT));
             }
             Ask::Input(exec, offset, bytes, eof) => self.input(&exec, offset, &bytes, eof).await,
             Ask::Resize(exec, size) => {
@@ -200,7 +202,7 @@ impl Actor {
         exec: ExecId,
         side: RunSide,
         request: Option<RunRequest>,
-        pty: Option<PtySize>,
+        pty: Option<Terminal>,
         cap: u64,
     ) -> Job {
         let spool = SpoolPaths::new(&self.host.spool_dir(&self.spec.session), &exec);
@@ -277,8 +279,8 @@ impl Actor {
             let Some(mut job) = self.queue.pop_front() else {
                 return;
             };
-            if let Some(size) = job.pty {
-                self.open_pty(job, size).await;
+            if let Some(terminal) = job.pty.clone() {
+                self.open_pty(job, terminal).await;
                 continue;
             }
             if let Err(error) = self.begin(&mut job).await {
@@ -423,7 +425,7 @@ impl Actor {
             .as_ref()
             .is_some_and(|j| names::of(j.exchange(), id, names::RESTORE).exists());
         // Its size is the terminal's own affair by now.
-        let pty = is_pty.then_some(PtySize { rows: 24, cols: 80 });
+        let pty = is_pty.then_some(Terminal::of(PtySize { rows: 24, cols: 80 }));
         let job = self.job(exec, side, None, pty, cap);
         if running && !is_pty {
             self.current = Some(id.to_owned());

@@ -37,6 +37,28 @@ pub enum Stdin {
     Pty(PtySize),
 }
 
+/// A terminal with a shell of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terminal {
+    /// How large it is.
+    pub size: PtySize,
+    /// Its kind: the value of TERM inside. A word, as checked where it came in.
+    pub term: String,
+}
+
+/// What TERM is where nobody says.
+pub const DEFAULT_TERM: &str = "xterm-256color";
+
+impl Terminal {
+    /// Of the usual kind.
+    pub fn of(size: PtySize) -> Self {
+        Self {
+            size,
+            term: DEFAULT_TERM.to_owned(),
+        }
+    }
+}
+
 /// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PtySize {
@@ -167,7 +189,7 @@ pub enum ShellError {
 
 pub(crate) enum Ask {
     Run(Box<RunRequest>, RunSide),
-    Pty(ExecId, PtySize, RunSide),
+    Pty(ExecId, Terminal, RunSide),
     Input(ExecId, u64, Vec<u8>, bool),
     Resize(ExecId, PtySize),
     Interrupt(ExecId),
@@ -318,10 +340,10 @@ impl Shell {
     ///
     /// # Errors
     /// When the Shell was ended.
-    pub fn open_pty(&self, exec_id: ExecId, size: PtySize) -> Result<RunHandle, ShellError> {
+    pub fn open_pty(&self, exec_id: ExecId, terminal: Terminal) -> Result<RunHandle, ShellError> {
         let (handle, side) = self.handle(exec_id.clone());
         self.asks
-            .send(Ask::Pty(exec_id, size, side))
+            .send(Ask::Pty(exec_id, terminal, side))
             .map_err(|_| ShellError::Ended)?;
         Ok(handle)
     }

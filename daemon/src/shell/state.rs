@@ -11,7 +11,7 @@ use agent_jinit::wire::{End, RunFrame, StdinKind, ToJail};
 
 use super::actor::{Actor, Job};
 use super::snapshot::{self, ShellSnapshot};
-use super::{PtySize, RunResult, RunState, SpoolPaths, exchange};
+use super::{RunResult, RunState, SpoolPaths, Terminal, exchange};
 use crate::jail::JailError;
 
 /// A shell that can't say its state in this time is in trouble of its own.
@@ -107,7 +107,7 @@ impl Actor {
         }
     }
 
-    pub(super) async fn open_pty(&mut self, mut job: Job, size: PtySize) {
+    pub(super) async fn open_pty(&mut self, mut job: Job, terminal: Terminal) {
         let opened = async {
             self.ensure_jail().await?;
             let Some(jail) = &self.jail else {
@@ -126,7 +126,9 @@ impl Actor {
             // At its end it says its state over a FIFO, as the asking script does.
             let out = snapshot::quoted(&names::of(jail.inside(), id, names::ERR));
             let ask = snapshot::quoted(&names::of(jail.inside(), id, names::SCRIPT));
-            text.extend_from_slice(b"\nPS1='$ '\nTERM=xterm-256color\n\\export TERM\n\\trap '\\. ");
+            text.extend_from_slice(b"\nPS1='$ '\nTERM=");
+            text.extend_from_slice(&snapshot::quoted_bytes(terminal.term.as_bytes()));
+            text.extend_from_slice(b"\n\\export TERM\n\\trap '\\. ");
             text.extend_from_slice(&escape_in_quotes(&ask));
             text.extend_from_slice(b" >");
             text.extend_from_slice(&escape_in_quotes(&out));
@@ -149,8 +151,8 @@ impl Actor {
                 has_status: false,
                 has_before: false,
                 has_after: false,
-                rows: size.rows,
-                cols: size.cols,
+                rows: terminal.size.rows,
+                cols: terminal.size.cols,
             };
             jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()]).await
         };

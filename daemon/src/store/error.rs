@@ -22,6 +22,9 @@ pub enum StoreError {
     /// No space left on the disk that holds the database.
     #[error("the disk that holds the session store is full")]
     Full,
+    /// Another program holds the database's write lock, longer than is waited for.
+    #[error("another program holds the lock of the session store")]
+    Locked,
     /// The database was written by a newer agentd.
     #[error(
         "{path} was written by a newer agentd (schema {found}, this one knows {known}): update agentd, or move the file away"
@@ -69,6 +72,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => Self::Locked,
             _ => Self::Sqlite(error),
         }
     }

@@ -147,7 +147,7 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
 fn commit(connection: &Connection, jobs: Vec<Job>) {
     let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(Trouble::from);
     if let Err(trouble) = &begun {
-        tracing::error!(error = %trouble.text, "store: no transaction could be started");
+        tracing::error!(error = %trouble.error(), "store: no transaction could be started");
     }
     let mut lost = begun.err();
     let mut done: Vec<Done> = Vec::with_capacity(jobs.len());
@@ -159,10 +159,7 @@ fn commit(connection: &Connection, jobs: Vec<Job>) {
         done.push(job(Ok(connection)));
         // A full disk makes SQLite roll back everything of the group; the rest must not run outside of it.
         if connection.is_autocommit() {
-            lost = Some(Trouble {
-                text: "the transaction was rolled back".into(),
-                full: false,
-            });
+            lost = Some(Trouble::Full);
         }
     }
     if lost.is_none()
@@ -178,27 +175,28 @@ fn commit(connection: &Connection, jobs: Vec<Job>) {
 }
 
 /// Why a group was not committed; told to each of its jobs.
-struct Trouble {
-    text: String,
-    full: bool,
+enum Trouble {
+    Full,
+    Locked,
+    Other(String),
 }
 
 impl Trouble {
     fn error(&self) -> StoreError {
-        if self.full {
-            StoreError::Full
-        } else {
-            StoreError::Io(std::io::Error::other(self.text.clone()))
+        match self {
+            Self::Full => StoreError::Full,
+            Self::Locked => StoreError::Locked,
+            Self::Other(text) => StoreError::Io(std::io::Error::other(text.clone())),
         }
     }
 }
 
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
-        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
-        Self {
-            text: error.to_string(),
-            full,
+        match StoreError::from(error) {
+            StoreError::Full => Self::Full,
+            StoreError::Locked => Self::Locked,
+            other => Self::Other(other.to_string()),
         }
     }
 }

@@ -65,6 +65,7 @@ impl Supervisor {
             && let Some(found) = self.named(&name, &caller.principal).await?
         {
             if found.spec.workspace.root == root {
+                self.same_wall(&found, wish.jail)?;
                 return Ok((self.handle(&found.session_id).await?, false));
             }
             if named {
@@ -92,6 +93,7 @@ impl Supervisor {
                     match same {
                         // Two callers at once: the second one finds what the first one made.
                         Some(found) if wish.get_or_create => {
+                            self.same_wall(&found, wish.jail)?;
                             return Ok((self.handle(&found.session_id).await?, false));
                         }
                         _ if named => {
@@ -124,6 +126,36 @@ impl Supervisor {
             workspace: "a hundred others".into(),
         }
         .into())
+    }
+
+    /// Nobody gets a session without the wall he asked for, and nobody loses one he has by not asking.
+    fn same_wall(&self, found: &Summary, asked: Option<JailKind>) -> Result<(), Rejection> {
+        let has = found.spec.jail;
+        let wanted = asked.unwrap_or(self.0.defaults.jail);
+        if has == wanted || (asked.is_none() && has == JailKind::Bwrap) {
+            return Ok(());
+        }
+        let name = found.name.clone();
+        Err(match has {
+            JailKind::Outer => Rejection::JailDiffers {
+                hints: vec![
+                    format!("agentctl exec --name {name} --jail outer -- …   (no jail of its own)"),
+                    "choose another --name for a jailed session".into(),
+                ],
+                name,
+                is: "has no jail of its own (outer)",
+                asked: "a jail (bwrap)",
+            },
+            JailKind::Bwrap => Rejection::JailDiffers {
+                hints: vec![
+                    format!("agentctl exec --name {name} -- …   (in its jail)"),
+                    "choose another --name for a session without a jail".into(),
+                ],
+                name,
+                is: "is jailed (bwrap)",
+                asked: "no jail (outer)",
+            },
+        })
     }
 
     fn spec(

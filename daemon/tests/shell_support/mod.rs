@@ -18,8 +18,13 @@ use agentd::jail::{
 };
 use agentd::shell::{RunRequest, RunResult, Shell, ShellSnapshot};
 
+#[path = "../support/leftovers.rs"]
+mod leftovers;
+
 /// One shell and where it works.
 pub struct Rig {
+    // First, so that it works while the directory is there.
+    ends: Ends,
     pub dir: tempfile::TempDir,
     pub host: Arc<JailHost>,
     pub journal: Arc<MemoryJournal>,
@@ -94,6 +99,7 @@ impl Rig {
         let host = JailHost::new(config, journal.clone() as Arc<dyn MountJournal>).unwrap();
         let shell = Shell::open(host.clone(), spec.clone(), None::<ShellSnapshot>);
         Self {
+            ends: Ends(dir.path().to_owned()),
             dir,
             host,
             journal,
@@ -135,5 +141,14 @@ impl Rig {
 
     pub async fn end(self) {
         self.shell.end().await.unwrap();
+    }
+}
+
+/// Ends what a failed test left. Not the Rig's own Drop: tests take a Rig apart.
+pub struct Ends(PathBuf);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        leftovers::end_all_of(&self.0);
     }
 }

@@ -59,6 +59,7 @@ pub(in crate::api) fn run(command: Option<pb::ExecCommand>) -> Result<Run, Rejec
         environment,
         cwd: Some(PathBuf::from(command.cwd)).filter(|c| !c.as_os_str().is_empty()),
         interactive: false,
+        term: None,
     })
 }
 
@@ -76,6 +77,17 @@ pub(in crate::api) fn size(size: Option<pb::PtySize>) -> Result<TerminalSize, Re
         rows: cell("rows", size.rows)?,
         cols: cell("columns", size.columns)?,
     })
+}
+
+/// A value of TERM; `None` when empty.
+pub(in crate::api) fn term(text: String) -> Result<Option<String>, Rejection> {
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b"+-._".contains(&b);
+    if text.len() > 64 || !text.bytes().all(is_word) {
+        return Err(invalid(
+            "term is not the name of a terminal: at most 64 of a-z A-Z 0-9 + - . _",
+        ));
+    }
+    Ok(Some(text).filter(|t| !t.is_empty()))
 }
 
 /// An exec id.
