@@ -1,5 +1,12 @@
 //! Owns: the ways out of the machine: proxies of both kinds, exceptions from them, certificates.
 //! Guarantees: every proxy and server is a real one on loopback; the certificates are made for the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
 
 mod model_server;
 
@@ -46,7 +53,7 @@ impl Listener {
 
     /// A model over HTTP; also what a proxy answers to a request for a `http://` address.
     fn model() -> Self {
-        Self::start(|stream, heads| answer(stream, heads))
+        Self::start(answer)
     }
 
     /// A model over TLS with the certificate in `dir`.

@@ -360,7 +360,7 @@ impl World {
         assert!(self.home.wait_for_end().success());
         assert_eq!(
             self.home.processes(),
-            Vec::<i32>::new(),
+            std::collections::BTreeSet::new(),
             "{what}: no process is left"
         );
         let mut litter = Vec::new();

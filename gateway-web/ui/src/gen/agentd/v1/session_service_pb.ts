@@ -92,7 +92,8 @@ export type CreateSessionRequest = Message<"agentd.v1.CreateSessionRequest"> & {
   shell: ShellKind;
 
   /**
-   * UNSPECIFIED means the configured kind.
+   * UNSPECIFIED means the configured kind. With `get_or_create`, a session of another kind is refused with
+   * JAIL_DIFFERS; only a jailed one is given to a caller who said nothing where `outer` is configured.
    *
    * @generated from field: agentd.v1.JailKind jail = 7;
    */

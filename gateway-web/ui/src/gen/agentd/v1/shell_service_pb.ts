@@ -566,7 +566,7 @@ export type OpenShellRequest = Message<"agentd.v1.OpenShellRequest"> & {
   size?: PtySize | undefined;
 
   /**
-   * Value of TERM inside; empty: xterm-256color.
+   * Value of TERM inside, at most 64 of letters, digits, `+`, `-`, `.` and `_`; empty: xterm-256color.
    *
    * @generated from field: string term = 4;
    */
