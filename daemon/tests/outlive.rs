@@ -22,7 +22,16 @@ const SCRIPT: &str = "echo begun; touch begun; while ! [ -e go ]; do sleep 0.02;
 #[test]
 fn a_command_that_ends_without_a_daemon_keeps_its_end() {
     let mut home = TestDaemon::start();
-    let mut command = home.agentctl(["exec", "--name", "n", "-o", "json", "--", SCRIPT]);
+    let mut command = home.agentctl([
+        "--no-autostart",
+        "exec",
+        "--name",
+        "n",
+        "-o",
+        "json",
+        "--",
+        SCRIPT,
+    ]);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -76,7 +85,7 @@ fn a_tool_call_whose_command_ends_without_a_daemon_gets_its_result() {
 fn input_goes_on_after_a_kill() {
     let mut home = TestDaemon::start();
     let script = "read a; echo got $a; touch first; cat";
-    let mut command = home.agentctl(["exec", "--name", "n", "--stdin", "--", script]);
+    let mut command = home.agentctl(["--no-autostart", "exec", "--name", "n", "--stdin", "--", script]);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -343,13 +343,12 @@ async fn an_end_is_told_again_until_somebody_keeps_it() {
     );
     assert_eq!(std::fs::read(&found.spool.stdout).unwrap(), b"out\n");
     second.acknowledge(&found.exec_id);
-    // Asks are answered in order: a later command shows that the word has arrived.
+    // Wishes are heard in order: a later command shows that the word has arrived.
     let after = second.run(RunRequest::new(ExecId::random(), "true")).unwrap();
     after.finished().await;
-    second.acknowledge(&after.exec_id);
-    second.settled().await;
     let third = rig.next_daemon();
-    assert!(third.adopt().await.is_empty());
+    let known = third.adopt().await;
+    assert!(known.iter().all(|run| run.exec_id != found.exec_id), "{known:?}");
     third.end().await.unwrap();
 }
 
