@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod usage;
 mod verbs;
 mod web;
 
+pub(crate) use self::usage::*;
 pub(crate) use self::verbs::*;
 pub(crate) use self::web::*;
 use crate::render::help;
@@ -188,6 +190,12 @@ pub(crate) enum Verb {
     /// Refuse a tool call; the turn goes on
     #[command(before_help = help::DENY)]
     Deny(DenyArgs),
+    /// What was used and what it cost; budgets, alerts, exports
+    #[command(before_help = help::USAGE, alias = "u")]
+    Usage {
+        #[command(subcommand)]
+        verb: Option<UsageVerb>,
+    },
     /// Models that can be used
     #[command(before_help = help::MODELS)]
     Models {

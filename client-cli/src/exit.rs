@@ -191,7 +191,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::ExecNotFound
         | ErrorReason::ApprovalNotFound
         | ErrorReason::DeviceNotFound
-        | ErrorReason::MessageNotWaiting => NOT_FOUND,
+        | ErrorReason::MessageNotWaiting
+        | ErrorReason::BudgetNotFound
+        | ErrorReason::AlertNotFound => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
         | ErrorReason::JailDiffers

@@ -23,6 +23,7 @@ const VERBS: &[&str] = &[
     "config",
     "doctor",
     "web",
+    "usage",
     "help",
     "version",
 ];

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
-    GitConfig, JailConfig, JailKind, Layout, LimitsConfig, LogConfig, ModelConfig, ProviderApi, ProviderAuth,
-    ProviderEntry, ShellChoice, ShellConfig,
+    GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig, ProviderApi,
+    ProviderAuth, ProviderEntry, ShellChoice, ShellConfig,
 };
 use value::Value;
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[git]`
     pub git: GitConfig,
+    /// `[ledger]`
+    pub ledger: LedgerConfig,
     /// The files that were read.
     pub files: Vec<PathBuf>,
     /// Things a person should know that are no errors.

@@ -15,6 +15,7 @@ use crate::api::{self, DaemonApi};
 use crate::config::Config;
 use crate::instance::{Holder, InstanceError, InstanceLock};
 use crate::jail::JailError;
+use crate::ledger::Ledger;
 use crate::listener::{self, ListenerError, SocketGuard};
 use crate::paths::{Env, Paths, PathsError};
 use crate::session::{Fault, now_us};
@@ -56,6 +57,9 @@ pub enum BeginError {
     /// The devices can't be read.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
+    /// The ledger's settings are no good.
+    #[error("ledger.time_zone: {0}")]
+    Ledger(String),
     /// Credentials can't be read.
     #[error(transparent)]
     Credentials(#[from] crate::credentials::CredentialsError),
@@ -66,6 +70,7 @@ pub struct Daemon {
     supervisor: Supervisor,
     store: Store,
     accounts: Accounts,
+    ledger: Ledger,
     host: Arc<host::Host>,
     shutdown: Shutdown,
     lock: InstanceLock,
@@ -103,10 +108,12 @@ impl Daemon {
         let accounts = Accounts::open(&paths.state_dir.join("devices.json"))?;
         let redactor = redactor_of(&config, &credentials, env);
         let store = Store::open(&paths.database, redactor.clone())?;
-        let settings = wiring::settings(&paths, &config, &credentials, env, &store).await?;
+        let ledger = wiring::ledger(&config, &store)?;
+        let settings = wiring::settings(&paths, &config, &credentials, env, &store, ledger.clone()).await?;
         let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
         let recovered = supervisor.recover().await?;
         store.forget_old_requests(now_us()).await?;
+        ledger.keep();
         tracing::info!(
             database = %paths.database.display(),
             recovered,
@@ -126,6 +133,7 @@ impl Daemon {
             supervisor,
             store,
             accounts,
+            ledger,
             host,
             shutdown,
             lock,
@@ -170,9 +178,9 @@ impl Daemon {
         let token = self.shutdown.token().clone();
         let api = DaemonApi::new(self.supervisor.clone(), self.host.clone());
         let supervisor = self.supervisor.clone();
-        let accounts = self.accounts.clone();
+        let (accounts, ledger) = (self.accounts.clone(), self.ledger.clone());
         tokio::spawn(async move {
-            api::serve(listener, supervisor, api, accounts, async move {
+            api::serve(listener, supervisor, api, accounts, ledger, async move {
                 token.cancelled().await
             })
             .await

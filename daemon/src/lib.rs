@@ -13,6 +13,7 @@ pub mod domain;
 pub mod durable;
 pub mod instance;
 pub mod jail;
+pub mod ledger;
 pub mod listener;
 pub mod model;
 pub mod paths;

@@ -108,6 +108,7 @@ fn usage() -> Usage {
         first_token_ms: None,
         total_ms: 1,
         retries: 0,
+        error: None,
     }
 }
 

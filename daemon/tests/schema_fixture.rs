@@ -82,6 +82,7 @@ async fn every_saved_database_opens_folds_and_goes_on() {
                 summary: session.summary(),
                 request: None,
                 asker: None,
+                open_calls: Vec::new(),
             };
             assert_eq!(store.append(append).await.unwrap()[0].seq, row.head + 1);
         }

@@ -147,6 +147,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "domain",
             "jail",
+            // Before a model request the session asks whether a budget has room for it.
+            "ledger",
             "model",
             "shell",
             "store",

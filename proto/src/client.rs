@@ -70,6 +70,19 @@ pub struct Started {
     pub pid: u32,
 }
 
+/// An export under way.
+#[derive(Debug)]
+pub struct UsageExport {
+    pieces: Streaming<pb::ExportUsageResponse>,
+}
+
+impl UsageExport {
+    /// The next piece; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<pb::ExportUsageResponse>, ClientError> {
+        self.pieces.message().await.map_err(ClientError::from)
+    }
+}
+
 impl Client {
     /// A client that has not connected yet.
     pub fn new(options: Options) -> Result<Self, ClientError> {
@@ -234,6 +247,20 @@ impl Client {
         .await
     }
 
+    /// Begins an export of ledger rows.
+    pub async fn export_usage(&self, request: pb::ExportUsageRequest) -> Result<UsageExport, ClientError> {
+        let request = self.tag(request);
+        let pieces = self
+            .open(true, |channel| async move {
+                pb::usage_service_client::UsageServiceClient::new(channel)
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .export_usage(request)
+                    .await
+            })
+            .await?;
+        Ok(UsageExport { pieces })
+    }
+
     /// Opens the output of a command.
     pub(crate) async fn open_read_output(
         &self,
@@ -386,6 +413,24 @@ unary! {
     account_service_client::AccountServiceClient.list_devices(ListDevicesRequest) -> ListDevicesResponse;
     /// Ends a device's access.
     account_service_client::AccountServiceClient.revoke_device(RevokeDeviceRequest) -> RevokeDeviceResponse;
+    /// Sums over the ledger.
+    usage_service_client::UsageServiceClient.query_usage(QueryUsageRequest) -> QueryUsageResponse;
+    /// Where the month's cost is going.
+    usage_service_client::UsageServiceClient.forecast_usage(ForecastUsageRequest) -> ForecastUsageResponse;
+    /// The ledger beside a provider's own export.
+    usage_service_client::UsageServiceClient.reconcile_usage(ReconcileUsageRequest) -> ReconcileUsageResponse;
+    /// Takes a person out of the ledger.
+    usage_service_client::UsageServiceClient.forget_principal(ForgetPrincipalRequest) -> ForgetPrincipalResponse;
+    /// Budgets and where they stand.
+    usage_service_client::UsageServiceClient.list_budgets(ListBudgetsRequest) -> ListBudgetsResponse;
+    /// Makes or changes a budget.
+    usage_service_client::UsageServiceClient.set_budget(SetBudgetRequest) -> SetBudgetResponse;
+    /// Takes a budget away.
+    usage_service_client::UsageServiceClient.delete_budget(DeleteBudgetRequest) -> DeleteBudgetResponse;
+    /// Alerts, newest first.
+    usage_service_client::UsageServiceClient.list_alerts(ListAlertsRequest) -> ListAlertsResponse;
+    /// Notes that a person saw an alert.
+    usage_service_client::UsageServiceClient.acknowledge_alert(AcknowledgeAlertRequest) -> AcknowledgeAlertResponse;
     /// How the daemon is.
     daemon_service_client::DaemonServiceClient.get_status(GetStatusRequest) -> GetStatusResponse;
     /// Checks prerequisites.

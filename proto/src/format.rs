@@ -26,6 +26,26 @@ pub fn money(micro_usd: Option<u64>) -> String {
     }
 }
 
+/// Money in US dollars to the last micro-dollar, for programs: `0.003000`; empty when unknown.
+pub fn dollars_exact(micro_usd: Option<u64>) -> String {
+    micro_usd.map_or_else(String::new, |micro| {
+        format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
+    })
+}
+
+/// Reads money as people write it: `$2`, `2.50`, `$0.01`; as micro-dollars.
+pub fn parse_money(text: &str) -> Option<u64> {
+    let bare = text.trim().trim_start_matches('$').trim();
+    let (whole, part) = bare.split_once('.').unwrap_or((bare, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if bare.is_empty() || bare == "." || part.len() > 6 || !digits(whole) || !digits(part) {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let part: u64 = format!("{part:0<6}").parse().ok()?;
+    whole.checked_mul(1_000_000)?.checked_add(part)
+}
+
 /// Time for a person: `0.4s`, `3s`, `1m38s`, `2h05m`, `3d04h`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -169,6 +189,23 @@ mod tests {
         assert_eq!(money(Some(10_000)), "$0.01");
         assert_eq!(money(Some(844_999)), "$0.84");
         assert_eq!(money(Some(12_345_678)), "$12.35");
+    }
+
+    #[test]
+    fn money_is_read_as_it_is_written() {
+        for (text, micro) in [
+            ("$2", 2_000_000),
+            ("0.01", 10_000),
+            ("$ .5", 500_000),
+            ("3.000001", 3_000_001),
+        ] {
+            assert_eq!(parse_money(text), Some(micro), "{text}");
+        }
+        for text in ["", "$", ".", "-1", "1.2.3", "2e3", "0.0000001", "two"] {
+            assert_eq!(parse_money(text), None, "{text}");
+        }
+        assert_eq!(dollars_exact(Some(1_000_042)), "1.000042");
+        assert_eq!(dollars_exact(None), "");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(crate) struct RunArgs {
     /// At most so many steps
     #[arg(long, value_name = "N")]
     pub(crate) max_turns: Option<u32>,
+    /// At most so much money, such as '$2'; then the session pauses (exit 8)
+    #[arg(long, value_name = "USD", value_parser = super::parse_budget)]
+    pub(crate) budget: Option<u64>,
     /// Print only the final answer
     #[arg(long)]
     pub(crate) last: bool,
@@ -38,7 +41,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "LAYOUT", hide_possible_values = true)]
     pub(crate) layout: Option<Layout>,
     /// A new session's jail: bwrap, or outer (a container is the wall)
-    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "KIND",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     pub(crate) jail: Option<Jail>,
 }
 

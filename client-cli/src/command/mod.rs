@@ -5,6 +5,7 @@ mod ask;
 mod attach;
 mod auth;
 mod bare;
+mod budgets;
 mod config;
 mod daemon;
 mod doctor;
@@ -21,6 +22,7 @@ mod send;
 mod sessions;
 mod shell;
 mod turn;
+mod usage;
 mod version;
 mod wait;
 mod web;
@@ -55,6 +57,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         }
         Verb::Approve(args) => approvals::approve(&context, args).await,
         Verb::Deny(args) => approvals::deny(&context, args).await,
+        Verb::Usage { verb } => usage::run(&context, verb).await,
         Verb::Models { verb } => models::run(&context, verb.unwrap_or(ModelsVerb::List)).await,
         Verb::Auth { verb } => auth::run(&context, verb.unwrap_or(AuthVerb::List)).await,
         Verb::Daemon { verb } => daemon::run(&context, verb.unwrap_or(DaemonVerb::Status)).await,

@@ -114,6 +114,7 @@ async fn post(
         approver_present: args.on_approval.is_some() || approvals == Approvals::Ask,
         max_steps: args.max_turns.unwrap_or_default(),
         steer: false,
+        budget_micro_usd: args.budget.unwrap_or_default(),
     };
     let posted = context.client.post_message(request).await?;
     Ok((session, posted))

@@ -17,12 +17,12 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   wait [S]         until ready or needs you      config     get set unset list edit …
   logs [S]         what happened                 daemon     status start stop restart logs
   doctor           check prerequisites           web        open url token stop
-  version          versions
+  version          versions                      usage      summary top forecast budget export …
   help [TOPIC]     exit-codes environment output
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions
+Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, u = usage
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 
@@ -96,6 +96,11 @@ Examples:
   agentctl deny a-31k9 --reason \"use the staging registry\"
   agentctl deny a-31k9 a-77m2
   agentctl approvals list";
+pub(crate) const USAGE: &str = "\
+Examples:
+  agentctl usage                            today, this week, this month, against the budgets
+  agentctl usage top --by task --since 30d
+  agentctl usage budget set '$10' --per day";
 pub(crate) const MODELS: &str = "\
 Examples:
   agentctl models list

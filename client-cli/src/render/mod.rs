@@ -9,6 +9,7 @@ pub(crate) mod line;
 pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod usage;
 
 use std::io::{IsTerminal as _, Write as _};
 

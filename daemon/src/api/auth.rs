@@ -47,7 +47,13 @@ fn need(path: &str) -> Need {
         | "ApprovalService/ListApprovals"
         | "ApprovalService/GetApproval"
         | "DaemonService/GetStatus"
-        | "DaemonService/ListModels" => Need::Scope(Scope::Read),
+        | "DaemonService/ListModels"
+        | "UsageService/QueryUsage"
+        | "UsageService/ForecastUsage"
+        | "UsageService/ExportUsage"
+        | "UsageService/ReconcileUsage"
+        | "UsageService/ListBudgets"
+        | "UsageService/ListAlerts" => Need::Scope(Scope::Read),
         "SessionService/CreateSession"
         | "SessionService/RenameSession"
         | "SessionService/PostMessage"
@@ -59,7 +65,8 @@ fn need(path: &str) -> Need {
         | "ShellService/WriteInput"
         | "ShellService/ResizePty"
         | "ShellService/InterruptExec"
-        | "ShellService/OpenShell" => Need::Scope(Scope::Drive),
+        | "ShellService/OpenShell"
+        | "UsageService/AcknowledgeAlert" => Need::Scope(Scope::Drive),
         "ApprovalService/ResolveApproval" => Need::Scope(Scope::Approve),
         _ => Need::Scope(Scope::Admin),
     }
@@ -222,6 +229,9 @@ mod tests {
                 "DaemonService/SetCredential",
                 "DaemonService/ListCredentials",
                 "DaemonService/DeleteCredential",
+                "UsageService/ForgetPrincipal",
+                "UsageService/SetBudget",
+                "UsageService/DeleteBudget",
             ]
         );
         assert_eq!(

@@ -10,6 +10,7 @@ mod peer;
 mod sessions;
 mod shell;
 mod status;
+mod usage;
 mod watch;
 
 use agentd_proto::pb;
@@ -18,12 +19,14 @@ use pb::approval_service_server::ApprovalServiceServer;
 use pb::daemon_service_server::DaemonServiceServer;
 use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
+use pb::usage_service_server::UsageServiceServer;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 pub use self::daemon::{DaemonApi, Facts, Host};
 use crate::accounts::Accounts;
+use crate::ledger::Ledger;
 use crate::supervisor::Supervisor;
 
 /// Largest message in either direction: a page of events with long outputs stays well below.
@@ -37,6 +40,7 @@ pub async fn serve(
     supervisor: Supervisor,
     daemon: DaemonApi,
     accounts: Accounts,
+    ledger: Ledger,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -51,6 +55,7 @@ pub async fn serve(
     health
         .set_serving::<AccountServiceServer<accounts::Devices>>()
         .await;
+    health.set_serving::<UsageServiceServer<usage::UsageApi>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -62,6 +67,9 @@ pub async fn serve(
     let shells = ShellServiceServer::new(shell::Shells::new(supervisor.clone()))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(2 * MAX_MESSAGE + 1024 * 1024);
+    let usage = UsageServiceServer::new(usage::UsageApi::new(ledger))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -73,6 +81,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(sessions, peer::check))
         .add_service(InterceptedService::new(shells, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
+        .add_service(InterceptedService::new(usage, peer::check))
         .add_service(InterceptedService::new(
             DaemonServiceServer::new(daemon),
             peer::check,

@@ -163,6 +163,7 @@ impl SessionService for Sessions {
                 deny_approvals: deny,
                 approver_present: wish.approver_present,
                 max_steps,
+                budget_micro_usd: Some(wish.budget_micro_usd).filter(|limit| *limit > 0),
             },
             steer: wish.steer,
             expected_head: Some(wish.expected_head).filter(|head| *head > 0),

@@ -8,6 +8,7 @@ use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, HelpLink, StatusExt};
 
 use crate::domain::rejection::Rejection;
+use crate::ledger::LedgerError;
 use crate::session::Fault;
 
 /// What every method answers.
@@ -45,6 +46,15 @@ impl From<Fault> for Status {
                 vec!["close it and try again; nothing was lost and reading goes on".into()],
             ),
             Fault::Store(error) => internal(&error),
+        }
+    }
+}
+
+impl From<LedgerError> for Status {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Rejected(rejection) => rejection.into(),
+            LedgerError::Store(error) => Fault::from(error).into(),
         }
     }
 }
@@ -95,7 +105,9 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::ExecNotFound(_)
         | Rejection::ApprovalNotFound(_)
         | Rejection::MessageNotWaiting { .. }
-        | Rejection::DeviceNotFound(_) => Code::NotFound,
+        | Rejection::DeviceNotFound(_)
+        | Rejection::BudgetNotFound(_)
+        | Rejection::AlertNotFound(_) => Code::NotFound,
         Rejection::NameTaken { .. } => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }
         | Rejection::NoOpenTurn(_)

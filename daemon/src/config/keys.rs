@@ -248,6 +248,27 @@ pub const KEYS: &[Key] = &[
         Some("AGENTD_GIT_PASS_IDENTITY"),
         "Whether commits made in a jail carry your `user.name` and `user.email`. Signing keys never go in.",
     ),
+    key(
+        "ledger.time_zone",
+        Kind::Text,
+        None,
+        Some("AGENTD_LEDGER_TIME_ZONE"),
+        "The zone of budgets' days and months, such as `Europe/Berlin`. Unset: this machine's.",
+    ),
+    key(
+        "ledger.retention",
+        Kind::Span,
+        Some("90d"),
+        Some("AGENTD_LEDGER_RETENTION"),
+        "How long single rows of usage are kept. Their sums by the quarter of an hour stay.",
+    ),
+    key(
+        "ledger.alert_command",
+        Kind::Texts,
+        None,
+        None,
+        "A program and its arguments, run for each alert about spending, with the alert as JSON on its standard input.",
+    ),
 ];
 
 /// The key of a dotted name; providers' names are matched by `NAME`.

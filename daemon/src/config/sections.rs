@@ -151,6 +151,17 @@ pub struct GitConfig {
     pub pass_identity: bool,
 }
 
+/// `[ledger]`: usage and money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerConfig {
+    /// IANA zone; `None`: this machine's.
+    pub time_zone: Option<String>,
+    /// Life of single rows; `None`: for ever.
+    pub retention: Option<Duration>,
+    /// Program and arguments.
+    pub alert_command: Vec<String>,
+}
+
 impl Config {
     pub(super) fn from_settings(
         settings: Settings,
@@ -209,6 +220,11 @@ impl Config {
             },
             git: GitConfig {
                 pass_identity: get.flag("git.pass_identity"),
+            },
+            ledger: LedgerConfig {
+                time_zone: get.text("ledger.time_zone"),
+                retention: get.span("ledger.retention"),
+                alert_command: get.list("ledger.alert_command"),
             },
             files,
             notices,

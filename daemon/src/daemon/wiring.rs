@@ -12,6 +12,7 @@ use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal};
+use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
 use crate::paths::{self, Env, Paths};
 use crate::session::Settings;
@@ -98,6 +99,7 @@ pub(super) async fn settings(
     credentials: &Credentials,
     env: &Env,
     store: &Store,
+    ledger: Ledger,
 ) -> Result<Arc<Settings>, BeginError> {
     let jinit = find_jinit().map_err(BeginError::Jinit)?;
     let host = JailHostConfig {
@@ -133,7 +135,18 @@ pub(super) async fn settings(
         max_output: config.shell.max_output.unwrap_or(u64::MAX / 4),
         idle_timeout: config.shell.idle_timeout.unwrap_or(unlimited),
         max_steps: config.model.max_steps,
+        ledger,
     }))
+}
+
+/// The ledger over the store.
+pub(super) fn ledger(config: &Config, store: &Store) -> Result<Ledger, BeginError> {
+    let settings = LedgerSettings {
+        zone: config.ledger.time_zone.clone().unwrap_or_default(),
+        retention: config.ledger.retention,
+        alert_command: config.ledger.alert_command.clone(),
+    };
+    Ledger::new(store.clone(), settings).map_err(|no| BeginError::Ledger(no.to_string()))
 }
 
 /// What a session gets when its maker does not say.

@@ -329,6 +329,9 @@ pub struct TurnOptions {
     pub approver_present: bool,
     /// At most so many steps.
     pub max_steps: u32,
+    /// At most so much money, in micro-dollars; `None`: only the budgets count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_micro_usd: Option<u64>,
 }
 
 impl Default for TurnOptions {
@@ -337,6 +340,7 @@ impl Default for TurnOptions {
             deny_approvals: false,
             approver_present: false,
             max_steps: 100,
+            budget_micro_usd: None,
         }
     }
 }

@@ -75,6 +75,8 @@ text_id!(/** A stored question, such as `a-31k9`. */ ApprovalId, "a-", 6, "an ap
 text_id!(/** A Message a person posted, such as `m-8w3n`. */ MessageId, "m-", 8, "a message id (m-…)");
 text_id!(/** One file's difference, such as `c-9k2m`. */ ChangeId, "c-", 6, "a change id (c-…)");
 text_id!(/** A browser or program with a token, such as `d-7k2f9q`. */ DeviceId, "d-", 6, "a device id (d-…)");
+text_id!(/** A Budget, such as `b-7k2f9q`. */ BudgetId, "b-", 6, "a budget id (b-…)");
+text_id!(/** An Alert, such as `al-7k2f9q`. */ AlertId, "al-", 6, "an alert id (al-…)");
 
 /// The id a model gave to a tool call. Models choose freely, so any text is taken; unique within a Turn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

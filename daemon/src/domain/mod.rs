@@ -2,10 +2,12 @@
 //! Guarantees: imports nothing of ours and no runtime, wire, disk or provider crate.
 
 pub mod approval;
+pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod event;
 pub mod id;
+pub mod latency;
 pub mod message;
 pub mod policy;
 pub mod principal;

@@ -130,6 +130,12 @@ pub enum Rejection {
     /// No such device.
     #[error("no device matches '{0}'")]
     DeviceNotFound(String),
+    /// No such budget.
+    #[error("no budget '{0}'")]
+    BudgetNotFound(String),
+    /// No such alert.
+    #[error("no alert '{0}'")]
+    AlertNotFound(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -166,6 +172,8 @@ impl Rejection {
             Self::ScopeMissing(_) => "SCOPE_MISSING",
             Self::PairingRefused(_) => "PAIRING_REFUSED",
             Self::DeviceNotFound(_) => "DEVICE_NOT_FOUND",
+            Self::BudgetNotFound(_) => "BUDGET_NOT_FOUND",
+            Self::AlertNotFound(_) => "ALERT_NOT_FOUND",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -188,6 +196,8 @@ impl Rejection {
             Self::MessageNotWaiting { session, .. } => vec![format!("agentctl send {session} --list")],
             Self::TokenRefused | Self::PairingRefused(_) => vec!["agentctl web".into()],
             Self::DeviceNotFound(_) => vec!["agentctl web token list".into()],
+            Self::BudgetNotFound(_) => vec!["agentctl usage budget list".into()],
+            Self::AlertNotFound(_) => vec!["agentctl usage alerts list --all".into()],
             _ => Vec::new(),
         }
     }

@@ -493,6 +493,14 @@ impl Session {
         self.last_outcome = Some(outcome.clone());
     }
 
+    /// The open calls of the turn, each with its tool.
+    pub fn open_tools(&self) -> Vec<(CallId, String)> {
+        let calls = self.turn.iter().flat_map(|turn| &turn.calls);
+        calls
+            .map(|open| (open.call.call_id.clone(), open.call.tool.clone()))
+            .collect()
+    }
+
     /// The session as lists and clients see it.
     pub fn summary(&self) -> Summary {
         Summary {

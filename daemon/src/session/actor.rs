@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::execs::Execs;
 use super::feed::Feed;
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
+use super::purse::Purse;
 use super::turn::{Stop, TurnJob};
 use super::{Fault, Settings, now_us};
 use crate::domain::command::{Command, Reply};
@@ -241,6 +242,7 @@ impl State {
             summary: summary.clone(),
             request,
             asker: self.session.turn.as_ref().map(|turn| turn.asker.clone()),
+            open_calls: self.session.open_tools(),
         };
         let events = self.store.append(append).await?;
         for event in &events {
@@ -269,6 +271,11 @@ impl State {
             steps: turn.steps,
             options: turn.options,
             grants: self.session.grants.clone(),
+            totals: turn.totals.clone(),
+            started_us: turn.started_us,
+            asker: turn.asker.clone(),
+            task: self.session.task.clone(),
+            context_tokens: self.session.spent.context_tokens,
         })
     }
 
@@ -466,6 +473,7 @@ impl State {
             stop,
             why,
             asked: std::sync::Mutex::default(),
+            purse: Purse::default(),
         };
         let task = tokio::spawn(job.run());
         tokio::spawn(async move {

@@ -11,12 +11,13 @@ use super::Fault;
 use super::execs::Launch;
 use super::turn::{Gone, Stop};
 use crate::domain::command::{Command, Reply};
-use crate::domain::event::{EventBody, SessionSpec, TurnOptions};
+use crate::domain::event::{EventBody, SessionSpec, TurnOptions, TurnTotals};
 use crate::domain::id::{CallId, ExecId, Seq, SessionId, TurnId};
 use crate::domain::message::Message;
 use crate::domain::policy::Grant;
-use crate::domain::principal::Caller;
+use crate::domain::principal::{Asker, Caller};
 use crate::domain::session::{OpenCall, QueuedMessage};
+use crate::domain::task::TaskId;
 use crate::model::Model;
 use crate::store::RequestKey;
 
@@ -51,6 +52,16 @@ pub(super) struct TurnView {
     pub(super) steps: u32,
     pub(super) options: TurnOptions,
     pub(super) grants: Vec<Grant>,
+    /// What the turn took so far.
+    pub(super) totals: TurnTotals,
+    /// When it started, microseconds since the epoch.
+    pub(super) started_us: i64,
+    /// On whose behalf it works.
+    pub(super) asker: Asker,
+    /// The session's task.
+    pub(super) task: Option<TaskId>,
+    /// Tokens of the last request: what the next one sends at least. 0: none was made yet.
+    pub(super) context_tokens: u64,
 }
 
 /// A command with everything that goes along with it but is not part of the log.
@@ -147,6 +158,25 @@ impl Actor {
         if self.asks.send(Ask::Shutdown(why, answer)).await.is_ok() {
             // An error means that the actor is gone: down already.
             let _down = wait.await;
+        }
+    }
+
+    /// Says something in the log that a person should know. What can't be written is only logged: it changes
+    /// nothing.
+    pub(super) async fn notice(&self, caller: Caller, code: &str, message: &str) {
+        let command = Command::Notice {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        let wish = Wish {
+            command,
+            caller,
+            request: None,
+            model: None,
+            launch: None,
+        };
+        if let Err(error) = self.wish(wish).await {
+            tracing::warn!(%error, code, message, "a notice could not be written");
         }
     }
 

@@ -9,6 +9,7 @@ mod follow;
 mod mailbox;
 mod presence;
 mod prompt;
+mod purse;
 mod recover;
 mod step;
 mod turn;
@@ -36,6 +37,7 @@ use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::jail::{JailHost, Limits};
+use crate::ledger::Ledger;
 pub use crate::model::Environment;
 use crate::model::{Model, ModelRegistry};
 pub use crate::shell::{PtySize as TerminalSize, Stdin};
@@ -73,6 +75,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Most steps of a turn, unless the poster says otherwise.
     pub max_steps: u32,
+    /// Budgets, and what is under way.
+    pub ledger: Ledger,
 }
 
 impl Settings {

@@ -193,7 +193,8 @@ async fn append_truth(
         sealed,
         summary: draft.summary(),
         request: None,
-        asker: None,
+        asker: session.turn.as_ref().map(|turn| turn.asker.clone()),
+        open_calls: session.open_tools(),
     };
     store.append(append).await?;
     history.extend(draft.take_said());

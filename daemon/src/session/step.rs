@@ -120,11 +120,17 @@ pub(super) fn usage(model: &Arc<dyn Model>, reply: &StepReply, models: &ModelReg
         first_token_ms: reply.first_token.and_then(|d| u64::try_from(d.as_millis()).ok()),
         total_ms: u64::try_from(reply.total.as_millis()).unwrap_or(u64::MAX),
         retries: reply.retries,
+        error: None,
     }
 }
 
 /// The ledger's view of a request that gave no reply: it may have cost something, nobody knows.
-pub(super) fn usage_unknown(model: &Arc<dyn Model>, since: Instant, retries: u32) -> Usage {
+pub(super) fn usage_unknown(
+    model: &Arc<dyn Model>,
+    since: Instant,
+    retries: u32,
+    error: Option<&ModelError>,
+) -> Usage {
     Usage {
         model: model.name().to_owned(),
         tokens: None,
@@ -135,6 +141,7 @@ pub(super) fn usage_unknown(model: &Arc<dyn Model>, since: Instant, retries: u32
         first_token_ms: None,
         total_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
         retries,
+        error: error.map(|e| e.reason_code().to_owned()),
     }
 }
 

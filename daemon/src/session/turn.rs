@@ -13,6 +13,7 @@ use super::execs::{Execs, ToolRunner};
 use super::facts::{SCRIPT_IN_LOG, approval, change_fact};
 use super::feed::Feed;
 use super::mailbox::{Actor, TurnView};
+use super::purse::Purse;
 use super::{Settings, prompt, step};
 use crate::domain::event::{CallOutcome, EventBody, ExecResult, TurnOutcome, TurnTotals};
 use crate::domain::id::{CallId, ExecId, TurnId};
@@ -53,6 +54,8 @@ pub(super) struct TurnJob {
     /// The calls of the present step as the model wrote them. The log's copy went through the redactor, and
     /// what runs must be what was asked for, secrets included.
     pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
+    /// What it may spend.
+    pub(super) purse: Purse,
 }
 
 /// What a call came to before anything ran.
@@ -121,7 +124,12 @@ impl TurnJob {
                 let reason = format!("{} steps, the most for one turn", view.options.max_steps);
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
-            match self.step(&mut view, &tools).await? {
+            if let Err(reason) = self.purse.open(self, &view).await {
+                return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
+            }
+            let stepped = self.step(&mut view, &tools).await;
+            self.purse.close(self, &view).await;
+            match stepped? {
                 Next::Go(next) => ready = next,
                 Next::Over => return Ok(()),
             }
@@ -215,7 +223,7 @@ impl TurnJob {
                     number,
                     Vec::new(),
                     "failed",
-                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed)),
+                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed), Some(&error)),
                 );
                 self.finish(vec![fact], outcome).await?;
                 return Ok(Next::Over);
@@ -230,7 +238,7 @@ impl TurnJob {
                     number,
                     parts,
                     "interrupted",
-                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed)),
+                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed), None),
                 );
                 self.finish(vec![fact], self.stopped()).await?;
                 return Ok(Next::Over);
@@ -476,6 +484,9 @@ impl TurnJob {
         };
         for change in &changes {
             facts.push(change_fact(call, change));
+        }
+        if !changes.is_empty() {
+            self.purse.changed();
         }
         // A command that stays with its jail keeps its call open: its result follows when it ends.
         if !left_running {

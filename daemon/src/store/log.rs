@@ -6,11 +6,10 @@ use rusqlite::{Connection, params};
 
 use super::requests::{self, RequestRecord};
 use super::{Store, StoreError, codec, index};
-use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
-use crate::domain::id::{Seq, SessionId};
+use crate::domain::event::{Event, NewEvent, SCHEMA};
+use crate::domain::id::{CallId, Seq, SessionId};
 use crate::domain::principal::Asker;
 use crate::domain::session::Summary;
-use crate::domain::task::TaskId;
 
 /// A page of events ends after so many bytes of bodies: below what stock gRPC clients take in one message.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -44,6 +43,8 @@ pub struct Append {
     pub request: Option<RequestRecord>,
     /// On whose behalf the open turn works: who its ledger rows are for.
     pub asker: Option<Asker>,
+    /// The tools of the calls that are open before this: their ends name only the call.
+    pub open_calls: Vec<(CallId, String)>,
 }
 
 impl Store {
@@ -169,61 +170,6 @@ fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError>
             body,
         ])?;
         index::note(connection, event)?;
-        if let EventBody::StepFinished { .. } = &event.body {
-            put_usage(connection, event, append)?;
-        }
     }
-    Ok(())
-}
-
-/// The ledger row of a model request.
-fn put_usage(connection: &Connection, event: &Event, append: &Append) -> Result<(), StoreError> {
-    let EventBody::StepFinished {
-        turn_id,
-        step,
-        usage,
-        finish,
-        ..
-    } = &event.body
-    else {
-        return Ok(());
-    };
-    let tokens = usage.tokens.as_ref();
-    let asker = append.asker.clone().unwrap_or_else(|| Asker::of(&event.caller));
-    let source = usage.cost.map(|cost| match cost.source {
-        crate::domain::usage::CostSource::Reported => "reported",
-        crate::domain::usage::CostSource::Catalog => "catalog",
-        crate::domain::usage::CostSource::Demo => "demo",
-    });
-    connection
-        .prepare_cached(
-            "INSERT INTO usage (session_id, seq, time_us, principal, client, turn_id, step, persona, model,
-               input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-               cost_micro_usd, cost_source, first_token_ms, total_ms, outcome, retries, task_id)
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
-        )?
-        .execute(params![
-            event.session_id.as_str(),
-            event.seq,
-            event.time_us,
-            asker.principal,
-            asker.client.word(),
-            turn_id.as_str(),
-            step,
-            append.summary.spec.persona,
-            usage.model,
-            tokens.map(|t| t.input),
-            tokens.map(|t| t.cached_input),
-            tokens.map(|t| t.cache_write),
-            tokens.map(|t| t.output),
-            tokens.map(|t| t.reasoning),
-            usage.cost.map(|c| c.micro_usd),
-            source,
-            usage.first_token_ms,
-            usage.total_ms,
-            finish,
-            usage.retries,
-            append.summary.task.as_ref().map(TaskId::as_str),
-        ])?;
-    Ok(())
+    super::ledger::put(connection, append)
 }

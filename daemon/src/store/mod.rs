@@ -6,6 +6,7 @@ mod codec;
 mod error;
 mod index;
 mod journal;
+pub mod ledger;
 mod log;
 mod reader;
 pub mod redact;

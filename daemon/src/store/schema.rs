@@ -12,7 +12,11 @@ use crate::durable::Point;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/v1.sql"),
     include_str!("migrations/v2.sql"),
+    include_str!("migrations/v3.sql"),
 ];
+
+/// The step that brought sums over the ledger: those of the rows that are there already are made with it.
+const LEDGER_SUMS: usize = 2;
 
 /// The schema this build writes.
 pub(super) fn known() -> u32 {
@@ -67,6 +71,9 @@ fn migrate(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
     for (index, sql) in MIGRATIONS.iter().enumerate().skip(from as usize) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
+        if index == LEDGER_SUMS {
+            super::ledger::rebuild(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", u32::try_from(index + 1).unwrap_or(u32::MAX))?;
         Point::StoreMigration.through(|| transaction.commit())?;
     }

@@ -79,6 +79,7 @@ async fn append(
             summary,
             request: None,
             asker: None,
+            open_calls: Vec::new(),
         })
         .await?;
     *state = draft;
@@ -236,6 +237,7 @@ async fn a_model_request_is_booked_to_the_task_of_its_session() {
             first_token_ms: None,
             total_ms: 1,
             retries: 0,
+            error: None,
         },
     };
     append(&store, &mut state, &id, step(1)).await.expect("one");

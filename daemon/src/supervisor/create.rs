@@ -253,6 +253,7 @@ impl Supervisor {
             summary: session.summary(),
             request: record,
             asker: None,
+            open_calls: Vec::new(),
         };
         store.append(append).await?;
         self.ring();

@@ -41,12 +41,17 @@ await page.locator('article.say, .fin').first().waitFor()
 await post('release', 'demo:\nthink\nrun ls -la && head -5 README.md\nsay Next I note how the tests are run.\nask')
 await page.getByRole('region', { name: /^Approval a-/ }).waitFor()
 
+ctl('usage', 'budget', 'set', '500000 tokens', '--per', 'day')
+ctl('usage', 'budget', 'set', '$10', '--per', 'day')
+
 const PAGES = [
   ['sessions', '/sessions', 'Sessions'],
   ['session', `/s/${id('fix-slug')}`, 'fix-slug'],
   ['approval', `/s/${id('release')}`, 'release'],
   ['shell', `/s/${id('fix-slug')}/shell`, 'fix-slug'],
   ['approvals', '/approvals', 'Approvals'],
+  ['usage', '/usage', 'Usage'],
+  ['budgets', '/usage/budgets', 'Budgets'],
   ['daemon', '/daemon', 'Daemon'],
   ['settings', '/settings', 'Settings'],
   ['help', '/help', 'Help'],

@@ -13,7 +13,7 @@ const csrf: Interceptor = (next) => (request) => {
   return next(request)
 }
 
-const transport = createGrpcWebTransport({ baseUrl: self.location.origin, interceptors: [csrf] })
+export const transport = createGrpcWebTransport({ baseUrl: self.location.origin, interceptors: [csrf] })
 
 export const sessions = createClient(SessionService, transport)
 export const shells = createClient(ShellService, transport)

@@ -8,6 +8,8 @@ const go = (path: string) => (): void => router.go(path)
 export const ACTIONS: Action[] = [
   { keys: ['g s'], name: 'Go to sessions', where: 'Everywhere', letter: true, run: go('/sessions') },
   { keys: ['g a'], name: 'Go to approvals', where: 'Everywhere', letter: true, run: go('/approvals') },
+  { keys: ['g u'], name: 'Go to usage', where: 'Everywhere', letter: true, run: go('/usage') },
+  { keys: ['g b'], name: 'Go to budgets and alerts', where: 'Everywhere', letter: true, run: go('/usage/budgets') },
   { keys: ['g d'], name: 'Go to daemon health', where: 'Everywhere', letter: true, run: go('/daemon') },
   { keys: ['g t'], name: 'Go to settings and devices', where: 'Everywhere', letter: true, run: go('/settings') },
   { keys: ['?'], name: 'Help', where: 'Everywhere', letter: true, run: go('/help') },

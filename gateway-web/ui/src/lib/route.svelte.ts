@@ -8,6 +8,7 @@ function read(): Route {
   if (pieces[0] === 's' && pieces[1]) {
     return { page: pieces[2] === 'shell' ? 'shell' : 'session', id: decodeURIComponent(pieces[1]), query }
   }
+  if (pieces[0] === 'usage' && pieces[1] === 'budgets') return { page: 'budgets', id: '', query }
   return { page: pieces[0] ?? 'sessions', id: '', query }
 }
 
