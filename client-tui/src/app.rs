@@ -12,6 +12,7 @@ use ratatui::layout::Rect;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::keep::Keep;
 use crate::model::Model;
 use crate::msg::{Cmd, Msg, ToLink};
 use crate::terminal::Terminal;
@@ -43,6 +44,7 @@ pub(crate) struct App {
     terminal: Terminal,
     wishes: mpsc::Sender<ToLink>,
     news: mpsc::Receiver<Msg>,
+    keep: Keep,
     dirty: bool,
     drawn: Option<Instant>,
 }
@@ -68,19 +70,27 @@ impl App {
         terminal: Terminal,
         wishes: mpsc::Sender<ToLink>,
         news: mpsc::Receiver<Msg>,
+        keep: Keep,
     ) -> Self {
         Self {
             model,
             terminal,
             wishes,
             news,
+            keep,
             dirty: true,
             drawn: None,
         }
     }
 
-    /// Runs until the person leaves or the terminal does.
+    /// Runs until the person leaves or the terminal does; what was being written is kept then.
     pub(crate) async fn run(mut self, first: Vec<Cmd>) -> io::Result<End> {
+        let end = self.turn_around(first).await;
+        self.keep.write(&self.model);
+        end
+    }
+
+    async fn turn_around(&mut self, first: Vec<Cmd>) -> io::Result<End> {
         let mut signals = Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -106,6 +116,7 @@ impl App {
                 continue;
             }
             self.draw_when_due()?;
+            self.keep.look(&self.model, Instant::now());
             match self.wait(&mut events, &mut signals).await {
                 Woken::Message(msg) => pending = self.batch(msg),
                 Woken::Frame => {}
@@ -118,7 +129,10 @@ impl App {
     /// Waits for whatever comes first.
     async fn wait(&mut self, events: &mut EventStream, signals: &mut Signals) -> Woken {
         let frame = self.frame_at();
-        let clock = self.model.wakes_at();
+        let clock = [self.model.wakes_at(), self.keep.due()]
+            .into_iter()
+            .flatten()
+            .min();
         let at = frame.or(clock);
         let time = async {
             match at {

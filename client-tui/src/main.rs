@@ -7,6 +7,7 @@ mod background;
 mod editor;
 #[cfg(test)]
 mod fixture;
+mod keep;
 mod keys;
 mod layout;
 mod link;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::app::{App, End, FOOTER};
 use crate::args::Args;
+use crate::keep::Keep;
 use crate::keys::{self, Keymap};
 use crate::link::{Link, Place};
 use crate::model::Model;
@@ -130,6 +131,8 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
     model.read_only = args.read_only;
     model.inline = args.inline;
     model.mouse = !args.no_mouse;
+    let mut keep = Keep::new(Keep::usual());
+    keep.load(&mut model);
     let (wishes, asked) = mpsc::channel(QUEUE);
     let (news, told) = mpsc::channel(QUEUE);
     tokio::spawn(Link::new(client, place, asked, news).run());
@@ -145,7 +148,7 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
     }
     let screen = Terminal::open(model.mouse, footer)
         .map_err(|error| Failure::new(1, format!("the terminal: {error}")))?;
-    let end = App::new(model, screen, wishes, told).run(cmds).await;
+    let end = App::new(model, screen, wishes, told, keep).run(cmds).await;
     terminal::restore();
     match end {
         Ok(End::Left) => Ok(0),

@@ -262,4 +262,64 @@ mod tests {
             assert_eq!(base64(text.as_bytes()), coded);
         }
     }
+
+    /// What `a_panic_leaves_the_terminal_as_it_was` runs in a terminal; elsewhere it does nothing.
+    #[test]
+    fn takes_the_screen_and_panics() {
+        if std::env::var_os("AGENT_TUI_TEST_PANIC").is_some() {
+            restore_on_panic();
+            let mut terminal = Terminal::open(true, 0).unwrap();
+            let area = Rect::new(0, 0, 20, 2);
+            terminal
+                .show(Buffer::filled(area, ratatui::buffer::Cell::new("x")), None)
+                .unwrap();
+            panic!("the words of the panic");
+        }
+    }
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let tmux = |args: &[&str]| {
+            let mut command = std::process::Command::new("tmux");
+            command.arg("-S").arg(dir.path().join("tmux")).args(args);
+            let output = command
+                .env("TERM", "xterm-256color")
+                .output()
+                .expect("tmux is needed");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let me = std::env::current_exe().unwrap();
+        let line = format!(
+            "AGENT_TUI_TEST_PANIC=1 {} --exact terminal::tests::takes_the_screen_and_panics --nocapture; echo over; exec cat",
+            me.display()
+        );
+        tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "200",
+            "-y",
+            "50",
+            &line,
+        ]);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let seen = loop {
+            let now = tmux(&["capture-pane", "-p"]);
+            if now.contains("over") || std::time::Instant::now() > end {
+                break now;
+            }
+            std::thread::yield_now();
+        };
+        let modes = tmux(&[
+            "display",
+            "-p",
+            "#{alternate_on} #{cursor_flag} #{mouse_any_flag}",
+        ]);
+        tmux(&["kill-server"]);
+        assert!(seen.contains("the words of the panic"), "{seen}");
+        assert_eq!(modes.trim(), "0 1 0", "{seen}");
+    }
 }

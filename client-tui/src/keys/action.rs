@@ -77,6 +77,7 @@ actions! {
     Leave "leave" "leave undecided";
     CopyItem "copy" "copy";
     CopyCode "copy_code" "copy the code";
+    Select "select" "select mode: plain text for the mouse, on or off";
     Mouse "mouse" "mouse on or off (off: select text)";
     Accept "accept" "take";
     Cancel "cancel" "close";
@@ -129,6 +130,7 @@ impl Action {
                 | Self::CopyCode
                 | Self::Filter
                 | Self::Mouse
+                | Self::Select
                 | Self::Bottom
                 | Self::Top
         )

@@ -36,6 +36,8 @@ pub(crate) enum Context {
     Overlay,
     /// The list of messages that wait.
     Queue,
+    /// Select mode.
+    Select,
     /// The raw shell.
     Shell,
 }
@@ -55,6 +57,7 @@ impl Context {
             Self::Edit => "text",
             Self::Overlay => "popups",
             Self::Queue => "waiting messages (Ctrl-X q)",
+            Self::Select => "select mode (v)",
             Self::Shell => "raw shell",
         }
     }
@@ -75,6 +78,7 @@ pub(crate) const CHAINS: &[&[Context]] = &[
     &[Context::Approval, Context::Everywhere],
     &[Context::Overlay, Context::Edit],
     &[Context::Queue, Context::Overlay],
+    &[Context::Select],
     &[Context::Shell],
 ];
 

@@ -78,6 +78,7 @@ const TABLE: &[(C, &str, A)] = &[
     (C::ComposerEmpty, "left", A::Back),
     (C::ComposerEmpty, "end", A::Bottom),
     (C::Transcript, "enter", A::Expand),
+    (C::Transcript, "v", A::Select),
     (C::Transcript, "y", A::CopyItem),
     (C::Transcript, "Y", A::CopyCode),
     (C::Transcript, "?", A::Help),
@@ -129,6 +130,11 @@ const TABLE: &[(C, &str, A)] = &[
     (C::Edit, "ctrl-w", A::DeleteWord),
     (C::Edit, "ctrl-u", A::DeleteToStart),
     (C::Edit, "ctrl-k", A::DeleteToEnd),
+    (C::Select, "y", A::CopyItem),
+    (C::Select, "v", A::Select),
+    (C::Select, "esc", A::Select),
+    (C::Select, "q", A::Select),
+    (C::Select, "ctrl-c", A::Select),
     (C::Shell, "ctrl-]", A::Shell),
 ];
 

@@ -131,6 +131,8 @@ pub(crate) struct Model {
     pub(crate) next_key: u64,
     pub(crate) shell: Option<RawShell>,
     pub(crate) shell_focus: bool,
+    /// Select mode: what stands on the screen, without anything that is not its text.
+    pub(crate) selecting: Option<Vec<String>>,
     pub(crate) side: bool,
     pub(crate) mouse: bool,
     pub(crate) read_only: bool,
@@ -182,6 +184,7 @@ impl Model {
             next_key: 0,
             shell: None,
             shell_focus: false,
+            selecting: None,
             side: true,
             mouse: true,
             read_only: false,
@@ -230,6 +233,9 @@ impl Model {
     /// The contexts in which a key is looked up now, best first.
     pub(crate) fn contexts(&self) -> &'static [Context] {
         use Context as C;
+        if self.selecting.is_some() {
+            return &[C::Select];
+        }
         if self.shell_focus {
             return &[C::Shell];
         }

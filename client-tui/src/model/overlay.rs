@@ -128,12 +128,19 @@ pub(crate) fn palette(
         words: format!("theme {name}"),
         keys: String::new(),
     });
-    actions
+    let mut entries: Vec<Entry> = actions
         .chain(sessions)
         .chain(models)
         .chain(themes)
         .filter(|entry| fits(&entry.words, search) || fits(&entry.keys, search))
-        .collect()
+        .collect();
+    // What begins with the letters is meant before what has them here and there.
+    let search = search.to_lowercase();
+    entries.sort_by_key(|entry| {
+        let words = entry.words.to_lowercase();
+        (!words.starts_with(&search), !words.contains(&search))
+    });
+    entries
 }
 
 /// True when all letters of `search` come in `text`, in that order.

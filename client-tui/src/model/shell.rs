@@ -5,6 +5,8 @@ use std::num::NonZeroU16;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::msg::{Cmd, ToLink};
+
 /// Rows of its own history.
 const SCROLLBACK: usize = 1_000;
 
@@ -16,6 +18,10 @@ pub(crate) struct RawShell {
     pub(crate) ended: bool,
     /// Columns and rows it was told.
     pub(crate) size: (u16, u16),
+    /// The daemon was asked for it.
+    pub(crate) asked: bool,
+    /// What was typed before the daemon had opened it.
+    pub(crate) early: Vec<u8>,
     parser: vt100::Parser,
 }
 
@@ -37,12 +43,27 @@ impl RawShell {
             exec_id: String::new(),
             ended: false,
             size,
+            asked: false,
+            early: Vec::new(),
             parser: vt100::Parser::new(
                 NonZeroU16::new(rows).unwrap_or(one),
                 NonZeroU16::new(columns).unwrap_or(one),
                 SCROLLBACK,
             ),
         }
+    }
+
+    /// Bytes for the shell: now, or as soon as it is open.
+    pub(crate) fn input(&mut self, data: Vec<u8>) -> Option<Cmd> {
+        if self.exec_id.is_empty() {
+            self.early.extend(data);
+            return None;
+        }
+        Some(Cmd::Link(ToLink::ShellInput {
+            session_id: self.session_id.clone(),
+            exec_id: self.exec_id.clone(),
+            data,
+        }))
     }
 
     /// Takes in bytes the shell wrote; gives what a terminal would answer.

@@ -2,6 +2,7 @@
 
 use agentd_proto::pb;
 
+use super::select as select_mode;
 use super::{composer, decide, open, overlay, queue, scroll};
 use crate::keys::Action;
 use crate::layout;
@@ -70,6 +71,8 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
                 model.toast(format!("theme {}", theme.name));
             }
         }
+        A::Select => select_mode::toggle(model, cmds),
+        A::CopyItem if model.selecting.is_some() => select_mode::copy(model, cmds),
         A::Mouse => {
             model.mouse = !model.mouse;
             model.toast(if model.mouse {
@@ -386,7 +389,7 @@ fn shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
         return model.toast("read-only");
     }
     let Some(open) = &model.open else { return };
-    let (session_id, existing) = (open.id.clone(), open.pty.clone());
+    let session_id = open.id.clone();
     model.shell_focus = true;
     model.deciding = false;
     let usable = model
@@ -396,12 +399,24 @@ fn shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if !usable {
         let size = layout::frame(model).shell_size();
         model.shell = Some(RawShell::new(&session_id, size));
-        cmds.push(Cmd::Link(ToLink::OpenShell {
-            session_id,
-            existing,
-            size,
-        }));
+        open_shell(model, cmds);
     }
+}
+
+/// Opens the shell that was asked for, once the log has told whether one is open already.
+pub(super) fn open_shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let Some(open) = model.open.as_ref().filter(|open| open.loaded) else {
+        return;
+    };
+    let Some(shell) = model.shell.as_mut().filter(|shell| !shell.asked) else {
+        return;
+    };
+    shell.asked = true;
+    cmds.push(Cmd::Link(ToLink::OpenShell {
+        session_id: open.id.clone(),
+        existing: open.pty.clone(),
+        size: shell.size,
+    }));
 }
 
 /// Esc: closes what is open, else stops the turn.

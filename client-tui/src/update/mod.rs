@@ -7,6 +7,7 @@ mod decide;
 mod news;
 mod overlay;
 mod queue;
+mod select;
 
 pub(crate) use overlay::{entries, found};
 
@@ -125,16 +126,13 @@ fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
 
 /// A key that means nothing by itself: it is typed, where something is being written.
 fn unbound(model: &mut Model, event: KeyEvent, key: Key, cmds: &mut Vec<Cmd>) {
+    if model.selecting.is_some() {
+        return;
+    }
     if model.shell_focus {
-        if let Some(shell) = &model.shell
-            && !shell.exec_id.is_empty()
-            && !shell.ended
-        {
-            cmds.push(Cmd::Link(ToLink::ShellInput {
-                session_id: shell.session_id.clone(),
-                exec_id: shell.exec_id.clone(),
-                data: shell.bytes(event),
-            }));
+        if let Some(shell) = model.shell.as_mut().filter(|shell| !shell.ended) {
+            let data = shell.bytes(event);
+            cmds.extend(shell.input(data));
         } else if model.shell.as_ref().is_none_or(|shell| shell.ended) {
             actions::act(model, Action::Shell, cmds);
         }
@@ -156,15 +154,13 @@ fn unbound(model: &mut Model, event: KeyEvent, key: Key, cmds: &mut Vec<Cmd>) {
 }
 
 fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
+    if model.selecting.is_some() {
+        return;
+    }
     if model.shell_focus {
-        if let Some(shell) = &model.shell
-            && !shell.exec_id.is_empty()
-        {
-            cmds.push(Cmd::Link(ToLink::ShellInput {
-                session_id: shell.session_id.clone(),
-                exec_id: shell.exec_id.clone(),
-                data: shell.paste(text),
-            }));
+        if let Some(shell) = model.shell.as_mut().filter(|shell| !shell.ended) {
+            let data = shell.paste(text);
+            cmds.extend(shell.input(data));
         }
         return;
     }
@@ -181,7 +177,7 @@ fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
 }
 
 fn wheel(model: &mut Model, lines: i64) {
-    if model.overlay.is_some() || model.shell_focus {
+    if model.overlay.is_some() || model.shell_focus || model.selecting.is_some() {
         return;
     }
     match model.screen {

@@ -68,7 +68,10 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             session_id,
             events,
             older,
-        } => page(model, &session_id, events, older),
+        } => {
+            page(model, &session_id, events, older);
+            super::actions::open_shell(model, cmds);
+        }
         FromLink::Event(event) => fact(model, *event, cmds),
         FromLink::Preview { session_id, preview } => {
             if let Some(open) = opened(model, &session_id) {
@@ -108,6 +111,11 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
                 .filter(|shell| shell.session_id == session_id)
             {
                 shell.exec_id = exec_id;
+                // What was typed while it opened.
+                let early = std::mem::take(&mut shell.early);
+                if !early.is_empty() {
+                    cmds.extend(shell.input(early));
+                }
             }
         }
         FromLink::ShellOutput { exec_id, data } => shell_output(model, &exec_id, &data, cmds),

@@ -526,3 +526,56 @@ fn every_fact_that_changes_the_queue_asks_for_it_anew() {
     desk.fact(answered("more"));
     assert_eq!(asked(&desk), before + 1);
 }
+
+#[test]
+fn an_open_shell_is_found_also_when_it_is_asked_for_before_the_log_is_read() {
+    let mut desk = Desk::new(80, 24);
+    let mut cmds = Vec::new();
+    crate::update::begin(
+        &mut desk.model,
+        row("s-7k2f", "fix-login", SessionState::Ready),
+        &mut cmds,
+    );
+    desk.press("ctrl-]");
+    let asked = |desk: &Desk| -> Vec<Option<String>> {
+        let open = |cmd: &Cmd| match cmd {
+            Cmd::Link(ToLink::OpenShell { existing, .. }) => Some(existing.clone()),
+            _ => None,
+        };
+        desk.cmds.iter().filter_map(open).collect()
+    };
+    assert_eq!(asked(&desk), []);
+    let started = agentd_proto::pb::ExecStarted {
+        exec_id: "x-3".into(),
+        pty: true,
+        ..Default::default()
+    };
+    let event = desk.event(agentd_proto::pb::event::Body::ExecStarted(started));
+    desk.news(FromLink::Page {
+        session_id: "s-7k2f".into(),
+        events: vec![event],
+        older: false,
+    });
+    assert_eq!(asked(&desk), [Some("x-3".to_owned())]);
+}
+
+#[test]
+fn what_is_typed_while_the_raw_shell_opens_is_not_lost() {
+    let mut desk = Desk::session(80, 24, vec![]);
+    desk.press("ctrl-]");
+    desk.type_in("ls");
+    desk.news(FromLink::ShellOpened {
+        session_id: "s-7k2f".into(),
+        exec_id: "x-9".into(),
+    });
+    desk.type_in("!");
+    let written: Vec<u8> = desk
+        .cmds
+        .iter()
+        .flat_map(|cmd| match cmd {
+            Cmd::Link(ToLink::ShellInput { data, .. }) => data.clone(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(written, b"ls!");
+}

@@ -25,6 +25,10 @@ pub(crate) use overlay::help_lines;
 
 /// Draws everything; gives where the terminal's cursor belongs.
 pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
+    if let Some(lines) = &model.selecting {
+        session::selecting(model, lines, buffer);
+        return None;
+    }
     let frame = layout::frame(model);
     let mut cursor = None;
     if frame.title.height > 0 {

@@ -95,6 +95,50 @@ fn transcript(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer
     }
 }
 
+/// Select mode: only text above, and one row that says so.
+pub(super) fn selecting(model: &Model, lines: &[String], buffer: &mut Buffer) {
+    let area = buffer.area;
+    let width = usize::from(area.width);
+    let above = Rect {
+        height: area.height.saturating_sub(1),
+        ..area
+    };
+    for (line, row) in lines.iter().zip(0..) {
+        let line = text::line(text::cut(line, width), model.theme.text);
+        put(buffer, above, row, &line);
+    }
+    let key = |action| {
+        let shown = model.keymap.shown(crate::keys::Context::Select, action);
+        shown.unwrap_or_default()
+    };
+    let needs = model.rows.count(agentd_proto::pb::SessionState::NeedsYou);
+    let needs = if needs > 0 {
+        format!("!{needs} needs you · ")
+    } else {
+        String::new()
+    };
+    let told = match &model.toast {
+        Some((notice, _)) => format!("{} · ", notice.text),
+        None => "select with the mouse · ".to_owned(),
+    };
+    let words = format!(
+        " {needs}{told}{} copies all · {} back ",
+        key(crate::keys::Action::CopyItem),
+        key(crate::keys::Action::Select)
+    );
+    let last = Rect {
+        y: area.y + above.height,
+        height: area.height.min(1),
+        ..area
+    };
+    put(
+        buffer,
+        last,
+        0,
+        &text::line(text::pad(&words, width), model.theme.select),
+    );
+}
+
 /// What runs in the shell, and which files changed.
 fn side(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
     if area.height == 0 || area.width < 4 {

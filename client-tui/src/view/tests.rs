@@ -272,6 +272,133 @@ fn lost_line_and_overlays() {
     });
 }
 
+fn ended(outcome: pb::TurnOutcome, why: &str) -> pb::event::Body {
+    pb::event::Body::TurnFinished(pb::TurnFinished {
+        turn_id: "t-1".into(),
+        outcome: outcome.into(),
+        error_message: why.into(),
+        steps: 2,
+        tool_calls: 2,
+        ..Default::default()
+    })
+}
+
+#[test]
+fn restarted_budget_reached_queued_watched_selecting() {
+    snapshot("session_restarted", |w, h| {
+        let mut desk = running(w, h);
+        desk.news(FromLink::Reconnecting {
+            attempt: 2,
+            wait: std::time::Duration::from_secs(1),
+        });
+        desk.type_in("draft");
+        desk.fact(finished(
+            "2",
+            pb::ToolCallOutcome::Unknown,
+            "[outcome unknown: agentd went down while this ran.]",
+        ));
+        desk.fact(pb::event::Body::NoticeRecorded(pb::NoticeRecorded {
+            code: "shell_lost".into(),
+            message:
+                "the shell ended with the daemon; directory and variables are kept, nothing was run again"
+                    .into(),
+        }));
+        desk.fact(ended(
+            pb::TurnOutcome::Interrupted,
+            "agentd went down during the turn",
+        ));
+        desk.news(FromLink::Back { events: 3 });
+        desk.news(FromLink::Session(Box::new(row(
+            "s-7k2f",
+            "fix-login",
+            pb::SessionState::Ready,
+        ))));
+        desk
+    });
+    snapshot("session_budget_paused", |w, h| {
+        let mut desk = running(w, h);
+        desk.fact(finished("2", pb::ToolCallOutcome::Succeeded, "ok\n"));
+        desk.fact(ended(
+            pb::TurnOutcome::OverBudget,
+            "the budget of $5.00 is reached",
+        ));
+        let mut paused = row("s-7k2f", "fix-login", pb::SessionState::Paused);
+        paused.cost_micro_usd = 5_000_000;
+        desk.news(FromLink::Session(Box::new(paused)));
+        desk
+    });
+    let waiting = |words: &str, steer| pb::QueuedMessage {
+        message_id: words.into(),
+        parts: vec![crate::fixture::text(words)],
+        steer,
+        principal: "ana".into(),
+        client: "web".into(),
+    };
+    let queued = |w, h| {
+        let mut desk = running(w, h);
+        let messages = vec![
+            waiting("also the changelog, 日本語も", false),
+            waiting("only src/", true),
+        ];
+        desk.news(FromLink::Queue {
+            session_id: "s-7k2f".into(),
+            messages,
+        });
+        let client = |client: &str, you, input| pb::AttachedClient {
+            client: client.into(),
+            principal: "ana".into(),
+            you,
+            input,
+            attach_time: None,
+        };
+        desk.news(FromLink::Clients {
+            session_id: "s-7k2f".into(),
+            clients: vec![client("web", false, false), client("tui", true, true)],
+        });
+        desk
+    };
+    snapshot("session_queued_and_watched", queued);
+    snapshot("queue_list", |w, h| {
+        let mut desk = queued(w, h);
+        desk.press("ctrl-x q");
+        desk
+    });
+    snapshot("queue_change", |w, h| {
+        let mut desk = queued(w, h);
+        desk.press("ctrl-x q enter");
+        desk
+    });
+    snapshot("select_mode", |w, h| {
+        let mut desk = queued(w, h);
+        desk.press("f6 v");
+        desk
+    });
+}
+
+#[test]
+fn select_mode_is_bare_text_that_stands_still() {
+    let mut desk = running(120, 36);
+    desk.press("f6 v");
+    assert_eq!(desk.cmds.last(), Some(&crate::msg::Cmd::Mouse(false)));
+    let before = paint(&desk.model);
+    let all = rows(&before).join("\n");
+    assert!(
+        !rows(&before).iter().any(|row| row.starts_with(" │")) && !all.contains("SHELL"),
+        "{all}"
+    );
+    desk.news(output("x-1", "more of it\n"));
+    desk.type_in("x");
+    assert_eq!(paint(&desk.model), before);
+    assert_eq!(desk.draft(), "");
+    desk.press("y");
+    assert!(
+        matches!(desk.cmds.last(), Some(crate::msg::Cmd::Copy(text)) if text.contains("test redirect_219 ... ok"))
+    );
+    desk.press("esc");
+    assert_eq!(desk.cmds.last(), Some(&crate::msg::Cmd::Mouse(true)));
+    assert_ne!(paint(&desk.model), before);
+}
+
 #[test]
 fn every_theme_once() {
     for name in theme::NAMES {
