@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What setup.sh found, for the tests.
 ENV := set -a; . $(TARGET)/test-env; set +a;
 
-.PHONY: help demo build check test nightly setup ui screens
+.PHONY: help demo build check test nightly setup ui screens install uninstall bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,16 @@ demo: ## watch it find and fix a failing test; installs what is missing, needs n
 
 build: ## the programs, optimised, in target/release
 	cargo build --locked --release --workspace --bins
+
+# Where `make install` puts things; DESTDIR for packages. FROM: another directory with built programs.
+PREFIX ?= $(HOME)/.local
+FROM ?= $(TARGET)/release
+
+install: $(if $(filter command line environment,$(origin FROM)),,build) ## programs and systemd units, into PREFIX (~/.local)
+	@bash systemd/install.sh install "$(PREFIX)" "$(FROM)" "$(DESTDIR)"
+
+uninstall: ## take exactly those away again; sessions and configuration stay
+	@bash systemd/install.sh uninstall "$(PREFIX)" "$(FROM)" "$(DESTDIR)"
 
 check: ## what is quick: format, lints, unit tests
 	cargo fmt --all --check
@@ -40,8 +50,17 @@ test: setup ## everything, as CI does it
 	bash daemon/tests/api_example.sh
 	@! pgrep -af "bwrap .*$(abspath $(TARGET))/debug/agent-jinit" || { echo "the tests left these jails behind" >&2; exit 1; }
 
-nightly: ## everything, with the long loops
+# Seconds without work whose writes are counted; 600 at night.
+IDLE ?= 60
+
+bench: ## measure what is promised, into docs/BENCHMARKS.md; takes minutes
+	@bash -c '. daemon/tests/prerequisites.sh; need_rust; need_programs bwrap; need_namespaces'
+	cargo build --locked --release --workspace --bins --bench bench
+	cargo bench --locked --workspace --bench bench -- --idle $(IDLE) --write $(CURDIR)/docs/BENCHMARKS.md
+
+nightly: ## everything, with the long loops and the measurements
 	AGENTD_TEST_LONG=1 $(MAKE) test
+	$(MAKE) bench IDLE=600
 
 ui: setup ## the page, built from its sources into gateway-web/ui/dist
 	$(ENV) export PATH="$$(dirname "$$AGENTD_TEST_NODE"):$$PATH"; cd gateway-web/ui && npm run gen && npm run check && npm run build

@@ -252,6 +252,21 @@ impl Context {
         pb::ClientEnvironment { variables }
     }
 
+    /// Says what a logout would do to work that is about to be left behind. Said here, since later nobody is there to hear it.
+    pub(crate) async fn warn_leaving(&self) {
+        // The work was begun all the same; a daemon that can't be asked is no reason to fail now.
+        let Ok(status) = self.client.get_status(pb::GetStatusRequest {}).await else {
+            return;
+        };
+        for limit in status.limits.iter().filter(|limit| limit.check == "logout") {
+            self.out.warning(&agentd_proto::escape::line(&limit.message));
+            for line in limit.fix.lines() {
+                self.out
+                    .important(&format!("  next: {}", agentd_proto::escape::line(line)));
+            }
+        }
+    }
+
     /// Says it wherever a session has no jail of its own.
     pub(crate) fn warn_outer(&self, session: &pb::Session) {
         if session.jail() == pb::JailKind::Outer {

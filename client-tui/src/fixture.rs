@@ -57,7 +57,7 @@ impl Desk {
             ..Default::default()
         };
         desk.news(FromLink::Up {
-            started: None,
+            started: false,
             status: Box::new(status),
             models: vec![demo],
         });

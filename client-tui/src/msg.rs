@@ -25,7 +25,7 @@ pub(crate) enum Msg {
 #[derive(Debug)]
 pub(crate) enum FromLink {
     Up {
-        started: Option<u32>,
+        started: bool,
         status: Box<pb::GetStatusResponse>,
         models: Vec<pb::Model>,
     },

@@ -14,14 +14,16 @@ use crate::accounts::{Accounts, AccountsError};
 use crate::api::{self, DaemonApi};
 use crate::config::Config;
 use crate::instance::{Holder, InstanceError, InstanceLock};
-use crate::jail::JailError;
+use crate::jail::{JailError, Scopes};
 use crate::ledger::Ledger;
 use crate::listener::{self, ListenerError, SocketGuard};
 use crate::paths::{Env, Paths, PathsError};
+use crate::service::Notifier;
 use crate::session::{Fault, now_us};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::supervisor::Supervisor;
+use crate::survival::Surroundings;
 
 pub use wiring::{find_jinit, redactor_of};
 
@@ -75,6 +77,7 @@ pub struct Daemon {
     shutdown: Shutdown,
     lock: InstanceLock,
     paths: Paths,
+    notifier: Notifier,
 }
 
 /// Serving.
@@ -84,6 +87,7 @@ pub struct Running {
     shutdown: Shutdown,
     server: tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>>,
     socket: Option<SocketGuard>,
+    notifier: Notifier,
     // Released last: while it is held, no other daemon touches the database.
     _lock: InstanceLock,
 }
@@ -103,13 +107,31 @@ impl Daemon {
             socket: paths.socket.clone(),
             version,
         };
+        let notifier = Notifier::from_env(env);
         let lock = InstanceLock::acquire(&paths.lock_file, &holder)?;
         let credentials = crate::credentials::Credentials::open(&paths.credentials_file)?;
         let accounts = Accounts::open(&paths.state_dir.join("devices.json"))?;
         let redactor = redactor_of(&config, &credentials, env);
         let store = Store::open(&paths.database, redactor.clone())?;
+        let mut around = Surroundings::look(env, &paths.runtime_dir, notifier.is_supervised());
+        let scopes = match around.wants_scopes().and_then(|()| Scopes::find(env)) {
+            Ok(scopes) => Some(scopes),
+            Err(why) => {
+                around.no_scopes = Some(why);
+                None
+            }
+        };
         let ledger = wiring::ledger(&config, &store)?;
-        let settings = wiring::settings(&paths, &config, &credentials, env, &store, ledger.clone()).await?;
+        let settings = wiring::settings(
+            &paths,
+            &config,
+            &credentials,
+            env,
+            &store,
+            ledger.clone(),
+            scopes,
+        )
+        .await?;
         let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
         let recovered = supervisor.recover().await?;
         store.forget_old_requests(now_us()).await?;
@@ -128,6 +150,7 @@ impl Daemon {
             redactor,
             env,
             shutdown.clone(),
+            around,
         ));
         Ok(Self {
             supervisor,
@@ -138,6 +161,7 @@ impl Daemon {
             shutdown,
             lock,
             paths,
+            notifier,
         })
     }
 
@@ -161,12 +185,25 @@ impl Daemon {
         self.host.listening_on(&bound.path);
         tracing::info!(socket = %bound.path.display(), pid = std::process::id(), "listening");
         let server = self.serve(bound.listener);
+        self.notifier.ready(&bound.path.display().to_string());
+        // Ends with the runtime: a daemon that comes to its end slowly still lives.
+        tokio::spawn(self.notifier.clone().keep_alive({
+            let (store, supervisor) = (self.store.clone(), self.supervisor.clone());
+            move || {
+                let (store, supervisor) = (store.clone(), supervisor.clone());
+                async move {
+                    supervisor.pulse().await;
+                    store.pulse().await
+                }
+            }
+        }));
         Ok(Running {
             supervisor: self.supervisor,
             store: self.store,
             shutdown: self.shutdown,
             server,
             socket: bound.guard,
+            notifier: self.notifier,
             _lock: self.lock,
         })
     }
@@ -203,6 +240,7 @@ impl Running {
                 crate::shutdown::Reason::Fault
             }
         };
+        self.notifier.stopping(REST + DRAIN + DRAIN);
         if tokio::time::timeout(REST, self.supervisor.shut_down(reason.keeps_jails()))
             .await
             .is_err()

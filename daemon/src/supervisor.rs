@@ -286,6 +286,13 @@ impl Supervisor {
         Ok(self.0.store.counts().await?)
     }
 
+    /// Comes back once the list of live sessions could be had and the store answered a read, be it with an error:
+    /// neither is stuck.
+    pub async fn pulse(&self) {
+        drop(self.0.live.lock().await);
+        drop(self.0.store.counts().await);
+    }
+
     /// Brings every turn to a stop; ends the jails unless they are to stay.
     pub async fn shut_down(&self, keep_jails: bool) {
         let handles: Vec<SessionHandle> = self

@@ -24,6 +24,8 @@ package_of() {
         bwrap) echo bubblewrap bubblewrap bubblewrap ;;
         cc) echo "gcc+libc6-dev" gcc gcc ;;
         make | git | tmux | curl) echo "$1" "$1" "$1" ;;
+        systemd-analyze) echo systemd systemd systemd ;;
+        dbus-daemon) echo dbus dbus-daemon dbus ;;
         python3) echo python3 python3 python ;;
         python3-venv) echo python3-venv python3 python ;;
         *) echo "$1" "$1" "$1" ;;

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . daemon/tests/prerequisites.sh
 
 need_rust
-need_programs bwrap make cc git openssl tmux python3 python3-venv chromium
+need_programs bwrap make cc git openssl tmux python3 python3-venv chromium systemd-analyze dbus-daemon
 need_namespaces
 
 target=${CARGO_TARGET_DIR:-target}

@@ -127,6 +127,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("instance", &["durable"]),
     ("durable", &[]),
     ("listener", &["durable", "instance", "paths"]),
+    ("service", &["paths"]),
+    ("survival", &["paths"]),
     ("config", &["domain", "paths", "telemetry"]),
     ("credentials", &["domain", "durable", "paths"]),
     ("args", &["config", "paths"]),

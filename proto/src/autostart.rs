@@ -1,6 +1,7 @@
 //! Owns: starting a daemon where none answers.
 //! Guarantees: the daemon runs in a process group of its own, so Ctrl-C and a closing terminal do not
-//! reach it; a daemon that does not come up is explained with its own last words.
+//! reach it, or under systemd where its unit is installed; a daemon that does not come up is explained with its own
+//! last words.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::endpoint::Endpoint;
 use crate::error::ClientError;
+use crate::unit::{self, Unit};
 
 /// Name of the daemon's program.
 const PROGRAM: &str = "agentd";
@@ -22,8 +24,8 @@ const LAST_LINES: usize = 5;
 #[derive(Debug)]
 pub struct Starting {
     child: Option<Child>,
-    /// Its process id.
-    pub pid: u32,
+    /// Whether systemd was asked to.
+    by_unit: bool,
     start_log: PathBuf,
     log: PathBuf,
 }
@@ -40,8 +42,49 @@ pub fn find_program() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Starts the daemon in the background.
+/// Starts the daemon in the background: through its systemd unit where that is installed, else as a process of its own.
 pub fn start(endpoint: &Endpoint) -> Result<Starting, ClientError> {
+    match Unit::of(endpoint) {
+        Some(_) => start_unit(endpoint).or_else(|_| start_program(endpoint)),
+        None => start_program(endpoint),
+    }
+}
+
+/// Asks systemd; systemctl ends when the daemon is ready, or when it is clear that it will not be.
+fn start_unit(endpoint: &Endpoint) -> std::io::Result<Starting> {
+    let (start_log, log) = open_start_log(endpoint)?;
+    // A unit that failed too often is not started again until somebody says so: this is somebody.
+    Unit::systemctl(&["reset-failed", unit::SERVICE, unit::SOCKET])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    let child = Unit::systemctl(&["start", unit::SERVICE])
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(log))
+        .process_group(0)
+        .spawn()?;
+    Ok(Starting {
+        child: Some(child),
+        by_unit: true,
+        start_log,
+        log: endpoint.log_file(),
+    })
+}
+
+fn open_start_log(endpoint: &Endpoint) -> std::io::Result<(PathBuf, std::fs::File)> {
+    std::fs::create_dir_all(&endpoint.state_dir)?;
+    let path = endpoint.state_dir.join(START_LOG);
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)?;
+    Ok((path, file))
+}
+
+/// Starts the program itself.
+pub(crate) fn start_program(endpoint: &Endpoint) -> Result<Starting, ClientError> {
     let program = find_program().ok_or_else(|| ClientError {
         hints: vec!["put agentd beside agentctl, or on PATH".to_owned()],
         ..ClientError::unreachable("no daemon is running, and no program 'agentd' was found to start one")
@@ -49,16 +92,8 @@ pub fn start(endpoint: &Endpoint) -> Result<Starting, ClientError> {
     let failed = |what: &str, error: std::io::Error| {
         ClientError::unreachable(format!("no daemon is running, and {what} failed: {error}"))
     };
-    std::fs::create_dir_all(&endpoint.state_dir)
-        .map_err(|e| failed(&format!("making '{}'", endpoint.state_dir.display()), e))?;
-    let start_log = endpoint.state_dir.join(START_LOG);
-    let log = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&start_log)
-        .map_err(|e| failed(&format!("opening '{}'", start_log.display()), e))?;
+    let (start_log, log) = open_start_log(endpoint)
+        .map_err(|e| failed(&format!("preparing '{}'", endpoint.state_dir.display()), e))?;
     let mut command = Command::new(&program);
     command
         .stdin(Stdio::null())
@@ -81,8 +116,8 @@ pub fn start(endpoint: &Endpoint) -> Result<Starting, ClientError> {
         .spawn()
         .map_err(|e| failed(&format!("starting '{}'", program.display()), e))?;
     Ok(Starting {
-        pid: child.id(),
         child: Some(child),
+        by_unit: false,
         start_log,
         log: endpoint.log_file(),
     })
@@ -95,6 +130,13 @@ impl Starting {
             Some(Ok(None)) => false,
             Some(_) | None => true,
         }
+    }
+
+    /// True when systemd would not even try, so that the program has to be started without it.
+    pub(crate) fn unit_was_no_use(&mut self) -> bool {
+        let ended = self.child.as_mut().map(Child::try_wait);
+        let failed = matches!(ended, Some(Ok(Some(status))) if !status.success());
+        self.by_unit && failed && !unit::is_the_daemons_fault(&last_lines(&self.start_log, LAST_LINES))
     }
 
     /// The daemon's last words, for a person.

@@ -16,6 +16,7 @@ use crate::autostart;
 use crate::endpoint::Endpoint;
 use crate::error::{Answer, Cause, ClientError};
 use crate::pb;
+use crate::unit::Unit;
 
 /// Largest message either way: the most an exec may capture.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024 + 64 * 1024;
@@ -63,12 +64,9 @@ struct Link {
     started: Option<Started>,
 }
 
-/// A daemon that this client started.
-#[derive(Debug, Clone)]
-pub struct Started {
-    /// Its process id.
-    pub pid: u32,
-}
+/// This client started the daemon, or had it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started;
 
 /// An export under way.
 #[derive(Debug)]
@@ -136,12 +134,16 @@ impl Client {
         if let Some(channel) = &link.channel {
             return Ok((link.number, channel.clone()));
         }
+        // Where systemd listens for the daemon, the mere connection would start it.
+        if !autostart && Unit::of(&self.shared.endpoint).is_some() && !self.shared.endpoint.daemon_lives() {
+            return Err(ClientError::unreachable("no daemon is running"));
+        }
         let channel = match dial(&self.shared.endpoint).await {
             Ok(channel) => channel,
             Err(error) if !autostart => return Err(error),
             Err(_) => {
-                let (channel, pid) = start_and_dial(&self.shared.endpoint).await?;
-                link.started = Some(Started { pid });
+                let channel = start_and_dial(&self.shared.endpoint).await?;
+                link.started = Some(Started);
                 channel
             }
         };
@@ -313,14 +315,14 @@ async fn dial_path(path: &Path) -> Result<Channel, String> {
         .map_err(|error| error.to_string())
 }
 
-async fn start_and_dial(endpoint: &Endpoint) -> Result<(Channel, u32), ClientError> {
+async fn start_and_dial(endpoint: &Endpoint) -> Result<Channel, ClientError> {
     let mut starting = autostart::start(endpoint)?;
     let deadline = Instant::now() + START_WITHIN;
     // A daemon that ends at once may have met another one that is just coming up: wait a little for it.
     let mut ended_deadline = deadline;
     loop {
         match dial(endpoint).await {
-            Ok(channel) => return Ok((channel, starting.pid)),
+            Ok(channel) => return Ok(channel),
             Err(error) if Instant::now() >= deadline.min(ended_deadline) => {
                 let mut message = "the daemon was started but does not answer".to_owned();
                 for line in starting.last_words() {
@@ -334,6 +336,9 @@ async fn start_and_dial(endpoint: &Endpoint) -> Result<(Channel, u32), ClientErr
                 });
             }
             Err(_) => {}
+        }
+        if starting.unit_was_no_use() {
+            starting = autostart::start_program(endpoint)?;
         }
         if starting.has_ended() && ended_deadline == deadline {
             ended_deadline = Instant::now() + Duration::from_millis(700);

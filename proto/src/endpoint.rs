@@ -58,6 +58,16 @@ impl Endpoint {
         })
     }
 
+    /// These places, whatever the environment says.
+    #[cfg(test)]
+    pub(crate) fn at(state_dir: &Path, explicit: Option<&Path>) -> Self {
+        Self {
+            explicit: explicit.map(Path::to_owned),
+            state_dir: state_dir.to_owned(),
+            runtime_dir: None,
+        }
+    }
+
     /// Sockets to try, best first.
     pub fn candidates(&self) -> Vec<PathBuf> {
         if let Some(path) = &self.explicit {
@@ -93,6 +103,12 @@ impl Endpoint {
             pid: value.get("pid")?.as_i64()?,
             socket: PathBuf::from(value.get("socket")?.as_str()?),
         })
+    }
+
+    /// True when the process that the lock file names exists. Nothing is connected to, and so nothing started by it.
+    pub fn daemon_lives(&self) -> bool {
+        self.lock_file()
+            .is_some_and(|lock| Path::new("/proc").join(lock.pid.to_string()).exists())
     }
 
     /// The daemon's log file.

@@ -14,6 +14,7 @@ pub mod pb;
 pub mod resume;
 pub mod surroundings;
 pub mod transcript;
+pub mod unit;
 pub mod watch;
 
 pub use client::{Client, Options};

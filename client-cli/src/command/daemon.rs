@@ -3,6 +3,7 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::{Duration, Instant};
 
+use agentd_proto::unit::{self, Unit};
 use agentd_proto::{Cause, autostart, escape, format, pb};
 
 use crate::args::DaemonVerb;
@@ -28,7 +29,9 @@ pub(crate) async fn run(context: &Context, verb: DaemonVerb) -> Result<u8, Failu
             Ok(exit::OK)
         }
         DaemonVerb::Restart => {
-            stop(context, true).await?;
+            if !restart_unit(context)? {
+                stop(context, true).await?;
+            }
             start(context).await
         }
         DaemonVerb::Logs { follow, tail } => logs(context, follow, tail).await,
@@ -49,7 +52,7 @@ async fn status(context: &Context) -> Result<u8, Failure> {
         Err(error) => return Err(error.into()),
     };
     let age = time::age(status.start_time);
-    let fields = [
+    let mut fields = vec![
         (
             "daemon",
             format!(
@@ -84,6 +87,12 @@ async fn status(context: &Context) -> Result<u8, Failure> {
         ("memory", format::bytes(status.resident_bytes)),
         ("config", text::or_unknown(&status.config_files.join(", "))),
     ];
+    fields.extend(
+        status
+            .limits
+            .iter()
+            .map(|limit| ("limit", escape::line(&limit.message))),
+    );
     text::document(&context.out, &fields, &json::status(&status))?;
     Ok(exit::OK)
 }
@@ -113,6 +122,24 @@ async fn start(context: &Context) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// Where systemd runs the daemon, systemd restarts it: its socket stays open, and no client is turned away meanwhile.
+fn restart_unit(context: &Context) -> Result<bool, Failure> {
+    let endpoint = context.client.endpoint();
+    let running = endpoint.lock_file().map(|lock| lock.pid);
+    if Unit::of(endpoint).is_none() || running.is_none() || Unit::main_pid() != running {
+        return Ok(false);
+    }
+    Unit::tell(&["restart", unit::SERVICE]).map_err(by_systemd)?;
+    Ok(true)
+}
+
+fn by_systemd(words: String) -> Failure {
+    Failure::new(exit::DAEMON, "systemd_refused", "systemd did not do it")
+        .note(escape::line(&words))
+        .next("systemctl --user status agentd")
+        .next("journalctl --user -u agentd")
+}
+
 /// Stops the daemon and waits until it is gone; false when none ran.
 async fn stop(context: &Context, keep_jails: bool) -> Result<bool, Failure> {
     let client = context.client.without_autostart();
@@ -126,7 +153,11 @@ async fn stop(context: &Context, keep_jails: bool) -> Result<bool, Failure> {
     let deadline = Instant::now() + STOP_WITHIN;
     loop {
         let gone = pid == 0 || is_gone(pid);
-        if gone && !context.client.without_autostart().is_up().await {
+        if gone && !client.is_up().await {
+            // It listens no more either: stopped means that no stray connection starts it again.
+            if Unit::of(context.client.endpoint()).is_some() {
+                Unit::tell(&["stop", unit::SERVICE, unit::SOCKET]).map_err(by_systemd)?;
+            }
             return Ok(true);
         }
         if Instant::now() >= deadline {

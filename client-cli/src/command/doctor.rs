@@ -1,6 +1,7 @@
 //! Owns: `agentctl doctor`: what is missing, and the exact fix.
 //! Guarantees: also without a daemon there is an answer; exit 0 only when nothing failed.
 
+use agentd_proto::unit::{self, Unit};
 use agentd_proto::{Cause, autostart, escape, pb};
 
 use crate::context::Context;
@@ -126,7 +127,16 @@ async fn socket(context: &Context) -> pb::Finding {
         .candidates()
         .into_iter()
         .find(|path| path.exists());
+    // The connection that would tell a stale socket from systemd's would start the daemon.
+    let by_systemd =
+        || Unit::of(context.client.endpoint()).is_some() && Unit::tell(&["is-active", unit::SOCKET]).is_ok();
     match stale {
+        Some(path) if !up && by_systemd() => finding(
+            "socket",
+            pb::FindingLevel::Ok,
+            &format!("systemd listens at {}; no daemon was running", path.display()),
+            "",
+        ),
         Some(path) if !up => {
             let path = path.display();
             finding(

@@ -83,6 +83,7 @@ pub(crate) async fn drive(
         context.out.note(&format!(
             "\nleft; it goes on. Back: agentctl shell -s {session_id} --rejoin {exec_id}"
         ));
+        context.warn_leaving().await;
     }
     Ok(end)
 }

@@ -47,6 +47,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<u8, Failure>
             session.name, session.session_id
         ));
         context.out.line(&session.session_id)?;
+        context.warn_leaving().await;
         return Ok(exit::OK);
     }
     if posted.queued {

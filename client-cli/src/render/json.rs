@@ -119,6 +119,7 @@ pub(crate) fn status(status: &pb::GetStatusResponse) -> Value {
         "default_model": status.default_model,
         "resident_bytes": status.resident_bytes,
         "config_files": status.config_files,
+        "limits": status.limits.iter().map(finding).collect::<Vec<_>>(),
     })
 }
 

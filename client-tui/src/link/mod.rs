@@ -127,7 +127,7 @@ impl Link {
     fn up(&self) {
         let (client, news) = (self.client.clone(), self.news.clone());
         tokio::spawn(async move {
-            let started = client.connect().await.ok().flatten().map(|started| started.pid);
+            let started = client.connect().await.ok().flatten().is_some();
             let Ok(status) = client.get_status(pb::GetStatusRequest {}).await else {
                 return;
             };

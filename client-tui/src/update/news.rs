@@ -18,11 +18,18 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             models,
         } => {
             model.link = Link::Up;
-            if let Some(pid) = started {
+            if started {
                 model.toast(format!(
-                    "agentd started (pid {pid})   jail: {}",
+                    "agentd started (pid {})   jail: {}",
+                    status.pid,
                     escape::line(&status.jail)
                 ));
+            }
+            // Once, not at each reconnect, and before anybody leaves something running.
+            let first = model.status.is_none();
+            for limit in status.limits.iter().filter(|one| first && one.check == "logout") {
+                let fix = limit.fix.lines().next().unwrap_or_default();
+                model.notice(Level::Info, escape::line(&format!("{} · {fix}", limit.message)));
             }
             model.status = Some(*status);
             model.models = models;

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -44,7 +45,30 @@ pub(crate) fn launch(args: &[OsString]) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
     rustix::stdio::dup2_stdout(&null)?;
     drop(null);
-    Err(Command::new(program).args(argv).exec())
+    // What led systemd-run to its manager leads nobody inside to it.
+    Err(Command::new(program)
+        .args(argv)
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("DBUS_SESSION_BUS_ADDRESS")
+        .exec())
+}
+
+/// `launch-from FILE`: the same, with the arguments in a file of the working directory, a NUL after each but the last: what
+/// stands between the daemon and this program may change arguments, and takes no secrets.
+pub(crate) fn launch_from(args: &[OsString]) -> io::Result<()> {
+    let [file] = args else {
+        return Err(io::Error::other("launch-from FILE"));
+    };
+    let text = std::fs::read(file)?;
+    std::env::set_current_dir("/")?;
+    let args: Vec<OsString> = text
+        .split(|byte| *byte == 0)
+        .map(|arg| OsString::from(std::ffi::OsStr::from_bytes(arg)))
+        .collect();
+    match args.split_first() {
+        Some((mode, rest)) if mode == "launch" => launch(rest),
+        _ => Err(io::Error::other("the file does not begin with launch")),
+    }
 }
 
 fn raw(fd: BorrowedFd<'_>) -> i32 {

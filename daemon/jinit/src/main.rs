@@ -1,4 +1,5 @@
-//! Owns: what `agent-jinit` does by its first argument: `launch` (on the host, becomes bwrap), `serve` (PID 1 of the
+//! Owns: what `agent-jinit` does by its first argument: `launch` and
+//! `launch-from` (on the host, become bwrap), `serve` (PID 1 of the
 //! jail), `terminal` (takes a terminal as its own, becomes the person's shell).
 //! Guarantees: no descriptor but the ones it was given on 0, 1, 2 survives into the jail.
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = args.collect();
     let result = match mode.to_str() {
         Some("launch") => launch::launch(&rest),
+        Some("launch-from") => launch::launch_from(&rest),
         Some("terminal") => launch::terminal(&rest),
         Some("serve") => options::Options::parse(&rest).and_then(|options| {
             if let Some(mask) = options.umask.and_then(|mask| u32::try_from(mask).ok()) {

@@ -31,6 +31,8 @@ pub trait Host: Send + Sync {
     fn environment_keys(&self) -> Vec<String>;
     /// Checks of the machine and of the daemon's files.
     async fn doctor(&self, prove: bool) -> Vec<Checkup>;
+    /// What can't be promised here; mostly nothing.
+    fn limits(&self) -> Vec<Checkup>;
     /// One line about the jail.
     fn jail_line(&self) -> String;
 }
@@ -62,6 +64,20 @@ impl DaemonApi {
     /// A service over the daemon's own parts.
     pub fn new(supervisor: Supervisor, host: Arc<dyn Host>) -> Self {
         Self { supervisor, host }
+    }
+}
+
+fn finding(checkup: Checkup) -> pb::Finding {
+    pb::Finding {
+        check: checkup.check,
+        level: match checkup.ok {
+            Some(true) => pb::FindingLevel::Ok,
+            None => pb::FindingLevel::Warning,
+            Some(false) => pb::FindingLevel::Failed,
+        }
+        .into(),
+        message: checkup.message,
+        fix: checkup.fix,
     }
 }
 
@@ -102,6 +118,7 @@ impl DaemonService for DaemonApi {
             default_model: self.supervisor.default_model().unwrap_or_default(),
             resident_bytes: resident_bytes(),
             config_files: facts.config_files,
+            limits: self.host.limits().into_iter().map(finding).collect(),
         }))
     }
 
@@ -114,20 +131,7 @@ impl DaemonService for DaemonApi {
 
     async fn run_doctor(&self, request: Request<pb::RunDoctorRequest>) -> Reply<pb::RunDoctorResponse> {
         let findings = self.host.doctor(request.get_ref().prove).await;
-        let findings = findings
-            .into_iter()
-            .map(|c| pb::Finding {
-                check: c.check,
-                level: match c.ok {
-                    Some(true) => pb::FindingLevel::Ok,
-                    None => pb::FindingLevel::Warning,
-                    Some(false) => pb::FindingLevel::Failed,
-                }
-                .into(),
-                message: c.message,
-                fix: c.fix,
-            })
-            .collect();
+        let findings = findings.into_iter().map(finding).collect();
         Ok(Response::new(pb::RunDoctorResponse { findings }))
     }
 

@@ -18,6 +18,7 @@ use crate::shell::{RunRequest, Shell};
 use crate::shutdown::{Reason, Shutdown};
 use crate::store::redact::Redactor;
 use crate::supervisor::Checkup;
+use crate::survival::{Promise, Surroundings};
 
 /// The daemon as its own API sees it.
 pub(super) struct Host {
@@ -28,11 +29,16 @@ pub(super) struct Host {
     environment_keys: Vec<String>,
     shutdown: Shutdown,
     paths: Paths,
+    around: Surroundings,
     /// Asked once: bwrap does not change under a running daemon.
     bwrap_version: OnceLock<String>,
 }
 
 impl Host {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the composition root, with one of each part"
+    )]
     pub(super) fn new(
         paths: &Paths,
         config: &Config,
@@ -41,6 +47,7 @@ impl Host {
         redactor: Arc<Redactor>,
         env: &Env,
         shutdown: Shutdown,
+        around: Surroundings,
     ) -> Self {
         let facts = Facts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -64,6 +71,7 @@ impl Host {
             environment_keys,
             shutdown,
             paths: paths.clone(),
+            around,
             bwrap_version: OnceLock::new(),
         }
     }
@@ -128,10 +136,15 @@ impl HostApi for Host {
         checks.push(self.key_file());
         checks.push(private("state_dir", &self.paths.state_dir));
         checks.push(free_space(&self.paths.state_dir));
+        checks.extend(self.around.now().promises().into_iter().map(checkup));
         if prove && jail_works {
             checks.extend(self.prove().await);
         }
         checks
+    }
+
+    fn limits(&self) -> Vec<Checkup> {
+        self.around.now().limits().into_iter().map(checkup).collect()
     }
 
     fn jail_line(&self) -> String {
@@ -142,6 +155,16 @@ impl HostApi for Host {
             }
             Err(error) => error.to_string(),
         }
+    }
+}
+
+/// What can't be kept is a limit worth knowing, not a fault.
+fn checkup(promise: Promise) -> Checkup {
+    Checkup {
+        check: promise.check.to_owned(),
+        ok: promise.kept.then_some(true),
+        message: promise.message,
+        fix: promise.fix,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
-use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal};
+use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
 use crate::paths::{self, Env, Paths};
@@ -100,12 +100,14 @@ pub(super) async fn settings(
     env: &Env,
     store: &Store,
     ledger: Ledger,
+    scopes: Option<Scopes>,
 ) -> Result<Arc<Settings>, BeginError> {
     let jinit = find_jinit().map_err(BeginError::Jinit)?;
     let host = JailHostConfig {
         runtime_dir: paths.runtime_dir.clone(),
         state_dir: paths.state_dir.clone(),
         jinit,
+        scopes,
     };
     let journal: Arc<dyn MountJournal> = Arc::new(Journal(store.clone()));
     let jails = JailHost::new(host, journal)?;

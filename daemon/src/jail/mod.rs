@@ -11,6 +11,7 @@ pub mod mounts;
 pub mod plan;
 pub mod probe;
 pub mod process;
+mod scope;
 pub mod seccomp;
 pub mod spec;
 
@@ -19,6 +20,7 @@ pub(crate) use link::hearing_of;
 pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
+pub use scope::Scopes;
 pub use spec::{JailPolicy, JailSpec, Limits, Network};
 
 use std::path::PathBuf;

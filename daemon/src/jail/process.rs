@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::link::{self, Link, MAX_SOCKET_PATH};
 use super::mounts::{MountJournal, MountPoints};
 use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
+use super::scope::{self, Scopes};
 use super::spec::JailSpec;
 use super::{JailError, etc, guard, probe, seccomp};
 use crate::domain::id::SessionId;
@@ -40,6 +41,8 @@ pub struct JailHostConfig {
     pub state_dir: PathBuf,
     /// The `agent-jinit` binary.
     pub jinit: PathBuf,
+    /// Where a service manager takes each Jail into a scope of its own.
+    pub scopes: Option<Scopes>,
 }
 
 /// What the next daemon needs to know about a Jail.
@@ -163,7 +166,16 @@ impl JailHost {
         if socket.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(JailError::SocketPath(socket));
         }
-        let result = self.bring_up(spec, bwrap.as_deref(), &dir).await;
+        let scopes = self.config.scopes.as_ref();
+        let mut result = self.bring_up(spec, bwrap.as_deref(), &dir, scopes).await;
+        if scopes.is_some()
+            && let Err(JailError::Start(said)) = &result
+            && scope::was_refused(said)
+        {
+            tracing::warn!(session = %spec.session, said, "the service manager took no scope; the jail is a plain session");
+            self.clear(&spec.session);
+            result = self.bring_up(spec, bwrap.as_deref(), &dir, None).await;
+        }
         if result.is_err() {
             let _already = self.end(&spec.session).await;
             self.points.release(&spec.workspace.root, &spec.session);
@@ -172,7 +184,13 @@ impl JailHost {
         result
     }
 
-    async fn bring_up(&self, spec: &JailSpec, bwrap: Option<&Path>, dir: &Path) -> Result<Jail, JailError> {
+    async fn bring_up(
+        &self,
+        spec: &JailSpec,
+        bwrap: Option<&Path>,
+        dir: &Path,
+        scopes: Option<&Scopes>,
+    ) -> Result<Jail, JailError> {
         let io = |what: &str| JailError::io(format!("{what} in {}", dir.display()));
         let exchange = dir.join("j");
         private_dir(dir)
@@ -184,12 +202,19 @@ impl JailHost {
         let boot_log = std::fs::File::create(dir.join("boot.log")).map_err(io("making the boot log"))?;
         let (args, filters) = self.arguments(spec, bwrap, dir, &exchange)?;
         let filter_file = filter_file(filters).map_err(io("writing the filters"))?;
-        let mut command = tokio::process::Command::new(&self.config.jinit);
-        command
-            .args(args)
-            .env_clear()
-            .current_dir("/")
-            .kill_on_drop(false);
+        let jinit = &self.config.jinit;
+        let mut command = match scopes.map(|s| s.command(&spec.session, jinit, &args, dir)) {
+            Some(Ok(command)) => command,
+            refused => {
+                if let Some(Err(error)) = refused {
+                    tracing::warn!(%error, "the jail is a plain session, not a scope");
+                }
+                let mut command = tokio::process::Command::new(jinit);
+                command.args(args).env_clear().current_dir("/");
+                command
+            }
+        };
+        command.kill_on_drop(false);
         if spec.kind == JailKind::Outer {
             command.envs(spec.environment());
         }

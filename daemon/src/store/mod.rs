@@ -72,6 +72,11 @@ impl Store {
         self.writer.close().await;
     }
 
+    /// True once the writing thread came to this request; it writes nothing.
+    pub async fn pulse(&self) -> bool {
+        self.writer.pulse().await
+    }
+
     /// One session's row.
     pub async fn session(&self, session_id: &SessionId) -> Result<Option<Summary>, StoreError> {
         let id = session_id.clone();

@@ -20,6 +20,7 @@ type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 enum Order {
     Run(Job),
+    Pulse(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -74,6 +75,12 @@ impl Writer {
         })
     }
 
+    /// Comes back once everything asked for before is done; writes nothing.
+    pub(super) async fn pulse(&self) -> bool {
+        let (answer, wait) = oneshot::channel();
+        self.orders.send(Order::Pulse(answer)).await.is_ok() && wait.await.is_ok()
+    }
+
     pub(super) async fn close(&self) {
         let (closed, wait) = oneshot::channel();
         if self.orders.send(Order::Close(closed)).await.is_ok() {
@@ -123,13 +130,19 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
     while let Some(order) = inbox.blocking_recv() {
         let first = match order {
             Order::Run(job) => job,
+            Order::Pulse(answer) => {
+                let _unheard = answer.send(());
+                continue;
+            }
             Order::Close(closed) => return finish(connection, closed),
         };
         let mut close = None;
+        let mut pulses = Vec::new();
         let mut jobs = vec![first];
         while jobs.len() < GROUP {
             match inbox.try_recv() {
                 Ok(Order::Run(job)) => jobs.push(job),
+                Ok(Order::Pulse(answer)) => pulses.push(answer),
                 Ok(Order::Close(closed)) => {
                     close = Some(closed);
                     break;
@@ -138,6 +151,9 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
             }
         }
         commit(&connection, jobs);
+        for answer in pulses {
+            let _unheard = answer.send(());
+        }
         if let Some(closed) = close {
             return finish(connection, closed);
         }

@@ -58,6 +58,7 @@ pub fn config(dir: &Path) -> JailHostConfig {
         runtime_dir: dir.join("r"),
         state_dir: dir.join("s"),
         jinit: jinit(),
+        scopes: None,
     }
 }
 

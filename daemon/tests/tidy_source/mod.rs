@@ -35,7 +35,7 @@ impl Source {
 
     /// Whole files of tests.
     pub fn is_test(&self) -> bool {
-        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+        self.path.contains("/tests/") || self.path.contains("/benches/") || self.path.ends_with("/tests.rs")
     }
 
     /// Without comments and without the file's own tests.
