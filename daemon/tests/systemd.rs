@@ -3,6 +3,7 @@
 //! Guarantees: the manager is a process of the test's own, in namespaces of its own; systemd of the machine is not touched.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
