@@ -122,16 +122,8 @@ impl Daemon {
             }
         };
         let ledger = wiring::ledger(&config, &store)?;
-        let settings = wiring::settings(
-            &paths,
-            &config,
-            &credentials,
-            env,
-            &store,
-            ledger.clone(),
-            scopes,
-        )
-        .await?;
+        let settings =
+            wiring::settings(&paths, &config, &credentials, env, &store, ledger.clone(), scopes).await?;
         let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
         let recovered = supervisor.recover().await?;
         store.forget_old_requests(now_us()).await?;
