@@ -105,6 +105,7 @@ impl Log {
             summary: session.summary(),
             request: None,
             asker: None,
+            open_calls: Vec::new(),
         };
         store.append(append).await.unwrap();
         Self { store, session }
@@ -147,6 +148,7 @@ impl Log {
             summary: self.session.summary(),
             request: None,
             asker: None,
+            open_calls: Vec::new(),
         };
         self.store.append(append).await.unwrap();
     }
