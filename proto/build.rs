@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Ordered maps: the same request is the same bytes, so a retry is known for what it is.
         .btree_map(".")
         .bytes(".agentd.v1.OutputChunk.data")
+        .bytes(".agentd.v1.TerminalScreen.data")
         .bytes(".agentd.v1.WriteInputRequest.data")
         .compile_fds(descriptors)?;
     Ok(())

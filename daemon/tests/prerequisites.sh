@@ -26,6 +26,9 @@ package_of() {
         make | git | tmux | curl) echo "$1" "$1" "$1" ;;
         systemd-analyze) echo systemd systemd systemd ;;
         dbus-daemon) echo dbus dbus-daemon dbus ;;
+        nginx) echo nginx-light nginx nginx ;;
+        sshd) echo openssh-server openssh-server openssh ;;
+        ssh) echo openssh-client openssh-clients openssh ;;
         python3) echo python3 python3 python ;;
         python3-venv) echo python3-venv python3 python ;;
         *) echo "$1" "$1" "$1" ;;
@@ -36,6 +39,8 @@ has_program() {
     case $1 in
         # Debian ships Python without the part of venv that brings pip.
         python3-venv) python3 -c 'import venv, ensurepip' >/dev/null 2>&1 ;;
+        # Servers are not on everybody's path.
+        nginx | sshd) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }

@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 need_rust
 need_programs bwrap make cc git openssl tmux python3 python3-venv chromium systemd-analyze dbus-daemon
+# The gateway behind a TLS proxy and at the end of an ssh tunnel.
+need_programs nginx sshd ssh curl
 need_namespaces
 
 target=${CARGO_TARGET_DIR:-target}

@@ -89,7 +89,7 @@ async fn route(app: &App, peer: IpAddr, request: Request) -> Response<Body> {
             Metrics::count(&app.metrics.pages);
             assets::get(request.uri().path(), request.headers())
         }
-        Wish::Health => answer(StatusCode::OK, "ok"),
+        Wish::Health => assets::health(),
         Wish::Metrics => answer(StatusCode::OK, &app.metrics.text()),
         Wish::Pair => {
             let from = app.origin_of(peer, request.headers());

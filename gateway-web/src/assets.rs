@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use rust_embed::RustEmbed;
+use rust_embed::{EmbeddedFile, RustEmbed};
 
 #[derive(RustEmbed)]
 #[folder = "ui/dist"]
@@ -14,6 +14,24 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self';
     font-src 'self'; img-src 'self' data:; style-src 'self'; manifest-src 'self'; frame-ancestors 'none'; \
     base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; \
     trusted-types svelte-trusted-html agentd";
+
+/// Which page this is, to one that was loaded before: the answer to `/healthz` has it.
+const PAGE: &str = "x-agentd-page";
+
+/// Alive, and with which page.
+pub(crate) fn health() -> Response<Body> {
+    let mut response = crate::app::answer(StatusCode::OK, "ok");
+    let tag = Dist::get("index.html").map(|file| tag(&file));
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+        response.headers_mut().insert(PAGE, tag);
+    }
+    response
+}
+
+fn tag(file: &EmbeddedFile) -> String {
+    let hash = file.metadata.sha256_hash();
+    hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
 
 /// A part of the page, or the page.
 pub(crate) fn get(path: &str, headers: &HeaderMap) -> Response<Body> {
@@ -28,14 +46,7 @@ pub(crate) fn get(path: &str, headers: &HeaderMap) -> Response<Body> {
             None => return crate::app::answer(StatusCode::NOT_FOUND, "the page was not built in"),
         },
     };
-    let tag: String = file
-        .metadata
-        .sha256_hash()
-        .iter()
-        .take(16)
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let tag = format!("\"{tag}\"");
+    let tag = format!("\"{}\"", tag(&file));
     let fresh = headers
         .get(header::IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());

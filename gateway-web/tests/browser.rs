@@ -69,3 +69,13 @@ fn the_main_path_works_in_a_browser() {
 fn every_page_is_accessible_in_every_theme_and_width() {
     drive("pages.mjs");
 }
+
+#[test]
+fn the_page_works_over_lines_that_are_not_loopback() {
+    drive("lines.mjs");
+}
+
+#[test]
+fn a_session_of_a_hundred_thousand_events_stays_small() {
+    drive("long.mjs");
+}

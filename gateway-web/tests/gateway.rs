@@ -241,3 +241,156 @@ fn plain_text_over_the_network_is_refused_with_the_reason() {
         "{text}"
     );
 }
+
+#[test]
+fn tls_serves_the_network_and_plain_text_gets_nothing_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let home = Home::serving(&[
+        "--listen",
+        "0.0.0.0:0",
+        "--tls-cert",
+        cert.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ]);
+    let curl = |path: &str, host: &str| {
+        let output = std::process::Command::new("curl")
+            .args([
+                "-s",
+                "--max-time",
+                "20",
+                "-o",
+                "-",
+                "-w",
+                "\n%{http_code}",
+                "--cacert",
+            ])
+            .arg(&cert)
+            .args([
+                "-H",
+                &format!("Host: {host}"),
+                &format!("https://127.0.0.1:{}{path}", home.port),
+            ])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .rsplit('\n')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(curl("/sessions", &home.host()), "200");
+    assert_eq!(
+        curl("/sessions", "evil.example.org"),
+        "421",
+        "TLS is no reason to serve any name"
+    );
+    let (status, text) = home.get("/sessions", &home.host());
+    assert_eq!(status, 0, "plain text was answered: {text}");
+    // A pair of files that do not belong together is said at the start.
+    let wrong = home
+        .command("agent-web")
+        .args(["--listen", "0.0.0.0:0", "--tls-cert"])
+        .arg(&key)
+        .arg("--tls-key")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(!wrong.status.success() && !wrong.stderr.is_empty());
+}
+
+#[test]
+fn only_a_trusted_proxy_says_who_is_behind_it() {
+    let tries = |home: &Home, from: &str| -> Vec<u16> {
+        (0..12)
+            .map(|_| {
+                let more = format!("X-Forwarded-For: {from}\r\n");
+                home.post("/pair/redeem", "application/json", &more, b"{\"code\":\"0\"}")
+                    .0
+            })
+            .collect()
+    };
+    let trusting = Home::serving(&["--trusted-proxy", "127.0.0.1"]);
+    trusting.ctl(&["daemon", "start"]);
+    assert_eq!(tries(&trusting, "10.0.0.1").last(), Some(&429));
+    assert_eq!(
+        tries(&trusting, "10.0.0.2").first(),
+        Some(&403),
+        "another one pays for the first"
+    );
+    // What the client itself put in front of the proxy's word counts for nothing.
+    assert_eq!(tries(&trusting, "10.0.0.9, 10.0.0.1").first(), Some(&429));
+    let other = Home::serving(&["--trusted-proxy", "10.9.9.9"]);
+    other.ctl(&["daemon", "start"]);
+    assert_eq!(tries(&other, "10.0.0.1").last(), Some(&429));
+    assert_eq!(
+        tries(&other, "10.0.0.2").first(),
+        Some(&429),
+        "anybody could choose an address"
+    );
+}
+
+#[test]
+fn an_ssh_tunnel_reaches_the_page_under_its_own_name() {
+    let tunnel = free_port();
+    let home = Home::serving(&["--public-url", &format!("http://localhost:{tunnel}")]);
+    let ssh = support::Ssh::new(home.dir.path());
+    let _forward = ssh.forward(tunnel, home.port);
+    let at_tunnel = |request: String| support::raw_at(tunnel, request.as_bytes());
+    let get = |host: &str| {
+        at_tunnel(format!(
+            "GET /sessions HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        ))
+        .0
+    };
+    let own = format!("localhost:{tunnel}");
+    support::until("the tunnel stands", || (get(&own) == 200).then_some(()));
+    // The same port by another name is not it: exactly one more Host and one more Origin.
+    assert_eq!(get(&format!("127.0.0.1:{tunnel}")), 421);
+    assert_eq!(get(&format!("evil.example.org:{tunnel}")), 421);
+    let code = home.code("read");
+    let body = format!("{{\"code\":\"{code}\"}}");
+    let redeem = |origin: &str| {
+        at_tunnel(format!(
+            "POST /pair/redeem HTTP/1.1\r\nHost: {own}\r\nOrigin: {origin}\r\nx-agentd-csrf: 1\r\n\
+             Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    assert_eq!(redeem(&format!("http://localhost:{}", tunnel ^ 1)).0, 403);
+    let (status, text) = redeem(&format!("http://{own}"));
+    assert_eq!(status, 200, "{text}");
+    assert!(text.to_lowercase().contains("set-cookie:"), "{text}");
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -392,12 +392,18 @@ unary! {
     session_service_client::SessionServiceClient.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
     /// A page of the log.
     session_service_client::SessionServiceClient.list_events(ListEventsRequest) -> ListEventsResponse;
+    /// Finds a text in a session's log.
+    session_service_client::SessionServiceClient.find_in_session(FindInSessionRequest) -> FindInSessionResponse;
     /// Runs a command to its end.
     shell_service_client::ShellServiceClient.exec(ExecRequest) -> ExecResponse;
     /// Starts a command.
     shell_service_client::ShellServiceClient.start_exec(StartExecRequest) -> StartExecResponse;
     /// Writes to a command's standard input.
     shell_service_client::ShellServiceClient.write_input(WriteInputRequest) -> WriteInputResponse;
+    /// What a command's terminal shows.
+    shell_service_client::ShellServiceClient.get_screen(GetScreenRequest) -> GetScreenResponse;
+    /// Acknowledges a terminal's output.
+    shell_service_client::ShellServiceClient.ack_output(AckOutputRequest) -> AckOutputResponse;
     /// Resizes a command's terminal.
     shell_service_client::ShellServiceClient.resize_pty(ResizePtyRequest) -> ResizePtyResponse;
     /// Stops a command.

@@ -13,6 +13,7 @@ pub mod output;
 pub mod pb;
 pub mod resume;
 pub mod surroundings;
+pub mod terminal;
 pub mod transcript;
 pub mod unit;
 pub mod watch;

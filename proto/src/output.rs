@@ -49,7 +49,14 @@ impl Resume for OutputFollow {
 
     fn take(&mut self, message: pb::ReadOutputResponse) -> Taken<Item> {
         match message.item {
+            Some(Item::Screen(screen)) => {
+                self.request.screen = false;
+                self.request.stdout_offset = screen.offset;
+                self.offsets.skip(&screen);
+                Taken::CaughtUp(Item::Screen(screen))
+            }
             Some(Item::Chunk(chunk)) => {
+                self.request.screen = false;
                 let Some(chunk) = self.offsets.fresh(chunk) else {
                     return Taken::Seen;
                 };

@@ -163,11 +163,21 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
         Item::Output(chunk) => offsets
             .fresh(chunk)
             .map_or(Taken::Seen, |chunk| Taken::New(Item::Output(chunk))),
+        Item::Screen(screen) => {
+            offsets.skip(&screen);
+            Taken::New(Item::Screen(screen))
+        }
         other @ (Item::Preview(_) | Item::Session(_) | Item::Clients(_)) => Taken::New(other),
     }
 }
 
 impl Offsets {
+    /// A screen stands for all bytes before its offset.
+    pub(crate) fn skip(&mut self, screen: &pb::TerminalScreen) {
+        let stream = (screen.exec_id.clone(), pb::OutputStream::Stdout.into());
+        self.0.insert(stream, screen.offset);
+    }
+
     /// The part of a chunk that was not seen yet.
     pub(crate) fn fresh(&mut self, mut chunk: pb::OutputChunk) -> Option<pb::OutputChunk> {
         let end = chunk.offset + chunk.data.len() as u64;

@@ -223,6 +223,13 @@ impl SessionService for Flaky {
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         absent()
     }
+
+    async fn find_in_session(
+        &self,
+        _: Request<pb::FindInSessionRequest>,
+    ) -> Result<Response<pb::FindInSessionResponse>, Status> {
+        absent()
+    }
 }
 
 /// A server on a socket of its own.

@@ -70,7 +70,7 @@ async fn exec(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
     };
     let exec_id = context.client.start_exec(request).await?.exec_id;
     if args.terminal {
-        let end = interactive::drive(context, &session.session_id, &exec_id).await?;
+        let end = interactive::drive(context, &session.session_id, &exec_id, false).await?;
         return Ok(end.map_or(exit::OK, |result| code(&result)));
     }
     let run = Run {
@@ -140,6 +140,7 @@ impl Run<'_> {
                 stdout_offset: 0,
                 stderr_offset: 0,
                 follow: true,
+                ..Default::default()
             })
             .await?;
         let mut kept = [Capture::new(args.capture), Capture::new(args.capture)];
@@ -161,6 +162,8 @@ impl Run<'_> {
                             if error { out.err_bytes(&chunk.data); } else { out.bytes(&chunk.data)?; }
                         }
                     }
+                    // Screens come only to viewers, which a command without a terminal has not.
+                    Some(Ok(Update::Item(Item::Screen(_)))) => {}
                     Some(Ok(Update::Item(Item::Result(result)))) => return self.end(&result, kept),
                     Some(Ok(Update::Reconnecting { attempt, .. })) => {
                         if attempt > GIVE_UP_AFTER {

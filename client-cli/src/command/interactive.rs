@@ -2,8 +2,8 @@
 //! Guarantees: the person's terminal is as it was afterwards, whatever happened.
 
 use agentd_proto::pb;
-use agentd_proto::pb::read_output_response::Item;
 use agentd_proto::resume::Update;
+use agentd_proto::terminal::Drawn;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
@@ -13,26 +13,32 @@ use crate::{stdin, tty};
 /// Ctrl-], the key that is not passed on.
 const ESCAPE: u8 = 0x1d;
 
-/// Connects the terminal to a command that has one. `None`: the person left and the command goes on.
+/// Before a screen is drawn: attributes, modes and the alternate screen of what was shown until now are gone. What
+/// scrolled away above stays the person's.
+const CLEAN: &[u8] = b"\x1b[!p\x1b[?1049l\x1b[m\x1b[H\x1b[2J";
+
+/// Connects the terminal to a command that has one; one that was `joined` begins with its screen. `None`: the person
+/// left and the command goes on.
 pub(crate) async fn drive(
     context: &Context,
     session_id: &str,
     exec_id: &str,
+    joined: bool,
 ) -> Result<Option<pb::ExecResult>, Failure> {
     let failed = |error: std::io::Error| Failure::new(exit::FAILED, "terminal", error.to_string());
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut output = context
-        .client
-        .read_output(pb::ReadOutputRequest {
-            session_id: session_id.to_owned(),
-            exec_id: exec_id.to_owned(),
-            stdout_offset: 0,
-            stderr_offset: 0,
-            follow: true,
-        })
-        .await?;
+    let size = || pb::ResizePtyRequest {
+        session_id: session_id.to_owned(),
+        exec_id: exec_id.to_owned(),
+        size: Some(tty::size()),
+    };
+    if joined {
+        // First, so that the screen comes in this terminal's size. It may be over; its end is then read below.
+        drop(context.client.resize_pty(size()).await);
+    }
+    let mut output = context.client.terminal(session_id, exec_id, joined).await?;
     let mode = tty::Mode::raw().map_err(failed)?;
     let mut keys = stdin::chunks();
     let mut typed = Typed::default();
@@ -46,8 +52,11 @@ pub(crate) async fn drive(
     let end = loop {
         tokio::select! {
             update = output.next() => match update {
-                Some(Ok(Update::Item(Item::Chunk(chunk)))) => context.out.bytes(&chunk.data)?,
-                Some(Ok(Update::Item(Item::Result(result)))) => break Some(result),
+                Some(Ok(Update::Item(Drawn::Bytes(data)))) => context.out.bytes(&data)?,
+                Some(Ok(Update::Item(Drawn::Screen(screen)))) => {
+                    context.out.bytes(&[CLEAN, &screen.data].concat())?;
+                }
+                Some(Ok(Update::Item(Drawn::Ended(result)))) => break Some(result),
                 Some(Ok(Update::Reconnecting { attempt, .. })) => {
                     context.out.note(&format!("\r\n? reconnecting · try {attempt} · Ctrl-] d leaves\r"));
                 }
@@ -66,13 +75,8 @@ pub(crate) async fn drive(
                 }
             }
             _ = resized.recv() => {
-                let request = pb::ResizePtyRequest {
-                    session_id: session_id.to_owned(),
-                    exec_id: exec_id.to_owned(),
-                    size: Some(tty::size()),
-                };
                 // The shell may just have ended; its result is on the way.
-                drop(context.client.resize_pty(request).await);
+                drop(context.client.resize_pty(size()).await);
             }
             _ = hangup.recv() => break None,
             _ = terminate.recv() => break None,

@@ -26,6 +26,7 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
     };
     let session = context.session_for(wanted).await?;
     context.warn_outer(&session);
+    let joined = args.rejoin.is_some();
     let exec_id = match args.rejoin {
         Some(exec_id) => exec_id,
         None => {
@@ -42,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
         "session {} ({}) · Ctrl-] d leaves",
         session.session_id, session.name
     ));
-    let end = interactive::drive(context, &session.session_id, &exec_id).await?;
+    let end = interactive::drive(context, &session.session_id, &exec_id, joined).await?;
     let Some(result) = end else { return Ok(exit::OK) };
     if !result.message.is_empty() {
         context.out.note(&agentd_proto::escape::line(&result.message));

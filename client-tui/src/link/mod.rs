@@ -167,6 +167,7 @@ impl Link {
                 output_tail_bytes: TAIL,
                 writer: self.writer.clone(),
                 clients: true,
+                ..Default::default()
             });
         }
         self.client
@@ -266,7 +267,8 @@ impl Link {
                 let clients = list.clients;
                 self.tell(FromLink::Clients { session_id, clients }).await;
             }
-            Item::CaughtUp(_) => {}
+            // A raw shell is drawn from its own stream, not from the watch.
+            Item::CaughtUp(_) | Item::Screen(_) => {}
         }
     }
 

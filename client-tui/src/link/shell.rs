@@ -1,8 +1,8 @@
 //! Owns: a raw shell's bytes both ways.
 //! Guarantees: keys arrive in order and once each; leaving the shell alone does not end it.
 
-use agentd_proto::pb::read_output_response::Item;
 use agentd_proto::resume::Update;
+use agentd_proto::terminal::Drawn;
 use agentd_proto::{Client, ClientError, id, pb};
 use tokio::sync::mpsc;
 
@@ -75,6 +75,7 @@ async fn serve(
 ) -> Result<(), ClientError> {
     let session_id = session_id.as_str();
     let mut written = 0;
+    let joined = existing.is_some();
     let exec_id = match existing {
         Some(exec_id) => {
             // What was written before, by whomever, is not to be written again.
@@ -85,6 +86,13 @@ async fn serve(
                 ..Default::default()
             };
             written = client.write_input(request).await?.next_offset;
+            // First, so that the screen comes in this terminal's size: another client's may have been another.
+            let request = pb::ResizePtyRequest {
+                session_id: session_id.to_owned(),
+                exec_id: exec_id.clone(),
+                size: Some(pty(size)),
+            };
+            drop(client.resize_pty(request).await);
             exec_id
         }
         None => {
@@ -110,8 +118,8 @@ async fn serve(
         exec_id: exec_id.clone(),
         writer,
     };
-    let writing = tokio::spawn(write_all(hand, size, written, keys));
-    let words = read_all(client, news, session_id, &exec_id).await;
+    let writing = tokio::spawn(write_all(hand, written, keys));
+    let words = read_all(client, news, session_id, (&exec_id, joined)).await;
     writing.abort();
     drop(
         news.send(Msg::Link(FromLink::ShellEnded {
@@ -127,27 +135,21 @@ async fn read_all(
     client: &Client,
     news: &News,
     session_id: &str,
-    exec_id: &str,
+    (exec_id, joined): (&str, bool),
 ) -> Result<String, ClientError> {
-    let request = pb::ReadOutputRequest {
-        session_id: session_id.to_owned(),
-        exec_id: exec_id.to_owned(),
-        follow: true,
-        ..Default::default()
-    };
-    let mut output = client.read_output(request).await?;
-    while let Some(update) = output.next().await {
-        match update? {
-            Update::Item(Item::Chunk(chunk)) => {
-                let told = FromLink::ShellOutput {
-                    exec_id: exec_id.to_owned(),
-                    data: chunk.data.to_vec(),
-                };
-                drop(news.send(Msg::Link(told)).await);
-            }
-            Update::Item(Item::Result(result)) => return Ok(crate::layout::exec_word(&result)),
-            Update::Reconnecting { .. } | Update::Back { .. } => {}
-        }
+    let mut terminal = client.terminal(session_id, exec_id, joined).await?;
+    while let Some(update) = terminal.next().await {
+        let data = match update? {
+            Update::Item(Drawn::Bytes(data)) => data.to_vec(),
+            Update::Item(Drawn::Screen(screen)) => [b"\x1bc", screen.data.as_ref()].concat(),
+            Update::Item(Drawn::Ended(result)) => return Ok(crate::layout::exec_word(&result)),
+            Update::Reconnecting { .. } | Update::Back { .. } => continue,
+        };
+        let told = FromLink::ShellOutput {
+            exec_id: exec_id.to_owned(),
+            data,
+        };
+        drop(news.send(Msg::Link(told)).await);
     }
     Ok("its output ended".to_owned())
 }
@@ -161,7 +163,7 @@ struct Hand {
 }
 
 /// Writes keys at their offsets, so that one tried twice is taken once.
-async fn write_all(hand: Hand, size: (u16, u16), mut offset: u64, mut keys: mpsc::Receiver<Input>) {
+async fn write_all(hand: Hand, mut offset: u64, mut keys: mpsc::Receiver<Input>) {
     let Hand {
         client,
         session_id,
@@ -176,8 +178,6 @@ async fn write_all(hand: Hand, size: (u16, u16), mut offset: u64, mut keys: mpsc
         };
         client.resize_pty(request)
     };
-    // A shell that another client left may have another size.
-    let _ = resize(size).await;
     while let Some(input) = keys.recv().await {
         let mut data = match input {
             Input::Keys(data) => data,

@@ -14,6 +14,7 @@ use super::status::{No, Reply, invalid};
 use super::watch;
 use crate::domain::command::{Command, Reply as Answer};
 use crate::domain::event::TurnOptions;
+use crate::domain::find::{LONGEST, Needle};
 use crate::domain::principal::Scope;
 use crate::domain::task::TaskIdError;
 use crate::session::{Environment, Post, SessionHandle};
@@ -21,6 +22,9 @@ use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
 /// Most sessions in one list.
 const MAX_PAGE: u32 = 1000;
+/// Events one call looks at, and how many are in memory at a time.
+const FIND_EVENTS: usize = 10_000;
+const FIND_PAGE: u32 = 1000;
 
 /// The service.
 pub(super) struct Sessions {
@@ -269,6 +273,57 @@ impl SessionService for Sessions {
         Ok(Response::new(pb::ListEventsResponse {
             events: events.into_iter().map(Into::into).collect(),
             head: found.head,
+        }))
+    }
+
+    async fn find_in_session(
+        &self,
+        request: Request<pb::FindInSessionRequest>,
+    ) -> Reply<pb::FindInSessionResponse> {
+        let who = caller(&request, "");
+        let wish = request.into_inner();
+        let needle = Needle::new(&wish.text)
+            .ok_or_else(|| invalid(format!("text is empty or has more than {LONGEST} characters")))?;
+        let session_id = self
+            .supervisor
+            .find_summary(&wish.session_id, &who)
+            .await?
+            .session_id;
+        let most = if wish.page_size == 0 {
+            50
+        } else {
+            wish.page_size.min(500) as usize
+        };
+        let mut before = if wish.before_seq == 0 {
+            u64::MAX >> 1
+        } else {
+            wish.before_seq
+        };
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        // In pages, so that neither memory nor one call's time grows with the log.
+        while looked_at < FIND_EVENTS && found.len() < most && before > 1 {
+            let page = self
+                .supervisor
+                .events(&session_id, 0, Some(before), FIND_PAGE)
+                .await?;
+            if page.is_empty() {
+                before = 0;
+            }
+            looked_at += page.len();
+            for event in page.iter().rev() {
+                before = event.seq;
+                let line = needle.find(&event.body);
+                found.extend(line.map(|line| pb::FoundText { seq: event.seq, line }));
+                if found.len() >= most {
+                    break;
+                }
+            }
+        }
+        let next_before_seq = if before > 1 { before } else { 0 };
+        Ok(Response::new(pb::FindInSessionResponse {
+            found,
+            next_before_seq,
         }))
     }
 

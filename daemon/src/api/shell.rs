@@ -14,7 +14,7 @@ use super::peer::{caller, key};
 use super::status::{No, Reply, invalid};
 use crate::domain::event::ExecResult;
 use crate::domain::id::ExecId;
-use crate::session::{Fault, OutputKind, OutputPiece, Run, SessionHandle, Stdin};
+use crate::session::{Fault, OutputKind, OutputPiece, Run, SessionHandle, Shown, Stdin, Viewing};
 use crate::supervisor::Supervisor;
 
 /// Bytes of each stream in an answer to Exec, unless asked otherwise; and the most.
@@ -102,7 +102,13 @@ impl ShellService for Shells {
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
         handle.output(&exec_id).await?;
+        let viewer = convert::viewer(wish.viewer)?;
+        let from = (!wish.screen).then_some(wish.stdout_offset);
+        let view = Some(viewer)
+            .filter(|viewer| !viewer.is_empty())
+            .and_then(|viewer| handle.view(&exec_id, &viewer, from));
         let reader = Reader {
+            view,
             handle,
             exec_id,
             offsets: [wish.stdout_offset, wish.stderr_offset],
@@ -128,6 +134,32 @@ impl ShellService for Shells {
             .write_input(&exec_id, (wish.writer, wish.offset), wish.data, wish.eof)
             .await?;
         Ok(Response::new(pb::WriteInputResponse { next_offset }))
+    }
+
+    async fn get_screen(&self, request: Request<pb::GetScreenRequest>) -> Reply<pb::GetScreenResponse> {
+        let who = caller(&request, "");
+        let wish = request.into_inner();
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        let exec_id = convert::exec_id(&wish.exec_id)?;
+        // A run that is over has no screen; one that never was is not found.
+        handle.output(&exec_id).await?;
+        let screen = Some(handle.screen(&exec_id).await?.into());
+        Ok(Response::new(pb::GetScreenResponse { screen }))
+    }
+
+    async fn ack_output(&self, request: Request<pb::AckOutputRequest>) -> Reply<pb::AckOutputResponse> {
+        let who = caller(&request, "");
+        let wish = request.into_inner();
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        let exec_id = convert::exec_id(&wish.exec_id)?;
+        let viewer = convert::viewer(wish.viewer)?;
+        if viewer.is_empty() {
+            return Err(
+                invalid("viewer is missing: the name given with the watch or with ReadOutput").into(),
+            );
+        }
+        handle.ack_output(&exec_id, &viewer, wish.offset);
+        Ok(Response::new(pb::AckOutputResponse {}))
     }
 
     async fn resize_pty(&self, request: Request<pb::ResizePtyRequest>) -> Reply<pb::ResizePtyResponse> {
@@ -175,6 +207,8 @@ impl ShellService for Shells {
 
 /// Reads one command's output to its end.
 struct Reader {
+    /// With a terminal and a viewer: credit and screens.
+    view: Option<Viewing>,
     handle: SessionHandle,
     exec_id: ExecId,
     offsets: [u64; 2],
@@ -196,9 +230,9 @@ impl Reader {
                     Err(fault) => return Some((Err(fault.into()), None)),
                 }
             }
-            match me.piece().await {
-                Ok(Some(piece)) => {
-                    let item = Some(Item::Chunk(piece.into()));
+            match me.item().await {
+                Ok(Some(item)) => {
+                    let item = Some(item);
                     return Some((Ok(pb::ReadOutputResponse { item }), Some(me)));
                 }
                 Ok(None) => {}
@@ -216,6 +250,16 @@ impl Reader {
                 return None;
             }
         }
+    }
+
+    async fn item(&mut self) -> Result<Option<Item>, Fault> {
+        if let Some(view) = &mut self.view {
+            return Ok(view.next(self.ended.as_ref()).await.map(|shown| match shown {
+                Shown::Screen(screen) => Item::Screen(screen.into()),
+                Shown::Bytes(piece) => Item::Chunk(piece.into()),
+            }));
+        }
+        Ok(self.piece().await?.map(|piece| Item::Chunk(piece.into())))
     }
 
     /// The next bytes of either stream, in turns.

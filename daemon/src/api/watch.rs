@@ -31,6 +31,7 @@ pub(super) async fn follower(
         previews: wish.previews,
         output: wish.output,
         output_tail: wish.output_tail_bytes,
+        viewer: super::convert::shell::viewer(wish.viewer)?,
         clients: wish.clients,
     };
     Ok(handle.follow(who, wish.writer, options)?)
@@ -91,6 +92,7 @@ fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
             tool_call: delta.tool_call,
         }),
         FollowItem::Output(piece) => Item::Output(piece.into()),
+        FollowItem::Screen(piece) => Item::Screen(piece.into()),
         FollowItem::Summary(summary) => Item::Session((*summary).into()),
         FollowItem::Clients(all, me) => Item::Clients(pb::Clients {
             clients: all.iter().map(|one| convert::attached(one, Some(me))).collect(),

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod event;
+pub mod find;
 pub mod id;
 pub mod latency;
 pub mod message;

@@ -4,6 +4,7 @@
 
 mod output;
 mod runner;
+mod terminals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
+pub use terminals::{ScreenPiece, Shown, Viewing};
 
 use super::feed::Feed;
 use super::mailbox::Actor;
@@ -57,6 +59,7 @@ pub(super) struct Execs {
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
     /// Bytes written, by run and writer.
     inputs: Mutex<BTreeMap<(ExecId, String), u64>>,
+    terminals: Mutex<BTreeMap<ExecId, Arc<terminals::Terminal>>>,
     cwd: Mutex<Option<String>>,
     kept: Arc<tokio::sync::Mutex<Kept>>,
     adopted: Mutex<BTreeSet<ExecId>>,
@@ -128,6 +131,7 @@ impl Execs {
             spec,
             live: Mutex::default(),
             inputs: Mutex::default(),
+            terminals: Mutex::default(),
             cwd: Mutex::new(cwd),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             adopted: Mutex::default(),
@@ -168,6 +172,10 @@ impl Execs {
 
     /// Makes the launch of a person's or program's run.
     pub(super) fn launch_of(&self, exec_id: ExecId, run: Run) -> Launch {
+        if let Stdin::Pty(size) = run.stdin {
+            // Before the fact of its start: who reads that looks for the terminal.
+            self.open_terminal(&exec_id, Some(size));
+        }
         match run.stdin {
             Stdin::Pty(size) if run.interactive => {
                 let term = run.term.unwrap_or_else(|| DEFAULT_TERM.to_owned());
@@ -199,6 +207,7 @@ impl Execs {
         match handle {
             Ok(handle) => self.see_to_end(handle, caller, actor, None),
             Err(error) => {
+                self.close_terminal(&exec_id);
                 let result = failed(&error);
                 tokio::spawn(async move { actor.exec_ended(caller, exec_id, result, None).await });
             }
@@ -206,9 +215,18 @@ impl Execs {
     }
 
     /// Takes up a run that was found in a live jail.
-    pub(super) fn take_up(self: &Arc<Self>, exec_id: &ExecId, caller: Caller, actor: Actor, late: LateCall) {
+    pub(super) fn take_up(
+        self: &Arc<Self>,
+        (exec_id, pty): (&ExecId, bool),
+        caller: Caller,
+        actor: Actor,
+        late: LateCall,
+    ) {
         let handle = self.live().get(exec_id).cloned();
         if let Some(handle) = handle {
+            if pty {
+                self.open_terminal(exec_id, None);
+            }
             self.see_to_end(handle, caller, actor, late);
         }
     }
@@ -323,6 +341,7 @@ impl Execs {
         // An error means that the shell is gone: closed all the same.
         let _closed = changed.wait_for(|p| p.state == RunState::Closed).await;
         self.live().remove(&handle.exec_id);
+        self.close_terminal(&handle.exec_id);
         self.inputs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -426,8 +445,10 @@ impl Execs {
     /// Resizes a run's terminal.
     pub(super) async fn resize(&self, exec_id: &ExecId, columns: u16, rows: u16) -> Result<(), Rejection> {
         let handle = self.handle(exec_id)?;
+        let size = PtySize { rows, cols: columns };
+        self.terminal_resized(exec_id, size);
         handle
-            .resize(PtySize { rows, cols: columns })
+            .resize(size)
             .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Fault;
-use super::execs::{Execs, OutputKind};
+use super::execs::{Execs, OutputKind, ScreenPiece, Shown, Viewing};
 use super::feed::{Feed, PreviewCursor, PreviewDelta, Tick};
 use super::presence::{Attached, Seat};
-use crate::domain::event::{Event, EventBody};
+use crate::domain::event::{Event, EventBody, ExecResult};
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::session::Summary;
 use crate::store::Store;
@@ -25,7 +25,7 @@ const CHUNK: u64 = 64 * 1024;
 const ROUND: usize = 16;
 
 /// What to send along with the facts.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FollowOptions {
     /// The cursor: the last seq the reader has seen.
     pub after_seq: Seq,
@@ -37,6 +37,9 @@ pub struct FollowOptions {
     pub output_tail: u64,
     /// Send who else follows.
     pub clients: bool,
+    /// Who draws the terminals: their bytes come with credit, screens where too much was missed. Empty: as other
+    /// output.
+    pub viewer: String,
 }
 
 /// One thing for the reader.
@@ -50,6 +53,8 @@ pub enum FollowItem {
     Preview(PreviewDelta),
     /// Bytes of a command.
     Output(OutputPiece),
+    /// What a terminal shows.
+    Screen(ScreenPiece),
     /// The session after the facts sent so far.
     Summary(Box<Summary>),
     /// Who follows, and which of them is this reader.
@@ -85,6 +90,8 @@ pub struct Follower {
     caught_up: bool,
     preview: PreviewCursor,
     running: BTreeMap<ExecId, [u64; 2]>,
+    /// Terminals, for a reader that draws them.
+    terminals: BTreeMap<ExecId, Viewing>,
     ready: VecDeque<FollowItem>,
     /// Events read and not yet handed out: the end of a command waits for the rest of its output.
     held: VecDeque<Event>,
@@ -115,6 +122,7 @@ impl Follower {
             caught_up: false,
             preview: PreviewCursor::default(),
             running: BTreeMap::new(),
+            terminals: BTreeMap::new(),
             ready: VecDeque::new(),
             held: VecDeque::new(),
         }
@@ -194,8 +202,19 @@ impl Follower {
     /// Keeps the set of running commands. False while there is more output to send before this event.
     async fn around(&mut self, event: &Event) -> bool {
         match &event.body {
-            EventBody::ExecStarted { exec_id, .. } => {
-                self.running.insert(exec_id.clone(), [0, 0]);
+            EventBody::ExecStarted { exec_id, .. } => match self.drawn(exec_id, Some(0)) {
+                Some(viewing) => {
+                    self.terminals.insert(exec_id.clone(), viewing);
+                }
+                None => {
+                    self.running.insert(exec_id.clone(), [0, 0]);
+                }
+            },
+            EventBody::ExecFinished { exec_id, result } if self.terminals.contains_key(exec_id) => {
+                if self.read_terminal(exec_id.clone(), Some(result)).await {
+                    return false;
+                }
+                self.terminals.remove(exec_id);
             }
             EventBody::ExecFinished { exec_id, .. } if self.running.contains_key(exec_id) => {
                 if self.read_exec(exec_id.clone()).await {
@@ -214,6 +233,10 @@ impl Follower {
             return;
         }
         for (exec_id, lengths) in self.execs.running() {
+            if let Some(viewing) = self.drawn(&exec_id, None) {
+                self.terminals.insert(exec_id, viewing);
+                continue;
+            }
             let tail = self.options.output_tail;
             let from = lengths.map(|length| if tail == 0 { 0 } else { length.saturating_sub(tail) });
             self.running.insert(exec_id, from);
@@ -226,6 +249,30 @@ impl Follower {
         for exec_id in ids {
             self.read_exec(exec_id).await;
         }
+        let ids: Vec<ExecId> = self.terminals.keys().cloned().collect();
+        for exec_id in ids {
+            self.read_terminal(exec_id, None).await;
+        }
+    }
+
+    /// The terminal of a run, when the reader draws terminals.
+    fn drawn(&self, exec_id: &ExecId, sent: Option<u64>) -> Option<Viewing> {
+        let viewer = Some(self.options.viewer.as_str()).filter(|viewer| !viewer.is_empty())?;
+        Viewing::new(&self.execs, exec_id, viewer, sent)
+    }
+
+    /// What is next for the viewer of a terminal; true when there may be more.
+    async fn read_terminal(&mut self, exec_id: ExecId, result: Option<&ExecResult>) -> bool {
+        let Some(viewing) = self.terminals.get_mut(&exec_id) else {
+            return false;
+        };
+        let shown = viewing.next(result).await;
+        let more = shown.is_some();
+        self.ready.extend(shown.map(|shown| match shown {
+            Shown::Screen(screen) => FollowItem::Screen(screen),
+            Shown::Bytes(piece) => FollowItem::Output(piece),
+        }));
+        more
     }
 
     /// Reads what is new of one command; true when there may be more.

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-pub use execs::{ExecOutput, OutputKind};
+pub use execs::{ExecOutput, OutputKind, ScreenPiece, Shown, Viewing};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
 pub use presence::Attached;
 pub use recover::load;
@@ -340,7 +340,7 @@ impl SessionHandle {
                 .map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         };
         let launch = self.execs.launch_of(exec_id.clone(), run);
-        match self
+        let answer = self
             .actor
             .wish(Wish {
                 command,
@@ -349,8 +349,12 @@ impl SessionHandle {
                 model: None,
                 launch: Some(launch),
             })
-            .await?
-        {
+            .await;
+        // Refused, or told before: no run of this name will come.
+        if !matches!(&answer, Ok(Reply::ExecStarted { exec_id: started, .. }) if *started == exec_id) {
+            self.execs.close_terminal(&exec_id);
+        }
+        match answer? {
             Reply::ExecStarted { seq, exec_id } => Ok((exec_id, seq)),
             _ => Ok((exec_id, self.summary().head)),
         }
@@ -418,6 +422,21 @@ impl SessionHandle {
     /// Resizes a command's terminal.
     pub async fn resize(&self, exec_id: &ExecId, columns: u16, rows: u16) -> Result<(), Fault> {
         Ok(self.execs.resize(exec_id, columns, rows).await?)
+    }
+
+    /// What a run's terminal shows.
+    pub async fn screen(&self, exec_id: &ExecId) -> Result<ScreenPiece, Fault> {
+        Ok(self.execs.screen(exec_id).await?)
+    }
+
+    /// A viewer has drawn a terminal's bytes up to `offset`.
+    pub fn ack_output(&self, exec_id: &ExecId, viewer: &str, offset: u64) {
+        self.execs.ack(exec_id, viewer, offset);
+    }
+
+    /// One viewer's way through a run's output; `None` when the run has no terminal or is over.
+    pub fn view(&self, exec_id: &ExecId, viewer: &str, sent: Option<u64>) -> Option<Viewing> {
+        Viewing::new(&self.execs, exec_id, viewer, sent)
     }
 
     /// A cursor over the log, with previews and output where wanted. Refused beyond the head: facts would be

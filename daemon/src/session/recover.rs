@@ -43,7 +43,11 @@ pub async fn load(
     }
     feed.announce(session.head);
     let (publish, published) = watch::channel(session.summary());
-    let adopted: Vec<_> = session.execs.keys().cloned().collect();
+    let adopted: Vec<_> = session
+        .execs
+        .iter()
+        .map(|(id, open)| (id.clone(), open.pty))
+        .collect();
     let late = session.late_calls.clone();
     let calls: Vec<_> = session
         .execs
@@ -63,13 +67,18 @@ pub async fn load(
         execs.clone(),
         publish,
     );
-    for exec_id in adopted {
+    for (exec_id, pty) in adopted {
         let call = calls
             .iter()
             .find(|(id, _)| id == &exec_id)
             .and_then(|(_, call)| call.clone());
         let late = call.and_then(|call| late.get(&call).map(|turn| (turn.clone(), call.clone())));
-        execs.take_up(&exec_id, Caller::daemon(trace.clone()), actor.clone(), late);
+        execs.take_up(
+            (&exec_id, pty),
+            Caller::daemon(trace.clone()),
+            actor.clone(),
+            late,
+        );
     }
     Ok(SessionHandle {
         session_id: session_id.clone(),

@@ -6,6 +6,7 @@ mod actor;
 mod exchange;
 mod idle;
 mod outcome;
+mod screen;
 mod snapshot;
 pub mod spool;
 mod state;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+pub use screen::Screen;
 pub use snapshot::ShellSnapshot;
 pub use spool::SpoolPaths;
 

@@ -110,15 +110,7 @@ impl Home {
 
     /// Sends bytes as they are; status and the whole answer.
     pub fn raw(&self, request: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        // A refusal may come before all was sent.
-        let _ = stream.write_all(request);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        (status, text)
+        raw_at(self.port, request)
     }
 
     /// A POST as our own page makes it, with more headers.
@@ -193,6 +185,126 @@ impl Drop for Home {
             let _ = child.wait();
         }
         leftovers::end_all_of(self.dir.path());
+    }
+}
+
+/// Sends bytes as they are to a port of this machine; status (0: no HTTP came) and the whole answer.
+pub fn raw_at(port: u16, request: &[u8]) -> (u16, String) {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return (0, String::new());
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // A refusal may come before all was sent.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let http = text.starts_with("HTTP/");
+    let status = text
+        .split(' ')
+        .nth(1)
+        .filter(|_| http)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
+    (status, text)
+}
+
+/// An sshd of a test's own, on loopback, with its own keys; gone when dropped.
+pub struct Ssh {
+    dir: PathBuf,
+    port: u16,
+    server: Child,
+}
+
+impl Ssh {
+    pub fn new(home: &Path) -> Self {
+        let dir = home.join("ssh");
+        std::fs::create_dir(&dir).unwrap();
+        for name in ["host", "user"] {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(dir.join(name))
+                .status()
+                .unwrap();
+            assert!(made.success());
+        }
+        // Root's sshd changes into this directory, which its package's service makes.
+        let _not_root = std::fs::create_dir("/run/sshd");
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = port.local_addr().unwrap().port();
+        let at = |name: &str| dir.join(name).display().to_string();
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+             StrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nAllowTcpForwarding yes\n",
+            at("host"),
+            at("user.pub")
+        );
+        std::fs::write(dir.join("sshd_config"), config).unwrap();
+        // It wants its own full path.
+        let program = ["/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"]
+            .into_iter()
+            .find(|path| Path::new(path).is_file())
+            .expect("no sshd here: apt-get install openssh-server");
+        let server = Command::new(program)
+            .args(["-D", "-e", "-f"])
+            .arg(dir.join("sshd_config"))
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("sshd.log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { dir, port, server }
+    }
+
+    /// `ssh -L port:127.0.0.1:to`; ends with what it returns.
+    pub fn forward(&self, port: u16, to: u16) -> Forward {
+        until("sshd listens", || {
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
+        let user = Command::new("id").arg("-un").output().unwrap();
+        let user = String::from_utf8(user.stdout).unwrap();
+        let child = Command::new("ssh")
+            .args([
+                "-N",
+                "-F",
+                "/dev/null",
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "ExitOnForwardFailure=yes",
+            ])
+            .args(["-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o"])
+            .arg(format!("UserKnownHostsFile={}", self.dir.join("known").display()))
+            .arg("-i")
+            .arg(self.dir.join("user"))
+            .args([
+                "-L",
+                &format!("127.0.0.1:{port}:127.0.0.1:{to}"),
+                "-p",
+                &self.port.to_string(),
+            ])
+            .arg(format!("{}@127.0.0.1", user.trim()))
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(self.dir.join("ssh.log")).unwrap())
+            .spawn()
+            .unwrap();
+        Forward(child)
+    }
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// An open tunnel.
+pub struct Forward(Child);
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

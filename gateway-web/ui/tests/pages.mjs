@@ -55,6 +55,8 @@ const PAGES = [
   ['daemon', '/daemon', 'Daemon'],
   ['settings', '/settings', 'Settings'],
   ['help', '/help', 'Help'],
+  ['find', `/s/${id('fix-slug')}?find=slug`, 'fix-slug'],
+  ['pair', '/pair', 'Sign in'],
 ]
 await page.goto(`${origin}/s/${id('fix-slug')}/shell`)
 await page.getByRole('button', { name: 'Open a shell' }).click()

@@ -7,7 +7,7 @@ use agentd_proto::pb;
 use super::super::status::invalid;
 use crate::domain::id::ExecId;
 use crate::domain::rejection::Rejection;
-use crate::session::{OutputKind, OutputPiece, Run, Stdin, TerminalSize};
+use crate::session::{OutputKind, OutputPiece, Run, ScreenPiece, Stdin, TerminalSize};
 
 /// Longest shell text.
 const MAX_SCRIPT: usize = 16 * 1024 * 1024;
@@ -94,6 +94,27 @@ pub(in crate::api) fn term(text: String) -> Result<Option<String>, Rejection> {
 pub(in crate::api) fn exec_id(text: &str) -> Result<ExecId, Rejection> {
     text.parse()
         .map_err(|e: crate::domain::id::IdError| invalid(e.to_string()))
+}
+
+/// A viewer's name.
+pub(in crate::api) fn viewer(name: String) -> Result<String, Rejection> {
+    if name.chars().count() > 64 {
+        return Err(invalid("viewer has more than 64 characters"));
+    }
+    Ok(name)
+}
+
+impl From<ScreenPiece> for pb::TerminalScreen {
+    fn from(piece: ScreenPiece) -> Self {
+        Self {
+            exec_id: piece.exec_id.to_string(),
+            offset: piece.offset,
+            columns: piece.size.cols.into(),
+            rows: piece.size.rows.into(),
+            data: piece.data,
+            skipped_bytes: piece.skipped,
+        }
+    }
 }
 
 impl From<OutputPiece> for pb::OutputChunk {

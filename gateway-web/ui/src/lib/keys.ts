@@ -19,6 +19,7 @@ export const ACTIONS: Action[] = [
   { keys: ['j', 'k'], name: 'Next, previous session', where: 'Sessions', letter: true },
   { keys: ['Enter'], name: 'Open the session', where: 'Sessions', letter: false },
   { keys: ['Enter'], name: 'Send the message; Shift Enter is a new line', where: 'Composer', letter: false },
+  { keys: ['Ctrl F'], name: 'Find in the whole session; twice is the browser’s own find', where: 'Session', letter: false },
   { keys: ['Ctrl .'], name: 'Interrupt the turn', where: 'Session', letter: false },
   { keys: ['Tab', 'Space'], name: 'Reach and press Deny or Approve', where: 'Approval', letter: false },
   { keys: ['Ctrl ]', 'Esc Esc'], name: 'Leave the terminal', where: 'Shell', letter: false },

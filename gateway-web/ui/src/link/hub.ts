@@ -3,10 +3,15 @@
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Session } from '../gen/agentd/v1/session_pb'
 import type { WatchItem } from '../gen/agentd/v1/session_service_pb'
-import { sessions } from '../lib/api'
+import { requestId, sessions, shells } from '../lib/api'
 
 /** From a tab: which sessions it shows and what it has seen of them; `again` wants tails and previews anew. */
-export type ToHub = { t: 'want'; wants: [string, bigint][]; again: boolean } | { t: 'now' } | { t: 'bye' }
+export type ToHub =
+  | { t: 'want'; wants: [string, bigint][]; again: boolean }
+  /** A terminal is drawn up to here. */
+  | { t: 'ack'; session: string; exec: string; offset: bigint }
+  | { t: 'now' }
+  | { t: 'bye' }
 
 /** How the stream is. */
 export type LinkState = { state: 'connecting' | 'up' | 'retry' | 'denied'; attempt: number; retryAt: number }
@@ -16,6 +21,8 @@ export type FromHub =
   | { t: 'rows'; rows: Session[] }
   | { t: 'item'; item: WatchItem }
   | { t: 'back'; events: number }
+  /** The gateway serves another page than the one this browser runs. */
+  | { t: 'newer' }
 
 type Port = { post: (message: FromHub) => void; wants: Map<string, bigint>; heard: number }
 
@@ -29,6 +36,8 @@ const HELD_BACK = 4_000
 /** Hidden tabs run their timers once a minute; a tab silent for longer is gone. */
 const SILENCE = 200_000
 const MAX_WAIT = 5_000
+/** More events than this are jumped over after a break. */
+const FAR = 2_000n
 
 export class Hub {
   private ports = new Map<unknown, Port>()
@@ -40,9 +49,19 @@ export class Hub {
   private restarting = false
   private wake: (() => void) | undefined
   private rounds = false
+  /** Rounds without anything new, and whether the one under way had something. */
+  private quiet = 0
+  private news = false
+  /** Who draws terminals, to the daemon: all tabs of this browser together. */
+  private viewer = requestId()
+  private acks = new Map<string, { session: string; exec: string; offset: bigint; busy: boolean; more: boolean }>()
+  /** Which page the gateway served when this began. */
+  private page: string | undefined
+  private newer = false
 
   constructor() {
     setInterval(() => void this.ping(), PING_EVERY)
+    void this.healthy()
   }
 
   receive(key: unknown, post: (message: FromHub) => void, message: ToHub): void {
@@ -56,6 +75,7 @@ export class Hub {
       this.ports.set(key, port)
       post({ t: 'state', link: this.link })
       post({ t: 'rows', rows: [...this.rows.values()] })
+      if (this.newer) post({ t: 'newer' })
     }
     port.heard = Date.now()
     if (message.t === 'want') {
@@ -65,12 +85,33 @@ export class Hub {
         if (!this.cursors.has(id)) this.cursors.set(id, cursor)
       }
       if (added || message.again) this.restart()
+    } else if (message.t === 'ack') {
+      void this.ack(message.session, message.exec, message.offset)
     } else if (this.link.state === 'up') {
       void this.ping()
     } else {
       this.wake?.()
     }
     if (!this.running) void this.run()
+  }
+
+  // One call at a time for each terminal; of those that wait only the newest counts.
+  private async ack(session: string, exec: string, offset: bigint): Promise<void> {
+    const one = this.acks.get(exec) ?? { session, exec, offset, busy: false, more: false }
+    this.acks.set(exec, one)
+    if (offset > one.offset) one.offset = offset
+    one.more = true
+    if (one.busy) return
+    one.busy = true
+    while (one.more) {
+      one.more = false
+      try {
+        await shells.ackOutput({ sessionId: session, execId: exec, viewer: this.viewer, offset: one.offset })
+      } catch {
+        // The stream is opened anew then, and begins where the last one that arrived said.
+      }
+    }
+    one.busy = false
   }
 
   private tell(message: FromHub, session?: string): void {
@@ -112,7 +153,13 @@ export class Hub {
       }
       // A session that is gone must not keep the others from being followed.
       if (failure?.code === Code.NotFound || failure?.code === Code.InvalidArgument) await this.prune()
-      if (this.rounds && !failure) continue
+      if (this.rounds && !failure) {
+        // A round begins with the present state, so it ends at once also where nothing is new: then a little later.
+        this.quiet = this.news ? 0 : this.quiet + 1
+        this.news = false
+        if (this.quiet > 0) await this.pause(Math.min(2000, 200 * this.quiet))
+        continue
+      }
       attempt += 1
       const wait = attempt === 1 ? 100 : Math.min(MAX_WAIT, 250 * 2 ** attempt)
       this.say('retry', attempt, Date.now() + wait)
@@ -136,6 +183,15 @@ export class Hub {
     this.abort = abort
     const wanted = this.wanted()
     for (const id of this.cursors.keys()) if (!wanted.has(id)) this.cursors.delete(id)
+    const wasDown = this.link.state === 'retry'
+    let events = 0
+    if (wasDown) {
+      try {
+        events = await this.jump(wanted)
+      } catch (thrown) {
+        return ConnectError.from(thrown)
+      }
+    }
     const subscriptions = [...wanted].slice(0, 64).map((sessionId) => ({
       sessionId,
       afterSeq: this.cursors.get(sessionId) ?? 0n,
@@ -143,24 +199,28 @@ export class Hub {
       output: true,
       outputTailBytes: TAIL,
       clients: true,
+      viewer: this.viewer,
     }))
     const behind = new Set(wanted)
-    const wasDown = this.link.state === 'retry'
-    let events = 0
     const up = (): void => {
-      clearTimeout(held)
       opened()
+      if (this.link.state === 'retry') void this.healthy()
       if (this.link.state !== 'up') this.say('up')
     }
-    const held = setTimeout(() => {
-      // Healthy but silent: something between us keeps streams until they end. Ask in rounds from now on.
-      void this.healthy().then((well) => {
-        if (well && this.abort === abort && this.link.state !== 'up') {
-          this.rounds = true
-          this.restart()
-        }
-      })
-    }, HELD_BACK)
+    // A refusal has a head too.
+    const onHeader = (head: Headers): void => {
+      if (!head.has('grpc-status')) up()
+    }
+    // Something between us may keep answers back: its head, or even a full buffer, may pass while the rest waits for
+    // more. What must come at once is the present state of each session, and the list where there is any.
+    let heard = 0
+    const check = (): void => {
+      if (this.rounds || this.abort !== abort) return
+      if (heard > 0 && behind.size === 0) return
+      if (Date.now() - heard < HELD_BACK / 2) held = setTimeout(check, HELD_BACK / 2)
+      else void this.heldBack(abort, wanted.size > 0)
+    }
+    let held = setTimeout(check, HELD_BACK)
     const headers: Record<string, string> = this.rounds ? { 'x-agentd-poll': '1' } : {}
     let batch: Session[] = []
     const flush = (): void => {
@@ -168,9 +228,11 @@ export class Hub {
       batch = []
     }
     try {
-      const stream = sessions.watch({ subscriptions, sessions: true }, { signal: abort.signal, headers, onHeader: up })
+      const stream = sessions.watch({ subscriptions, sessions: true }, { signal: abort.signal, headers, onHeader })
       for await (const { item } of stream) {
         if (!item) continue
+        heard = Date.now()
+        up()
         if (item.item.case === 'session') {
           this.rows.set(item.sessionId, item.item.value)
           // The first answer has all sessions: one message to the tabs, not hundreds.
@@ -183,6 +245,7 @@ export class Hub {
           if (seq <= (this.cursors.get(item.sessionId) ?? 0n)) continue
           this.cursors.set(item.sessionId, seq)
           events += 1
+          this.news = true
         }
         if (item.item.case === 'caughtUp') behind.delete(item.sessionId)
         this.tell({ t: 'item', item }, item.sessionId)
@@ -194,7 +257,6 @@ export class Hub {
       clearTimeout(held)
       flush()
     }
-    
     return undefined
   }
 
@@ -209,9 +271,43 @@ export class Hub {
     }
   }
 
+  // After a long absence nobody wants to see all that happened pass by: the tabs fetch the end, and older pages when
+  // they are scrolled to. Gives how many events were jumped over.
+  private async jump(wanted: Set<string>): Promise<number> {
+    let over = 0n
+    for (const id of wanted) {
+      const cursor = this.cursors.get(id) ?? 0n
+      const head = (await sessions.getSession({ sessionId: id })).session?.head ?? 0n
+      if (head - cursor <= FAR) continue
+      over += head - cursor
+      this.cursors.set(id, head)
+    }
+    return Number(over)
+  }
+
+  // A proxy keeps the answer until it ends: ask in rounds from now on. Where there is no session yet, nothing has to
+  // come.
+  private async heldBack(abort: AbortController, follows: boolean): Promise<void> {
+    try {
+      const { sessions: some } = await sessions.listSessions({ pageSize: 1 })
+      if (!follows && some.length === 0) return
+    } catch {
+      return
+    }
+    if (this.abort !== abort) return
+    this.rounds = true
+    this.restart()
+  }
+
   private async healthy(): Promise<boolean> {
     try {
       const answer = await fetch('/healthz', { signal: AbortSignal.timeout(PING_PATIENCE), cache: 'no-store' })
+      const page = answer.headers.get('x-agentd-page') ?? undefined
+      if (page && this.page && page !== this.page && !this.newer) {
+        this.newer = true
+        this.tell({ t: 'newer' })
+      }
+      this.page ??= page
       return answer.ok
     } catch {
       return false

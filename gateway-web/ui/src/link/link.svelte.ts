@@ -15,6 +15,8 @@ const RANK: Record<number, number> = { [SessionState.NEEDS_YOU]: 0 }
 class Link {
   state = $state.raw<LinkState>({ state: 'connecting', attempt: 0, retryAt: 0 })
   caught = $state.raw<Caught | undefined>(undefined)
+  /** The gateway has another page than this one. */
+  newer = $state(false)
   /** False until the first list came. */
   listed = $state(false)
   private rows = $state.raw<Map<string, Session>>(new Map())
@@ -72,6 +74,11 @@ class Link {
     this.send?.({ t: 'now' })
   }
 
+  /** A terminal is drawn up to here: the leave to send more. */
+  ack(session: string, exec: string, offset: bigint): void {
+    this.send?.({ t: 'ack', session, exec, offset })
+  }
+
   // The first list is asked for beside the stream: it is there before a worker has even started.
   private async list(): Promise<void> {
     try {
@@ -106,6 +113,8 @@ class Link {
       if (message.rows.length) this.listed = true
     } else if (message.t === 'back') {
       this.caught = { events: message.events, at: Date.now() }
+    } else if (message.t === 'newer') {
+      this.newer = true
     } else {
       for (const follower of this.followers.get(message.item.sessionId) ?? []) follower.take(message.item)
     }

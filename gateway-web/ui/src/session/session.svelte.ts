@@ -1,7 +1,7 @@
 // One followed session: a window of its log, live items, previews, running output, and what was not sent yet.
 import type { Event } from '../gen/agentd/v1/event_pb'
 import type { Approval } from '../gen/agentd/v1/session_pb'
-import type { AttachedClient, OutputChunk, Preview, QueuedMessage, WatchItem } from '../gen/agentd/v1/session_service_pb'
+import type { AttachedClient, OutputChunk, Preview, QueuedMessage, TerminalScreen, WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, trouble, type Trouble } from '../lib/api'
 import { outbox, type Unsent } from '../lib/prefs.svelte'
 import { link } from '../link/link.svelte'
@@ -34,9 +34,12 @@ export class Following {
   older = $state(false)
   newer = $state(false)
   ready = $state(false)
+  /** The event that was looked for: its item is marked and brought into view. */
+  marked = $state(0n)
   trouble = $state.raw<Trouble | undefined>(undefined)
-  /** Chunks of terminals, for whoever draws one. */
+  /** Chunks and screens of terminals, for whoever draws one. */
   onOutput: ((chunk: OutputChunk) => void) | undefined
+  onScreen: ((screen: TerminalScreen) => void) | undefined
 
   private events: Event[] = []
   private outputs = new Map<string, Tail>()
@@ -57,6 +60,7 @@ export class Following {
     for (const stop of this.stops) stop()
     this.stops = []
     this.onOutput = undefined
+    this.onScreen = undefined
     cancelAnimationFrame(this.pending)
   }
 
@@ -107,6 +111,7 @@ export class Following {
     else if (what.case === 'caughtUp') void this.fill(what.value.head)
     else if (what.case === 'preview') this.preview(what.value)
     else if (what.case === 'output') this.output(what.value)
+    else if (what.case === 'screen') this.onScreen?.(what.value)
     else if (what.case === 'clients') this.clients = what.value.clients
   }
 
@@ -248,6 +253,18 @@ export class Following {
     } finally {
       this.busy = false
     }
+  }
+
+  /** Goes to an event, wherever it is in the log. */
+  async goTo(seq: bigint): Promise<void> {
+    const first = this.events[0]?.seq ?? 0n
+    const last = this.events.at(-1)?.seq ?? 0n
+    if (seq < first || seq > last) {
+      const page = await sessions.listEvents({ sessionId: this.id, beforeSeq: seq + BigInt(PAGE / 2), pageSize: PAGE })
+      this.reset(page.events)
+      this.newer = (page.events.at(-1)?.seq ?? 0n) < page.head
+    }
+    this.marked = seq
   }
 
   /** Back to the end. */

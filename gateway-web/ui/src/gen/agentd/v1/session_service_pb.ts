@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/session_service.proto.
  */
 export const file_agentd_v1_session_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIngKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJwoGc3RhdGVzGAEgAygOMhcuYWdlbnRkLnYxLlNlc3Npb25TdGF0ZRIRCgl3b3Jrc3BhY2UYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkiVQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJAoIc2Vzc2lvbnMYASADKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTAoUUmVuYW1lU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEgwKBG5hbWUYAyABKAkiJAoVUmVuYW1lU2Vzc2lvblJlc3BvbnNlEgsKA3NlcRgBIAEoBCK3AgoSUG9zdE1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIeCgVwYXJ0cxgDIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg0KBW1vZGVsGAQgASgJEioKC29uX2FwcHJvdmFsGAUgASgOMhUuYWdlbnRkLnYxLk9uQXBwcm92YWwSMQoLZW52aXJvbm1lbnQYBiABKAsyHC5hZ2VudGQudjEuQ2xpZW50RW52aXJvbm1lbnQSFQoNZXhwZWN0ZWRfaGVhZBgHIAEoBBIYChBhcHByb3Zlcl9wcmVzZW50GAggASgIEhEKCW1heF9zdGVwcxgJIAEoDRINCgVzdGVlchgKIAEoCBIYChBidWRnZXRfbWljcm9fdXNkGB4gASgEIlcKE1Bvc3RNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEEhIKCm1lc3NhZ2VfaWQYAiABKAkSDgoGcXVldWVkGAMgASgIEg8KB3R1cm5faWQYBCABKAkiLwoZTGlzdFF1ZXVlZE1lc3NhZ2VzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIkgKGkxpc3RRdWV1ZWRNZXNzYWdlc1Jlc3BvbnNlEioKCG1lc3NhZ2VzGAEgAygLMhguYWdlbnRkLnYxLlF1ZXVlZE1lc3NhZ2UidQoNUXVldWVkTWVzc2FnZRISCgptZXNzYWdlX2lkGAEgASgJEh4KBXBhcnRzGAIgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFc3RlZXIYAyABKAgSEQoJcHJpbmNpcGFsGAQgASgJEg4KBmNsaWVudBgFIAEoCSKOAQoSRWRpdE1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJEh4KBXBhcnRzGAQgAygLMg8uYWdlbnRkLnYxLlBhcnQSEgoFc3RlZXIYBSABKAhIAIgBAUIICgZfc3RlZXIiIgoTRWRpdE1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQiUgoUUmVtb3ZlTWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkiJAoVUmVtb3ZlTWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBCIoChJMaXN0Q2xpZW50c1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSJBChNMaXN0Q2xpZW50c1Jlc3BvbnNlEioKB2NsaWVudHMYASADKAsyGS5hZ2VudGQudjEuQXR0YWNoZWRDbGllbnQigAEKDkF0dGFjaGVkQ2xpZW50Eg4KBmNsaWVudBgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSLwoLYXR0YWNoX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWlucHV0GAQgASgIEgsKA3lvdRgFIAEoCCI1CgdDbGllbnRzEioKB2NsaWVudHMYASADKAsyGS5hZ2VudGQudjEuQXR0YWNoZWRDbGllbnQiPgoUSW50ZXJydXB0VHVyblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIiQKFUludGVycnVwdFR1cm5SZXNwb25zZRILCgNzZXEYASABKAQiYQoRTGlzdEV2ZW50c1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAQSEgoKYmVmb3JlX3NlcRgDIAEoBBIRCglwYWdlX3NpemUYBCABKA0iRAoSTGlzdEV2ZW50c1Jlc3BvbnNlEiAKBmV2ZW50cxgBIAMoCzIQLmFnZW50ZC52MS5FdmVudBIMCgRoZWFkGAIgASgEIkkKE1dhdGNoU2Vzc2lvblJlcXVlc3QSMgoMc3Vic2NyaXB0aW9uGAEgASgLMhwuYWdlbnRkLnYxLldhdGNoU3Vic2NyaXB0aW9uIjoKFFdhdGNoU2Vzc2lvblJlc3BvbnNlEiIKBGl0ZW0YASABKAsyFC5hZ2VudGQudjEuV2F0Y2hJdGVtIpgBChFXYXRjaFN1YnNjcmlwdGlvbhISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBBIQCghwcmV2aWV3cxgDIAEoCBIOCgZvdXRwdXQYBCABKAgSGQoRb3V0cHV0X3RhaWxfYnl0ZXMYBSABKAQSDgoGd3JpdGVyGAYgASgJEg8KB2NsaWVudHMYByABKAgikwIKCVdhdGNoSXRlbRISCgpzZXNzaW9uX2lkGAEgASgJEiEKBWV2ZW50GAIgASgLMhAuYWdlbnRkLnYxLkV2ZW50SAASKAoJY2F1Z2h0X3VwGAMgASgLMhMuYWdlbnRkLnYxLkNhdWdodFVwSAASJQoHcHJldmlldxgEIAEoCzISLmFnZW50ZC52MS5QcmV2aWV3SAASKAoGb3V0cHV0GAUgASgLMhYuYWdlbnRkLnYxLk91dHB1dENodW5rSAASJQoHc2Vzc2lvbhgGIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uSAASJQoHY2xpZW50cxgHIAEoCzISLmFnZW50ZC52MS5DbGllbnRzSABCBgoEaXRlbSIYCghDYXVnaHRVcBIMCgRoZWFkGAEgASgEIm0KB1ByZXZpZXcSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB3Jlc3RhcnQYAyABKAgSDAoEdGV4dBgEIAEoCRIRCglyZWFzb25pbmcYBSABKAkSEQoJdG9vbF9jYWxsGAYgASgJInwKC091dHB1dENodW5rEg8KB2V4ZWNfaWQYASABKAkSJwoGc3RyZWFtGAIgASgOMhcuYWdlbnRkLnYxLk91dHB1dFN0cmVhbRIOCgZvZmZzZXQYAyABKAQSDAoEZGF0YRgEIAEoDBIVCg1kcm9wcGVkX2J5dGVzGAUgASgEIlUKDFdhdGNoUmVxdWVzdBIzCg1zdWJzY3JpcHRpb25zGAEgAygLMhwuYWdlbnRkLnYxLldhdGNoU3Vic2NyaXB0aW9uEhAKCHNlc3Npb25zGAIgASgIIjMKDVdhdGNoUmVzcG9uc2USIgoEaXRlbRgBIAEoCzIULmFnZW50ZC52MS5XYXRjaEl0ZW0qVQoKT25BcHByb3ZhbBIbChdPTl9BUFBST1ZBTF9VTlNQRUNJRklFRBAAEhQKEE9OX0FQUFJPVkFMX1dBSVQQARIUChBPTl9BUFBST1ZBTF9ERU5ZEAIqYQoMT3V0cHV0U3RyZWFtEh0KGU9VVFBVVF9TVFJFQU1fVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU1RSRUFNX1NURE9VVBABEhgKFE9VVFBVVF9TVFJFQU1fU1RERVJSEAIypQgKDlNlc3Npb25TZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkkKCkdldFNlc3Npb24SHC5hZ2VudGQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHS5hZ2VudGQudjEuR2V0U2Vzc2lvblJlc3BvbnNlEk8KDExpc3RTZXNzaW9ucxIeLmFnZW50ZC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh8uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlElIKDVJlbmFtZVNlc3Npb24SHy5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlc3BvbnNlEkwKC1Bvc3RNZXNzYWdlEh0uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5Qb3N0TWVzc2FnZVJlc3BvbnNlEmEKEkxpc3RRdWV1ZWRNZXNzYWdlcxIkLmFnZW50ZC52MS5MaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0GiUuYWdlbnRkLnYxLkxpc3RRdWV1ZWRNZXNzYWdlc1Jlc3BvbnNlEkwKC0VkaXRNZXNzYWdlEh0uYWdlbnRkLnYxLkVkaXRNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5FZGl0TWVzc2FnZVJlc3BvbnNlElIKDVJlbW92ZU1lc3NhZ2USHy5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlcXVlc3QaIC5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlc3BvbnNlEkwKC0xpc3RDbGllbnRzEh0uYWdlbnRkLnYxLkxpc3RDbGllbnRzUmVxdWVzdBoeLmFnZW50ZC52MS5MaXN0Q2xpZW50c1Jlc3BvbnNlElIKDUludGVycnVwdFR1cm4SHy5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlcXVlc3QaIC5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlc3BvbnNlEkkKCkxpc3RFdmVudHMSHC5hZ2VudGQudjEuTGlzdEV2ZW50c1JlcXVlc3QaHS5hZ2VudGQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlElEKDFdhdGNoU2Vzc2lvbhIeLmFnZW50ZC52MS5XYXRjaFNlc3Npb25SZXF1ZXN0Gh8uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlc3BvbnNlMAESPAoFV2F0Y2gSFy5hZ2VudGQudjEuV2F0Y2hSZXF1ZXN0GhguYWdlbnRkLnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
+  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIngKE0xpc3RTZXNzaW9uc1JlcXVlc3QSJwoGc3RhdGVzGAEgAygOMhcuYWdlbnRkLnYxLlNlc3Npb25TdGF0ZRIRCgl3b3Jrc3BhY2UYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkiVQoUTGlzdFNlc3Npb25zUmVzcG9uc2USJAoIc2Vzc2lvbnMYASADKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTAoUUmVuYW1lU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEgwKBG5hbWUYAyABKAkiJAoVUmVuYW1lU2Vzc2lvblJlc3BvbnNlEgsKA3NlcRgBIAEoBCK3AgoSUG9zdE1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIeCgVwYXJ0cxgDIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg0KBW1vZGVsGAQgASgJEioKC29uX2FwcHJvdmFsGAUgASgOMhUuYWdlbnRkLnYxLk9uQXBwcm92YWwSMQoLZW52aXJvbm1lbnQYBiABKAsyHC5hZ2VudGQudjEuQ2xpZW50RW52aXJvbm1lbnQSFQoNZXhwZWN0ZWRfaGVhZBgHIAEoBBIYChBhcHByb3Zlcl9wcmVzZW50GAggASgIEhEKCW1heF9zdGVwcxgJIAEoDRINCgVzdGVlchgKIAEoCBIYChBidWRnZXRfbWljcm9fdXNkGB4gASgEIlcKE1Bvc3RNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEEhIKCm1lc3NhZ2VfaWQYAiABKAkSDgoGcXVldWVkGAMgASgIEg8KB3R1cm5faWQYBCABKAkiLwoZTGlzdFF1ZXVlZE1lc3NhZ2VzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIkgKGkxpc3RRdWV1ZWRNZXNzYWdlc1Jlc3BvbnNlEioKCG1lc3NhZ2VzGAEgAygLMhguYWdlbnRkLnYxLlF1ZXVlZE1lc3NhZ2UidQoNUXVldWVkTWVzc2FnZRISCgptZXNzYWdlX2lkGAEgASgJEh4KBXBhcnRzGAIgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFc3RlZXIYAyABKAgSEQoJcHJpbmNpcGFsGAQgASgJEg4KBmNsaWVudBgFIAEoCSKOAQoSRWRpdE1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJEh4KBXBhcnRzGAQgAygLMg8uYWdlbnRkLnYxLlBhcnQSEgoFc3RlZXIYBSABKAhIAIgBAUIICgZfc3RlZXIiIgoTRWRpdE1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQiUgoUUmVtb3ZlTWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkiJAoVUmVtb3ZlTWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBCIoChJMaXN0Q2xpZW50c1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSJBChNMaXN0Q2xpZW50c1Jlc3BvbnNlEioKB2NsaWVudHMYASADKAsyGS5hZ2VudGQudjEuQXR0YWNoZWRDbGllbnQigAEKDkF0dGFjaGVkQ2xpZW50Eg4KBmNsaWVudBgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSLwoLYXR0YWNoX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWlucHV0GAQgASgIEgsKA3lvdRgFIAEoCCI1CgdDbGllbnRzEioKB2NsaWVudHMYASADKAsyGS5hZ2VudGQudjEuQXR0YWNoZWRDbGllbnQiPgoUSW50ZXJydXB0VHVyblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIiQKFUludGVycnVwdFR1cm5SZXNwb25zZRILCgNzZXEYASABKAQiYQoRTGlzdEV2ZW50c1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAQSEgoKYmVmb3JlX3NlcRgDIAEoBBIRCglwYWdlX3NpemUYBCABKA0iRAoSTGlzdEV2ZW50c1Jlc3BvbnNlEiAKBmV2ZW50cxgBIAMoCzIQLmFnZW50ZC52MS5FdmVudBIMCgRoZWFkGAIgASgEIl8KFEZpbmRJblNlc3Npb25SZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSDAoEdGV4dBgCIAEoCRISCgpiZWZvcmVfc2VxGAMgASgEEhEKCXBhZ2Vfc2l6ZRgEIAEoDSJVChVGaW5kSW5TZXNzaW9uUmVzcG9uc2USIwoFZm91bmQYASADKAsyFC5hZ2VudGQudjEuRm91bmRUZXh0EhcKD25leHRfYmVmb3JlX3NlcRgCIAEoBCImCglGb3VuZFRleHQSCwoDc2VxGAEgASgEEgwKBGxpbmUYAiABKAkiSQoTV2F0Y2hTZXNzaW9uUmVxdWVzdBIyCgxzdWJzY3JpcHRpb24YASABKAsyHC5hZ2VudGQudjEuV2F0Y2hTdWJzY3JpcHRpb24iOgoUV2F0Y2hTZXNzaW9uUmVzcG9uc2USIgoEaXRlbRgBIAEoCzIULmFnZW50ZC52MS5XYXRjaEl0ZW0iqAEKEVdhdGNoU3Vic2NyaXB0aW9uEhIKCnNlc3Npb25faWQYASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgEEhAKCHByZXZpZXdzGAMgASgIEg4KBm91dHB1dBgEIAEoCBIZChFvdXRwdXRfdGFpbF9ieXRlcxgFIAEoBBIOCgZ3cml0ZXIYBiABKAkSDwoHY2xpZW50cxgHIAEoCBIOCgZ2aWV3ZXIYCCABKAkiwAIKCVdhdGNoSXRlbRISCgpzZXNzaW9uX2lkGAEgASgJEiEKBWV2ZW50GAIgASgLMhAuYWdlbnRkLnYxLkV2ZW50SAASKAoJY2F1Z2h0X3VwGAMgASgLMhMuYWdlbnRkLnYxLkNhdWdodFVwSAASJQoHcHJldmlldxgEIAEoCzISLmFnZW50ZC52MS5QcmV2aWV3SAASKAoGb3V0cHV0GAUgASgLMhYuYWdlbnRkLnYxLk91dHB1dENodW5rSAASJQoHc2Vzc2lvbhgGIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uSAASJQoHY2xpZW50cxgHIAEoCzISLmFnZW50ZC52MS5DbGllbnRzSAASKwoGc2NyZWVuGAggASgLMhkuYWdlbnRkLnYxLlRlcm1pbmFsU2NyZWVuSABCBgoEaXRlbSIYCghDYXVnaHRVcBIMCgRoZWFkGAEgASgEIm0KB1ByZXZpZXcSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB3Jlc3RhcnQYAyABKAgSDAoEdGV4dBgEIAEoCRIRCglyZWFzb25pbmcYBSABKAkSEQoJdG9vbF9jYWxsGAYgASgJInwKC091dHB1dENodW5rEg8KB2V4ZWNfaWQYASABKAkSJwoGc3RyZWFtGAIgASgOMhcuYWdlbnRkLnYxLk91dHB1dFN0cmVhbRIOCgZvZmZzZXQYAyABKAQSDAoEZGF0YRgEIAEoDBIVCg1kcm9wcGVkX2J5dGVzGAUgASgEInUKDlRlcm1pbmFsU2NyZWVuEg8KB2V4ZWNfaWQYASABKAkSDgoGb2Zmc2V0GAIgASgEEg8KB2NvbHVtbnMYAyABKA0SDAoEcm93cxgEIAEoDRIMCgRkYXRhGAUgASgMEhUKDXNraXBwZWRfYnl0ZXMYBiABKAQiVQoMV2F0Y2hSZXF1ZXN0EjMKDXN1YnNjcmlwdGlvbnMYASADKAsyHC5hZ2VudGQudjEuV2F0Y2hTdWJzY3JpcHRpb24SEAoIc2Vzc2lvbnMYAiABKAgiMwoNV2F0Y2hSZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSpVCgpPbkFwcHJvdmFsEhsKF09OX0FQUFJPVkFMX1VOU1BFQ0lGSUVEEAASFAoQT05fQVBQUk9WQUxfV0FJVBABEhQKEE9OX0FQUFJPVkFMX0RFTlkQAiphCgxPdXRwdXRTdHJlYW0SHQoZT1VUUFVUX1NUUkVBTV9VTlNQRUNJRklFRBAAEhgKFE9VVFBVVF9TVFJFQU1fU1RET1VUEAESGAoUT1VUUFVUX1NUUkVBTV9TVERFUlIQAjL5CAoOU2Vzc2lvblNlcnZpY2USUgoNQ3JlYXRlU2Vzc2lvbhIfLmFnZW50ZC52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2USSQoKR2V0U2Vzc2lvbhIcLmFnZW50ZC52MS5HZXRTZXNzaW9uUmVxdWVzdBodLmFnZW50ZC52MS5HZXRTZXNzaW9uUmVzcG9uc2USTwoMTGlzdFNlc3Npb25zEh4uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaHy5hZ2VudGQudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USUgoNUmVuYW1lU2Vzc2lvbhIfLmFnZW50ZC52MS5SZW5hbWVTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5SZW5hbWVTZXNzaW9uUmVzcG9uc2USTAoLUG9zdE1lc3NhZ2USHS5hZ2VudGQudjEuUG9zdE1lc3NhZ2VSZXF1ZXN0Gh4uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVzcG9uc2USYQoSTGlzdFF1ZXVlZE1lc3NhZ2VzEiQuYWdlbnRkLnYxLkxpc3RRdWV1ZWRNZXNzYWdlc1JlcXVlc3QaJS5hZ2VudGQudjEuTGlzdFF1ZXVlZE1lc3NhZ2VzUmVzcG9uc2USTAoLRWRpdE1lc3NhZ2USHS5hZ2VudGQudjEuRWRpdE1lc3NhZ2VSZXF1ZXN0Gh4uYWdlbnRkLnYxLkVkaXRNZXNzYWdlUmVzcG9uc2USUgoNUmVtb3ZlTWVzc2FnZRIfLmFnZW50ZC52MS5SZW1vdmVNZXNzYWdlUmVxdWVzdBogLmFnZW50ZC52MS5SZW1vdmVNZXNzYWdlUmVzcG9uc2USTAoLTGlzdENsaWVudHMSHS5hZ2VudGQudjEuTGlzdENsaWVudHNSZXF1ZXN0Gh4uYWdlbnRkLnYxLkxpc3RDbGllbnRzUmVzcG9uc2USUgoNSW50ZXJydXB0VHVybhIfLmFnZW50ZC52MS5JbnRlcnJ1cHRUdXJuUmVxdWVzdBogLmFnZW50ZC52MS5JbnRlcnJ1cHRUdXJuUmVzcG9uc2USSQoKTGlzdEV2ZW50cxIcLmFnZW50ZC52MS5MaXN0RXZlbnRzUmVxdWVzdBodLmFnZW50ZC52MS5MaXN0RXZlbnRzUmVzcG9uc2USUgoNRmluZEluU2Vzc2lvbhIfLmFnZW50ZC52MS5GaW5kSW5TZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5GaW5kSW5TZXNzaW9uUmVzcG9uc2USUQoMV2F0Y2hTZXNzaW9uEh4uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlcXVlc3QaHy5hZ2VudGQudjEuV2F0Y2hTZXNzaW9uUmVzcG9uc2UwARI8CgVXYXRjaBIXLmFnZW50ZC52MS5XYXRjaFJlcXVlc3QaGC5hZ2VudGQudjEuV2F0Y2hSZXNwb25zZTABYgZwcm90bzM", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
 
 /**
  * Variables of the calling client that a turn may use. Kept in memory, for that session only; never
@@ -916,6 +916,104 @@ export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PUR
   messageDesc(file_agentd_v1_session_service, 25);
 
 /**
+ * Looks for a text.
+ *
+ * @generated from message agentd.v1.FindInSessionRequest
+ */
+export type FindInSessionRequest = Message<"agentd.v1.FindInSessionRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * What to look for, 1 to 200 characters; spaces around it do not count.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * Only events before this seq; 0: from the head.
+   *
+   * @generated from field: uint64 before_seq = 3;
+   */
+  beforeSeq: bigint;
+
+  /**
+   * At most so many places; 0 means 50, the most is 500.
+   *
+   * @generated from field: uint32 page_size = 4;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message agentd.v1.FindInSessionRequest.
+ * Use `create(FindInSessionRequestSchema)` to create a new message.
+ */
+export const FindInSessionRequestSchema: GenMessage<FindInSessionRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 26);
+
+/**
+ * Where it is.
+ *
+ * @generated from message agentd.v1.FindInSessionResponse
+ */
+export type FindInSessionResponse = Message<"agentd.v1.FindInSessionResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated agentd.v1.FoundText found = 1;
+   */
+  found: FoundText[];
+
+  /**
+   * Go on before this seq; 0: the beginning of the log was reached.
+   *
+   * @generated from field: uint64 next_before_seq = 2;
+   */
+  nextBeforeSeq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.FindInSessionResponse.
+ * Use `create(FindInSessionResponseSchema)` to create a new message.
+ */
+export const FindInSessionResponseSchema: GenMessage<FindInSessionResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 27);
+
+/**
+ * One event that has it.
+ *
+ * @generated from message agentd.v1.FoundText
+ */
+export type FoundText = Message<"agentd.v1.FoundText"> & {
+  /**
+   * The event.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * One line around the first place, untrusted as what it is from.
+   *
+   * @generated from field: string line = 2;
+   */
+  line: string;
+};
+
+/**
+ * Describes the message agentd.v1.FoundText.
+ * Use `create(FoundTextSchema)` to create a new message.
+ */
+export const FoundTextSchema: GenMessage<FoundText> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 28);
+
+/**
  * Follows one session.
  *
  * @generated from message agentd.v1.WatchSessionRequest
@@ -934,7 +1032,7 @@ export type WatchSessionRequest = Message<"agentd.v1.WatchSessionRequest"> & {
  * Use `create(WatchSessionRequestSchema)` to create a new message.
  */
 export const WatchSessionRequestSchema: GenMessage<WatchSessionRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 26);
+  messageDesc(file_agentd_v1_session_service, 29);
 
 /**
  * One thing about the followed session.
@@ -955,7 +1053,7 @@ export type WatchSessionResponse = Message<"agentd.v1.WatchSessionResponse"> & {
  * Use `create(WatchSessionResponseSchema)` to create a new message.
  */
 export const WatchSessionResponseSchema: GenMessage<WatchSessionResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 27);
+  messageDesc(file_agentd_v1_session_service, 30);
 
 /**
  * Which session, from where, and how much of it.
@@ -1014,6 +1112,16 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
    * @generated from field: bool clients = 7;
    */
   clients: boolean;
+
+  /**
+   * With `output`: name of the viewer that draws terminals, chosen by the client and the same when it comes back: at
+   * most 64 characters. Each terminal then begins with its screen, or where this viewer was, and its bytes come with
+   * flow control: at most 256 KiB that ShellService.AckOutput has not acknowledged, and the screen of now instead of
+   * the bytes in between when the viewer lacks more than 1 MiB. Empty: terminals are sent as other output is.
+   *
+   * @generated from field: string viewer = 8;
+   */
+  viewer: string;
 };
 
 /**
@@ -1021,7 +1129,7 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
  * Use `create(WatchSubscriptionSchema)` to create a new message.
  */
 export const WatchSubscriptionSchema: GenMessage<WatchSubscription> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 28);
+  messageDesc(file_agentd_v1_session_service, 31);
 
 /**
  * One thing about a followed session.
@@ -1089,6 +1197,14 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
      */
     value: Clients;
     case: "clients";
+  } | {
+    /**
+     * With `viewer`: what a terminal shows. Its bytes go on from there.
+     *
+     * @generated from field: agentd.v1.TerminalScreen screen = 8;
+     */
+    value: TerminalScreen;
+    case: "screen";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1097,7 +1213,7 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
  * Use `create(WatchItemSchema)` to create a new message.
  */
 export const WatchItemSchema: GenMessage<WatchItem> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 29);
+  messageDesc(file_agentd_v1_session_service, 32);
 
 /**
  * The client has seen everything up to here.
@@ -1118,7 +1234,7 @@ export type CaughtUp = Message<"agentd.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 30);
+  messageDesc(file_agentd_v1_session_service, 33);
 
 /**
  * What was added to the answer being made since the last preview of the same step.
@@ -1174,7 +1290,7 @@ export type Preview = Message<"agentd.v1.Preview"> & {
  * Use `create(PreviewSchema)` to create a new message.
  */
 export const PreviewSchema: GenMessage<Preview> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 31);
+  messageDesc(file_agentd_v1_session_service, 34);
 
 /**
  * Bytes a command wrote.
@@ -1223,7 +1339,64 @@ export type OutputChunk = Message<"agentd.v1.OutputChunk"> & {
  * Use `create(OutputChunkSchema)` to create a new message.
  */
 export const OutputChunkSchema: GenMessage<OutputChunk> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 32);
+  messageDesc(file_agentd_v1_session_service, 35);
+
+/**
+ * What a terminal shows at one moment.
+ *
+ * @generated from message agentd.v1.TerminalScreen
+ */
+export type TerminalScreen = Message<"agentd.v1.TerminalScreen"> & {
+  /**
+   * Which command.
+   *
+   * @generated from field: string exec_id = 1;
+   */
+  execId: string;
+
+  /**
+   * The command's output before this offset is in it.
+   *
+   * @generated from field: uint64 offset = 2;
+   */
+  offset: bigint;
+
+  /**
+   * Its width in cells.
+   *
+   * @generated from field: uint32 columns = 3;
+   */
+  columns: number;
+
+  /**
+   * Its height in cells.
+   *
+   * @generated from field: uint32 rows = 4;
+   */
+  rows: number;
+
+  /**
+   * Escape sequences that draw it on a terminal of that size that was just reset: both screens, cursor, colours and
+   * modes, and up to 200 lines from above it, without colours. The command's own text is in it, as untrusted as any.
+   *
+   * @generated from field: bytes data = 5;
+   */
+  data: Uint8Array;
+
+  /**
+   * Bytes the viewer did not get because of it.
+   *
+   * @generated from field: uint64 skipped_bytes = 6;
+   */
+  skippedBytes: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.TerminalScreen.
+ * Use `create(TerminalScreenSchema)` to create a new message.
+ */
+export const TerminalScreenSchema: GenMessage<TerminalScreen> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 36);
 
 /**
  * Follows several sessions on one stream.
@@ -1251,7 +1424,7 @@ export type WatchRequest = Message<"agentd.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 33);
+  messageDesc(file_agentd_v1_session_service, 37);
 
 /**
  * One thing on the multiplexed watch.
@@ -1272,7 +1445,7 @@ export type WatchResponse = Message<"agentd.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 34);
+  messageDesc(file_agentd_v1_session_service, 38);
 
 /**
  * What happens to calls that need an approval during the turn.
@@ -1465,6 +1638,19 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof ListEventsRequestSchema;
     output: typeof ListEventsResponseSchema;
+  },
+  /**
+   * Finds a text in a session's log, newest first, whatever the case: messages, answers, calls and their results,
+   * commands, files, notices; not the output of commands beyond what the model read. Looks at 10,000 events a call at
+   * most; go on with `next_before_seq`. Refused with SESSION_NOT_FOUND, INVALID_ARGUMENT (no text, or over 200
+   * characters).
+   *
+   * @generated from rpc agentd.v1.SessionService.FindInSession
+   */
+  findInSession: {
+    methodKind: "unary";
+    input: typeof FindInSessionRequestSchema;
+    output: typeof FindInSessionResponseSchema;
   },
   /**
    * Follows one session: the facts after the cursor, then CaughtUp, then live. Never ends by itself.

@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ExecResult } from "./event_pb";
 import { file_agentd_v1_event } from "./event_pb";
-import type { OutputChunk } from "./session_service_pb";
+import type { OutputChunk, TerminalScreen } from "./session_service_pb";
 import { file_agentd_v1_session_service } from "./session_service_pb";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/shell_service.proto.
  */
 export const file_agentd_v1_shell_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hZ2VudGQvdjEvc2hlbGxfc2VydmljZS5wcm90bxIJYWdlbnRkLnYxIigKB1B0eVNpemUSDwoHY29sdW1ucxgBIAEoDRIMCgRyb3dzGAIgASgNIpMCCgtFeGVjQ29tbWFuZBIOCgZzY3JpcHQYASABKAwSPAoLZW52aXJvbm1lbnQYAiADKAsyJy5hZ2VudGQudjEuRXhlY0NvbW1hbmQuRW52aXJvbm1lbnRFbnRyeRILCgNjd2QYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgVzdGRpbhgFIAEoDjIULmFnZW50ZC52MS5TdGRpbk1vZGUSJAoIcHR5X3NpemUYBiABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoLRXhlY1JlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEicKB2NvbW1hbmQYAyABKAsyFi5hZ2VudGQudjEuRXhlY0NvbW1hbmQSFQoNY2FwdHVyZV9ieXRlcxgEIAEoBCKaAQoMRXhlY1Jlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQSDgoGc3Rkb3V0GAMgASgMEg4KBnN0ZGVychgEIAEoDBIRCgl0cnVuY2F0ZWQYBSABKAgSCwoDc2VxGAYgASgEEhIKCnNlc3Npb25faWQYByABKAkiYwoQU3RhcnRFeGVjUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSJwoHY29tbWFuZBgDIAEoCzIWLmFnZW50ZC52MS5FeGVjQ29tbWFuZCJFChFTdGFydEV4ZWNSZXNwb25zZRIPCgdleGVjX2lkGAEgASgJEgsKA3NlcRgCIAEoBBISCgpzZXNzaW9uX2lkGAMgASgJInYKEVJlYWRPdXRwdXRSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSDwoHZXhlY19pZBgCIAEoCRIVCg1zdGRvdXRfb2Zmc2V0GAMgASgEEhUKDXN0ZGVycl9vZmZzZXQYBCABKAQSDgoGZm9sbG93GAUgASgIIm4KElJlYWRPdXRwdXRSZXNwb25zZRInCgVjaHVuaxgBIAEoCzIWLmFnZW50ZC52MS5PdXRwdXRDaHVua0gAEicKBnJlc3VsdBgCIAEoCzIVLmFnZW50ZC52MS5FeGVjUmVzdWx0SABCBgoEaXRlbSJzChFXcml0ZUlucHV0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSDgoGb2Zmc2V0GAMgASgEEgwKBGRhdGEYBCABKAwSCwoDZW9mGAUgASgIEg4KBndyaXRlchgGIAEoCSIpChJXcml0ZUlucHV0UmVzcG9uc2USEwoLbmV4dF9vZmZzZXQYASABKAQiWQoQUmVzaXplUHR5UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSIAoEc2l6ZRgDIAEoCzISLmFnZW50ZC52MS5QdHlTaXplIhMKEVJlc2l6ZVB0eVJlc3BvbnNlIjsKFEludGVycnVwdEV4ZWNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSDwoHZXhlY19pZBgCIAEoCSIXChVJbnRlcnJ1cHRFeGVjUmVzcG9uc2UiagoQT3BlblNoZWxsUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSIAoEc2l6ZRgDIAEoCzISLmFnZW50ZC52MS5QdHlTaXplEgwKBHRlcm0YBCABKAkiMQoRT3BlblNoZWxsUmVzcG9uc2USDwoHZXhlY19pZBgBIAEoCRILCgNzZXEYAiABKAQqZQoJU3RkaW5Nb2RlEhoKFlNURElOX01PREVfVU5TUEVDSUZJRUQQABITCg9TVERJTl9NT0RFX05PTkUQARITCg9TVERJTl9NT0RFX09QRU4QAhISCg5TVERJTl9NT0RFX1BUWRADMosECgxTaGVsbFNlcnZpY2USNwoERXhlYxIWLmFnZW50ZC52MS5FeGVjUmVxdWVzdBoXLmFnZW50ZC52MS5FeGVjUmVzcG9uc2USRgoJU3RhcnRFeGVjEhsuYWdlbnRkLnYxLlN0YXJ0RXhlY1JlcXVlc3QaHC5hZ2VudGQudjEuU3RhcnRFeGVjUmVzcG9uc2USSwoKUmVhZE91dHB1dBIcLmFnZW50ZC52MS5SZWFkT3V0cHV0UmVxdWVzdBodLmFnZW50ZC52MS5SZWFkT3V0cHV0UmVzcG9uc2UwARJJCgpXcml0ZUlucHV0EhwuYWdlbnRkLnYxLldyaXRlSW5wdXRSZXF1ZXN0Gh0uYWdlbnRkLnYxLldyaXRlSW5wdXRSZXNwb25zZRJGCglSZXNpemVQdHkSGy5hZ2VudGQudjEuUmVzaXplUHR5UmVxdWVzdBocLmFnZW50ZC52MS5SZXNpemVQdHlSZXNwb25zZRJSCg1JbnRlcnJ1cHRFeGVjEh8uYWdlbnRkLnYxLkludGVycnVwdEV4ZWNSZXF1ZXN0GiAuYWdlbnRkLnYxLkludGVycnVwdEV4ZWNSZXNwb25zZRJGCglPcGVuU2hlbGwSGy5hZ2VudGQudjEuT3BlblNoZWxsUmVxdWVzdBocLmFnZW50ZC52MS5PcGVuU2hlbGxSZXNwb25zZWIGcHJvdG8z", [file_agentd_v1_event, file_agentd_v1_session_service, file_google_protobuf_duration]);
+  fileDesc("Ch1hZ2VudGQvdjEvc2hlbGxfc2VydmljZS5wcm90bxIJYWdlbnRkLnYxIigKB1B0eVNpemUSDwoHY29sdW1ucxgBIAEoDRIMCgRyb3dzGAIgASgNIpMCCgtFeGVjQ29tbWFuZBIOCgZzY3JpcHQYASABKAwSPAoLZW52aXJvbm1lbnQYAiADKAsyJy5hZ2VudGQudjEuRXhlY0NvbW1hbmQuRW52aXJvbm1lbnRFbnRyeRILCgNjd2QYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgVzdGRpbhgFIAEoDjIULmFnZW50ZC52MS5TdGRpbk1vZGUSJAoIcHR5X3NpemUYBiABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoLRXhlY1JlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEicKB2NvbW1hbmQYAyABKAsyFi5hZ2VudGQudjEuRXhlY0NvbW1hbmQSFQoNY2FwdHVyZV9ieXRlcxgEIAEoBCKaAQoMRXhlY1Jlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQSDgoGc3Rkb3V0GAMgASgMEg4KBnN0ZGVychgEIAEoDBIRCgl0cnVuY2F0ZWQYBSABKAgSCwoDc2VxGAYgASgEEhIKCnNlc3Npb25faWQYByABKAkiYwoQU3RhcnRFeGVjUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSJwoHY29tbWFuZBgDIAEoCzIWLmFnZW50ZC52MS5FeGVjQ29tbWFuZCJFChFTdGFydEV4ZWNSZXNwb25zZRIPCgdleGVjX2lkGAEgASgJEgsKA3NlcRgCIAEoBBISCgpzZXNzaW9uX2lkGAMgASgJIpYBChFSZWFkT3V0cHV0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSFQoNc3Rkb3V0X29mZnNldBgDIAEoBBIVCg1zdGRlcnJfb2Zmc2V0GAQgASgEEg4KBmZvbGxvdxgFIAEoCBIOCgZ2aWV3ZXIYBiABKAkSDgoGc2NyZWVuGAcgASgIIpsBChJSZWFkT3V0cHV0UmVzcG9uc2USJwoFY2h1bmsYASABKAsyFi5hZ2VudGQudjEuT3V0cHV0Q2h1bmtIABInCgZyZXN1bHQYAiABKAsyFS5hZ2VudGQudjEuRXhlY1Jlc3VsdEgAEisKBnNjcmVlbhgDIAEoCzIZLmFnZW50ZC52MS5UZXJtaW5hbFNjcmVlbkgAQgYKBGl0ZW0iNwoQR2V0U2NyZWVuUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiPgoRR2V0U2NyZWVuUmVzcG9uc2USKQoGc2NyZWVuGAEgASgLMhkuYWdlbnRkLnYxLlRlcm1pbmFsU2NyZWVuIlcKEEFja091dHB1dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg4KBnZpZXdlchgDIAEoCRIOCgZvZmZzZXQYBCABKAQiEwoRQWNrT3V0cHV0UmVzcG9uc2UicwoRV3JpdGVJbnB1dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg4KBm9mZnNldBgDIAEoBBIMCgRkYXRhGAQgASgMEgsKA2VvZhgFIAEoCBIOCgZ3cml0ZXIYBiABKAkiKQoSV3JpdGVJbnB1dFJlc3BvbnNlEhMKC25leHRfb2Zmc2V0GAEgASgEIlkKEFJlc2l6ZVB0eVJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEiAKBHNpemUYAyABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZSITChFSZXNpemVQdHlSZXNwb25zZSI7ChRJbnRlcnJ1cHRFeGVjUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiFwoVSW50ZXJydXB0RXhlY1Jlc3BvbnNlImoKEE9wZW5TaGVsbFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEiAKBHNpemUYAyABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRIMCgR0ZXJtGAQgASgJIjEKEU9wZW5TaGVsbFJlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSCwoDc2VxGAIgASgEKmUKCVN0ZGluTW9kZRIaChZTVERJTl9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPU1RESU5fTU9ERV9OT05FEAESEwoPU1RESU5fTU9ERV9PUEVOEAISEgoOU1RESU5fTU9ERV9QVFkQAzKbBQoMU2hlbGxTZXJ2aWNlEjcKBEV4ZWMSFi5hZ2VudGQudjEuRXhlY1JlcXVlc3QaFy5hZ2VudGQudjEuRXhlY1Jlc3BvbnNlEkYKCVN0YXJ0RXhlYxIbLmFnZW50ZC52MS5TdGFydEV4ZWNSZXF1ZXN0GhwuYWdlbnRkLnYxLlN0YXJ0RXhlY1Jlc3BvbnNlEksKClJlYWRPdXRwdXQSHC5hZ2VudGQudjEuUmVhZE91dHB1dFJlcXVlc3QaHS5hZ2VudGQudjEuUmVhZE91dHB1dFJlc3BvbnNlMAESSQoKV3JpdGVJbnB1dBIcLmFnZW50ZC52MS5Xcml0ZUlucHV0UmVxdWVzdBodLmFnZW50ZC52MS5Xcml0ZUlucHV0UmVzcG9uc2USRgoJR2V0U2NyZWVuEhsuYWdlbnRkLnYxLkdldFNjcmVlblJlcXVlc3QaHC5hZ2VudGQudjEuR2V0U2NyZWVuUmVzcG9uc2USRgoJQWNrT3V0cHV0EhsuYWdlbnRkLnYxLkFja091dHB1dFJlcXVlc3QaHC5hZ2VudGQudjEuQWNrT3V0cHV0UmVzcG9uc2USRgoJUmVzaXplUHR5EhsuYWdlbnRkLnYxLlJlc2l6ZVB0eVJlcXVlc3QaHC5hZ2VudGQudjEuUmVzaXplUHR5UmVzcG9uc2USUgoNSW50ZXJydXB0RXhlYxIfLmFnZW50ZC52MS5JbnRlcnJ1cHRFeGVjUmVxdWVzdBogLmFnZW50ZC52MS5JbnRlcnJ1cHRFeGVjUmVzcG9uc2USRgoJT3BlblNoZWxsEhsuYWdlbnRkLnYxLk9wZW5TaGVsbFJlcXVlc3QaHC5hZ2VudGQudjEuT3BlblNoZWxsUmVzcG9uc2ViBnByb3RvMw", [file_agentd_v1_event, file_agentd_v1_session_service, file_google_protobuf_duration]);
 
 /**
  * A terminal's size in cells.
@@ -320,6 +320,22 @@ export type ReadOutputRequest = Message<"agentd.v1.ReadOutputRequest"> & {
    * @generated from field: bool follow = 5;
    */
   follow: boolean;
+
+  /**
+   * Name of the viewer that draws the command's terminal, chosen by the client: at most 64 characters. With it, and a
+   * terminal, the output comes with flow control: at most 256 KiB that AckOutput has not acknowledged, and the screen
+   * of now instead of the bytes in between when the viewer lacks more than 1 MiB. Empty: all bytes, as they come.
+   *
+   * @generated from field: string viewer = 6;
+   */
+  viewer: string;
+
+  /**
+   * With `viewer`: begin with the screen, not with the bytes from `stdout_offset` on.
+   *
+   * @generated from field: bool screen = 7;
+   */
+  screen: boolean;
 };
 
 /**
@@ -357,6 +373,14 @@ export type ReadOutputResponse = Message<"agentd.v1.ReadOutputResponse"> & {
      */
     value: ExecResult;
     case: "result";
+  } | {
+    /**
+     * With `viewer`: what the terminal shows. Bytes go on from its offset.
+     *
+     * @generated from field: agentd.v1.TerminalScreen screen = 3;
+     */
+    value: TerminalScreen;
+    case: "screen";
   } | { case: undefined; value?: undefined };
 };
 
@@ -366,6 +390,112 @@ export type ReadOutputResponse = Message<"agentd.v1.ReadOutputResponse"> & {
  */
 export const ReadOutputResponseSchema: GenMessage<ReadOutputResponse> = /*@__PURE__*/
   messageDesc(file_agentd_v1_shell_service, 7);
+
+/**
+ * Asks for a screen.
+ *
+ * @generated from message agentd.v1.GetScreenRequest
+ */
+export type GetScreenRequest = Message<"agentd.v1.GetScreenRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * The run.
+   *
+   * @generated from field: string exec_id = 2;
+   */
+  execId: string;
+};
+
+/**
+ * Describes the message agentd.v1.GetScreenRequest.
+ * Use `create(GetScreenRequestSchema)` to create a new message.
+ */
+export const GetScreenRequestSchema: GenMessage<GetScreenRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 8);
+
+/**
+ * A screen.
+ *
+ * @generated from message agentd.v1.GetScreenResponse
+ */
+export type GetScreenResponse = Message<"agentd.v1.GetScreenResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: agentd.v1.TerminalScreen screen = 1;
+   */
+  screen?: TerminalScreen | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.GetScreenResponse.
+ * Use `create(GetScreenResponseSchema)` to create a new message.
+ */
+export const GetScreenResponseSchema: GenMessage<GetScreenResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 9);
+
+/**
+ * Acknowledges a terminal's output.
+ *
+ * @generated from message agentd.v1.AckOutputRequest
+ */
+export type AckOutputRequest = Message<"agentd.v1.AckOutputRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * The run.
+   *
+   * @generated from field: string exec_id = 2;
+   */
+  execId: string;
+
+  /**
+   * The viewer's name, as given with the watch or with ReadOutput. At most 64 characters.
+   *
+   * @generated from field: string viewer = 3;
+   */
+  viewer: string;
+
+  /**
+   * Offset of the first byte that is not drawn yet. A lower one than before changes nothing.
+   *
+   * @generated from field: uint64 offset = 4;
+   */
+  offset: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.AckOutputRequest.
+ * Use `create(AckOutputRequestSchema)` to create a new message.
+ */
+export const AckOutputRequestSchema: GenMessage<AckOutputRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 10);
+
+/**
+ * Noted.
+ *
+ * @generated from message agentd.v1.AckOutputResponse
+ */
+export type AckOutputResponse = Message<"agentd.v1.AckOutputResponse"> & {
+};
+
+/**
+ * Describes the message agentd.v1.AckOutputResponse.
+ * Use `create(AckOutputResponseSchema)` to create a new message.
+ */
+export const AckOutputResponseSchema: GenMessage<AckOutputResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 11);
 
 /**
  * Writes input.
@@ -422,7 +552,7 @@ export type WriteInputRequest = Message<"agentd.v1.WriteInputRequest"> & {
  * Use `create(WriteInputRequestSchema)` to create a new message.
  */
 export const WriteInputRequestSchema: GenMessage<WriteInputRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 8);
+  messageDesc(file_agentd_v1_shell_service, 12);
 
 /**
  * It was taken.
@@ -443,7 +573,7 @@ export type WriteInputResponse = Message<"agentd.v1.WriteInputResponse"> & {
  * Use `create(WriteInputResponseSchema)` to create a new message.
  */
 export const WriteInputResponseSchema: GenMessage<WriteInputResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 9);
+  messageDesc(file_agentd_v1_shell_service, 13);
 
 /**
  * Resizes a terminal.
@@ -478,7 +608,7 @@ export type ResizePtyRequest = Message<"agentd.v1.ResizePtyRequest"> & {
  * Use `create(ResizePtyRequestSchema)` to create a new message.
  */
 export const ResizePtyRequestSchema: GenMessage<ResizePtyRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 10);
+  messageDesc(file_agentd_v1_shell_service, 14);
 
 /**
  * Done.
@@ -493,7 +623,7 @@ export type ResizePtyResponse = Message<"agentd.v1.ResizePtyResponse"> & {
  * Use `create(ResizePtyResponseSchema)` to create a new message.
  */
 export const ResizePtyResponseSchema: GenMessage<ResizePtyResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 11);
+  messageDesc(file_agentd_v1_shell_service, 15);
 
 /**
  * Stops a command.
@@ -521,7 +651,7 @@ export type InterruptExecRequest = Message<"agentd.v1.InterruptExecRequest"> & {
  * Use `create(InterruptExecRequestSchema)` to create a new message.
  */
 export const InterruptExecRequestSchema: GenMessage<InterruptExecRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 12);
+  messageDesc(file_agentd_v1_shell_service, 16);
 
 /**
  * It was told; ExecFinished follows.
@@ -536,7 +666,7 @@ export type InterruptExecResponse = Message<"agentd.v1.InterruptExecResponse"> &
  * Use `create(InterruptExecResponseSchema)` to create a new message.
  */
 export const InterruptExecResponseSchema: GenMessage<InterruptExecResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 13);
+  messageDesc(file_agentd_v1_shell_service, 17);
 
 /**
  * Opens an interactive shell.
@@ -578,7 +708,7 @@ export type OpenShellRequest = Message<"agentd.v1.OpenShellRequest"> & {
  * Use `create(OpenShellRequestSchema)` to create a new message.
  */
 export const OpenShellRequestSchema: GenMessage<OpenShellRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 14);
+  messageDesc(file_agentd_v1_shell_service, 18);
 
 /**
  * It runs.
@@ -606,7 +736,7 @@ export type OpenShellResponse = Message<"agentd.v1.OpenShellResponse"> & {
  * Use `create(OpenShellResponseSchema)` to create a new message.
  */
 export const OpenShellResponseSchema: GenMessage<OpenShellResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_shell_service, 15);
+  messageDesc(file_agentd_v1_shell_service, 19);
 
 /**
  * What a command reads as standard input.
@@ -699,6 +829,28 @@ export const ShellService: GenService<{
     methodKind: "unary";
     input: typeof WriteInputRequestSchema;
     output: typeof WriteInputResponseSchema;
+  },
+  /**
+   * What a command's terminal shows now, for a viewer that comes late. Refused with EXEC_NOT_FOUND (it is over, or
+   * never was) and WRONG_STATE (it has no terminal).
+   *
+   * @generated from rpc agentd.v1.ShellService.GetScreen
+   */
+  getScreen: {
+    methodKind: "unary";
+    input: typeof GetScreenRequestSchema;
+    output: typeof GetScreenResponseSchema;
+  },
+  /**
+   * Tells how much of a terminal's output a viewer has drawn: the credit for more. An offset beyond what was sent,
+   * from a screen that came by GetScreen, skips to it. Of a command that is over it means nothing and is not refused.
+   *
+   * @generated from rpc agentd.v1.ShellService.AckOutput
+   */
+  ackOutput: {
+    methodKind: "unary";
+    input: typeof AckOutputRequestSchema;
+    output: typeof AckOutputResponseSchema;
   },
   /**
    * Resizes a command's terminal.

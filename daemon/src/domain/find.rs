@@ -1,0 +1,138 @@
+//! Owns: finding a text in facts, as a person reads them. Pure.
+//! Guarantees: upper and lower case are the same; what is found comes with a line of what is around it.
+
+use regex::{Regex, RegexBuilder};
+
+use super::event::{EventBody, TurnOutcome};
+use super::message::Part;
+
+/// Longest text that is looked for, in characters.
+pub const LONGEST: usize = 200;
+/// Characters shown before and after what was found.
+const AROUND: usize = 60;
+
+/// A text to look for.
+#[derive(Debug, Clone)]
+pub struct Needle(Regex);
+
+impl Needle {
+    /// `None` for an empty or too long text.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > LONGEST {
+            return None;
+        }
+        let regex = RegexBuilder::new(&regex::escape(text))
+            .case_insensitive(true)
+            .build();
+        regex.ok().map(Self)
+    }
+
+    /// The line around the first place in a fact that has it.
+    pub fn find(&self, body: &EventBody) -> Option<String> {
+        let mut found = None;
+        each(body, &mut |text| {
+            if found.is_none() {
+                found = self.line(text);
+            }
+        });
+        found
+    }
+
+    fn line(&self, text: &str) -> Option<String> {
+        let place = self.0.find(text)?;
+        let (before, after) = (text.get(..place.start())?, text.get(place.end()..)?);
+        let start = before
+            .char_indices()
+            .rev()
+            .take(AROUND)
+            .last()
+            .map_or(before.len(), |(at, _)| at);
+        let end = after.char_indices().nth(AROUND).map_or(after.len(), |(at, _)| at);
+        let around = text.get(start..place.end().saturating_add(end))?;
+        let mut line: String = around.split_whitespace().collect::<Vec<_>>().join(" ");
+        if start > 0 {
+            line.insert(0, '…');
+        }
+        if end < after.len() {
+            line.push('…');
+        }
+        Some(line)
+    }
+}
+
+/// Every text of a fact that a person reads.
+fn each(body: &EventBody, look: &mut impl FnMut(&str)) {
+    match body {
+        EventBody::SessionRenamed { name } => look(name),
+        EventBody::MessagePosted { parts, .. } | EventBody::StepFinished { parts, .. } => {
+            for part in parts {
+                match part {
+                    Part::Text { text } | Part::Reasoning { text, .. } => look(text),
+                    Part::Attachment { name, text } => {
+                        look(name);
+                        look(text);
+                    }
+                    // The fact of the call has it.
+                    Part::ToolCall(_) | Part::ToolResult(_) => {}
+                }
+            }
+        }
+        EventBody::StepRetried { reason, .. } => look(reason),
+        EventBody::ApprovalRequested { approval } => {
+            look(&approval.summary);
+            look(&approval.detail);
+            look(&approval.why);
+        }
+        EventBody::ApprovalResolved { reason, .. } => look(reason),
+        EventBody::ToolCallStarted { call, summary, .. } => {
+            look(summary);
+            look(&call.arguments);
+        }
+        EventBody::ToolCallFinished { result, .. } => look(result),
+        EventBody::ExecStarted { script, .. } => look(script),
+        EventBody::ExecFinished { result, .. } => look(&result.message),
+        EventBody::ChangeRecorded { path, .. } => look(&path.to_string_lossy()),
+        EventBody::TurnFinished {
+            outcome: TurnOutcome::Failed { message, .. },
+            ..
+        } => look(message),
+        EventBody::NoticeRecorded { message, .. } => look(message),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(message: &str) -> EventBody {
+        EventBody::NoticeRecorded {
+            code: "x".into(),
+            message: message.into(),
+        }
+    }
+
+    #[test]
+    fn case_does_not_matter_and_nothing_is_a_pattern() {
+        let find = |needle: &str, text: &str| Needle::new(needle).and_then(|n| n.find(&note(text)));
+        assert_eq!(
+            find("GRÜN (a|b)*", "so grün (a|b)* it is"),
+            Some("so grün (a|b)* it is".into())
+        );
+        assert_eq!(find("axb", "a.b"), None);
+        assert_eq!(find("  ", "anything"), None);
+        assert_eq!(find(&"x".repeat(LONGEST + 1), "x"), None);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_around_the_place_at_whole_letters() {
+        let text = format!("{}needle{}", "ä\n".repeat(500), "漢".repeat(500));
+        let line = Needle::new("NEEDLE").unwrap().find(&note(&text)).unwrap();
+        assert!(
+            line.starts_with('…') && line.ends_with('…') && line.contains("needle"),
+            "{line}"
+        );
+        assert!(line.chars().count() < 140 && !line.contains('\n'), "{line}");
+    }
+}

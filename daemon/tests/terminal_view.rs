@@ -1,0 +1,282 @@
+//! Terminals on the wire: who comes late gets the right screen in one message; who does not draw is not flooded; who
+//! lacks too much gets the screen instead; a restart of the daemon loses none of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use agentd_proto::resume::Update;
+use agentd_proto::terminal::Drawn;
+use agentd_proto::{Client, id, pb};
+use support::TestDaemon;
+
+const CREDIT: u64 = 256 * 1024;
+
+struct Desk {
+    client: Client,
+    session: String,
+    shell: String,
+}
+
+impl Desk {
+    async fn new(daemon: &TestDaemon) -> Self {
+        let client = daemon.client();
+        let session = client
+            .create_session(pb::CreateSessionRequest {
+                request_id: id::request_id(),
+                workspace: daemon.project().display().to_string(),
+                origin: pb::SessionOrigin::Shell.into(),
+                ..Default::default()
+            })
+            .await
+            .unwrap();
+        let session = session.session.unwrap().session_id;
+        let shell = client
+            .open_shell(pb::OpenShellRequest {
+                request_id: id::request_id(),
+                session_id: session.clone(),
+                size: Some(pb::PtySize { columns: 60, rows: 8 }),
+                term: String::new(),
+            })
+            .await
+            .unwrap();
+        Self {
+            client,
+            session,
+            shell: shell.exec_id,
+        }
+    }
+
+    async fn type_in(&self, writer: &str, offset: u64, text: &str) -> u64 {
+        let request = pb::WriteInputRequest {
+            session_id: self.session.clone(),
+            exec_id: self.shell.clone(),
+            writer: writer.to_owned(),
+            offset,
+            data: text.as_bytes().to_vec().into(),
+            eof: false,
+        };
+        self.client.write_input(request).await.unwrap().next_offset
+    }
+
+    /// The screen, once it says `wanted`.
+    async fn screen(&self, wanted: &str) -> pb::TerminalScreen {
+        for _ in 0..600 {
+            let request = pb::GetScreenRequest {
+                session_id: self.session.clone(),
+                exec_id: self.shell.clone(),
+            };
+            let screen = self.client.get_screen(request).await.unwrap().screen.unwrap();
+            if String::from_utf8_lossy(&screen.data).contains(wanted) {
+                return screen;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("never on the screen: {wanted}");
+    }
+
+    /// The stream of a viewer that acknowledges by itself.
+    async fn watch(&self, viewer: &str) -> agentd_proto::output::Output {
+        let request = pb::ReadOutputRequest {
+            session_id: self.session.clone(),
+            exec_id: self.shell.clone(),
+            follow: true,
+            viewer: viewer.to_owned(),
+            screen: true,
+            ..Default::default()
+        };
+        self.client.read_output(request).await.unwrap()
+    }
+
+    async fn ack(&self, viewer: &str, offset: u64) {
+        let request = pb::AckOutputRequest {
+            session_id: self.session.clone(),
+            exec_id: self.shell.clone(),
+            viewer: viewer.to_owned(),
+            offset,
+        };
+        self.client.ack_output(request).await.unwrap();
+    }
+}
+
+fn text(screen: &pb::TerminalScreen) -> String {
+    String::from_utf8_lossy(&screen.data).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_late_gets_the_screen_and_goes_on_with_it() {
+    let daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    let at = desk
+        .type_in(
+            "a",
+            0,
+            "printf '\\033[?1049h\\033[2J\\033[3;5Hin%s' side; read x\n",
+        )
+        .await;
+    desk.screen("inside").await;
+    // Joined: first the screen, on the alternate buffer, then what is written from then on, and no byte twice.
+    let mut late = desk
+        .client
+        .terminal(&desk.session, &desk.shell, true)
+        .await
+        .unwrap();
+    let Some(Ok(Update::Item(Drawn::Screen(screen)))) = late.next().await else {
+        panic!("no screen at first");
+    };
+    assert_eq!((screen.columns, screen.rows), (60, 8));
+    assert!(
+        text(&screen).contains("\x1b[?1047h") || text(&screen).contains("\x1b[?1049h"),
+        "{:?}",
+        text(&screen)
+    );
+    assert!(
+        screen.data.len() < 4096,
+        "{} bytes for one screen",
+        screen.data.len()
+    );
+    desk.type_in("a", at, "\nprintf '\\033[?1049l'; echo out%s side\n")
+        .await;
+    let mut after = Vec::new();
+    while !String::from_utf8_lossy(&after).contains("out%s side") {
+        match late.next().await {
+            Some(Ok(Update::Item(Drawn::Bytes(bytes)))) => after.extend_from_slice(&bytes),
+            other => panic!("{other:?}"),
+        }
+    }
+    // A command without a terminal has none, one that never was is not found.
+    let none = pb::GetScreenRequest {
+        session_id: desk.session.clone(),
+        exec_id: "x-00000000".into(),
+    };
+    let refused = desk.client.get_screen(none).await.unwrap_err();
+    assert!(refused.is(pb::ErrorReason::ExecNotFound), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_stops_at_the_credit_and_ends_with_the_screen_of_now() {
+    let daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    let mut idle = desk.watch("idle").await;
+    desk.type_in(
+        "a",
+        0,
+        "yes 0123456789abcdef | head -c 20M; echo the-$((1+0))-end\n",
+    )
+    .await;
+    let end = desk.screen("the-1-end").await;
+    assert!(end.offset > 20 * 1024 * 1024);
+    assert!(
+        text(&end).matches("0123456789abcdef").count() >= 6,
+        "{:?}",
+        text(&end)
+    );
+    // It never acknowledged: what is on its way to it is the credit, whatever was written meanwhile.
+    let mut got = 0;
+    let quiet = Duration::from_millis(300);
+    while let Ok(Some(Ok(update))) = tokio::time::timeout(quiet, idle.next()).await {
+        if let Update::Item(pb::read_output_response::Item::Chunk(chunk)) = update {
+            got += chunk.data.len() as u64;
+        }
+    }
+    assert!(got > 0 && got <= CREDIT, "{got} bytes without an acknowledgement");
+    // One acknowledgement, and it has all that it needs: the screen of now.
+    desk.ack("idle", got).await;
+    let Some(Ok(Update::Item(pb::read_output_response::Item::Screen(now)))) = idle.next().await else {
+        panic!("no screen for one that is behind");
+    };
+    assert_eq!((now.offset, text(&now)), (end.offset, text(&end)));
+    assert!(now.skipped_bytes > 19 * 1024 * 1024, "{}", now.skipped_bytes);
+    desk.ack("idle", now.offset).await;
+    desk.type_in("b", 0, "echo and-$((2+0))-on\n").await;
+    let mut after = Vec::new();
+    while !String::from_utf8_lossy(&after).contains("and-2-on") {
+        let Some(Ok(Update::Item(pb::read_output_response::Item::Chunk(chunk)))) = idle.next().await else {
+            panic!("no bytes after the screen");
+        };
+        assert!(chunk.offset >= end.offset);
+        after.extend_from_slice(&chunk.data);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_with_a_viewer_holds_up_no_fact_and_comes_back_where_it_was() {
+    use pb::watch_item::Item;
+    let daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    let subscription = || pb::WatchSubscription {
+        session_id: desk.session.clone(),
+        output: true,
+        viewer: "page".into(),
+        ..Default::default()
+    };
+    let mut watch = desk.client.watch_session(subscription()).await.unwrap();
+    let at = desk.type_in("a", 0, "echo first-$((1+0))\n").await;
+    let mut seen = 0;
+    let mut all = Vec::new();
+    while !String::from_utf8_lossy(&all).contains("first-1") {
+        match watch.next().await.unwrap().unwrap() {
+            Update::Item(Item::Screen(screen)) => {
+                seen = screen.offset;
+                all.extend_from_slice(&screen.data);
+            }
+            Update::Item(Item::Output(chunk)) => {
+                seen = chunk.offset + chunk.data.len() as u64;
+                all.extend_from_slice(&chunk.data);
+            }
+            _ => {}
+        }
+    }
+    desk.ack("page", seen).await;
+    drop(watch);
+    // It comes back: bytes from where it was, no screen.
+    let mut watch = desk.client.watch_session(subscription()).await.unwrap();
+    let at = desk.type_in("a", at, "echo second-$((1+0))\n").await;
+    let mut all = Vec::new();
+    while !String::from_utf8_lossy(&all).contains("second-1") {
+        match watch.next().await.unwrap().unwrap() {
+            Update::Item(Item::Screen(_)) => panic!("a screen for one that lacks nothing"),
+            Update::Item(Item::Output(chunk)) => {
+                assert!(chunk.offset >= seen);
+                all.extend_from_slice(&chunk.data);
+            }
+            _ => {}
+        }
+    }
+    // It acknowledges nothing any more, and yet hears of the end: facts wait for nobody's drawing.
+    desk.type_in("a", at, "yes | head -c 3M; exit 7\n").await;
+    loop {
+        if let Update::Item(Item::Event(event)) = watch.next().await.unwrap().unwrap()
+            && let Some(pb::event::Body::ExecFinished(end)) = event.body
+        {
+            assert_eq!(end.result.unwrap().exit_code, 7);
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_screen_outlives_the_daemon() {
+    let mut daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    desk.type_in("a", 0, "echo before-$((1+0))-it\n").await;
+    desk.screen("before-1-it").await;
+    daemon.kill9();
+    daemon.spawn();
+    let desk = Desk {
+        client: daemon.client(),
+        ..desk
+    };
+    desk.screen("before-1-it").await;
+    desk.type_in("b", 0, "echo after-$((1+0))-it\n").await;
+    desk.screen("after-1-it").await;
+}
