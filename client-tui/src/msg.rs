@@ -53,6 +53,11 @@ pub(crate) enum FromLink {
         chunk: pb::OutputChunk,
     },
     Approvals(Vec<pb::Approval>),
+    Usage(Box<crate::model::usage::UsageData>),
+    /// Today's cost against its budget.
+    Today(String),
+    /// Rows were written into a file, or why not.
+    Exported(Result<String, String>),
     /// The messages that wait.
     Queue {
         session_id: String,
@@ -159,6 +164,16 @@ pub(crate) enum ToLink {
         reason: String,
     },
     Approvals,
+    /// What the usage screen shows.
+    Usage {
+        range: &'static str,
+        by: pb::UsageDimension,
+    },
+    /// Today's cost.
+    Today,
+    ExportUsage {
+        range: &'static str,
+    },
     Files {
         workspace: String,
     },

@@ -34,6 +34,13 @@ actions! {
     Quit "quit" "leave (sessions go on)";
     Suspend "suspend" "stop this program for a moment";
     Sessions "sessions" "all sessions";
+    Usage "usage" "usage and cost";
+    UsageShorter "usage_shorter" "shorter range";
+    UsageLonger "usage_longer" "longer range";
+    UsageBy "usage_by" "group by another";
+    UsageMetric "usage_metric" "cost or tokens";
+    UsageTable "usage_table" "charts or tables";
+    UsageExport "usage_export" "export the rows as CSV";
     Approvals "approvals" "approvals of all sessions";
     Retry "retry_link" "reconnect now";
     Theme "theme" "next theme";
@@ -112,6 +119,7 @@ impl Action {
                 | Self::Suspend
                 | Self::Sessions
                 | Self::Approvals
+                | Self::Usage
                 | Self::Retry
                 | Self::Theme
                 | Self::New

@@ -20,6 +20,8 @@ pub(crate) enum Context {
     List,
     /// The inbox of approvals.
     Inbox,
+    /// The usage screen.
+    Usage,
     /// A session, whatever has the focus in it.
     Session,
     /// The line where messages are written.
@@ -49,6 +51,7 @@ impl Context {
             Self::Everywhere => "everywhere",
             Self::List => "sessions",
             Self::Inbox => "approvals",
+            Self::Usage => "usage (1-7: that chart)",
             Self::Session => "session",
             Self::Composer => "composer",
             Self::ComposerEmpty => "composer, while empty",
@@ -67,6 +70,7 @@ impl Context {
 pub(crate) const CHAINS: &[&[Context]] = &[
     &[Context::List, Context::Everywhere],
     &[Context::Inbox, Context::Everywhere],
+    &[Context::Usage, Context::Everywhere],
     &[
         Context::ComposerEmpty,
         Context::Composer,

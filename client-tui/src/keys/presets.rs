@@ -32,6 +32,7 @@ const TABLE: &[(C, &str, A)] = &[
     (C::Everywhere, "ctrl-x d", A::Quit),
     (C::Everywhere, "ctrl-x s", A::Sessions),
     (C::Everywhere, "ctrl-x a", A::Approvals),
+    (C::Everywhere, "ctrl-x u", A::Usage),
     (C::Everywhere, "ctrl-x n", A::New),
     (C::Everywhere, "ctrl-x r", A::Retry),
     (C::List, "enter", A::Open),
@@ -55,6 +56,19 @@ const TABLE: &[(C, &str, A)] = &[
     (C::Inbox, "?", A::Help),
     (C::Inbox, "q", A::Back),
     (C::Inbox, "ctrl-c", A::Quit),
+    (C::Usage, "[", A::UsageShorter),
+    (C::Usage, "]", A::UsageLonger),
+    (C::Usage, "b", A::UsageBy),
+    (C::Usage, "c", A::UsageMetric),
+    (C::Usage, "t", A::UsageTable),
+    (C::Usage, "x", A::UsageExport),
+    (C::Usage, "r", A::Usage),
+    (C::Usage, "esc", A::Back),
+    (C::Usage, "left", A::Back),
+    (C::Usage, ":", A::Palette),
+    (C::Usage, "?", A::Help),
+    (C::Usage, "q", A::Back),
+    (C::Usage, "ctrl-c", A::Quit),
     (C::Session, "esc", A::Stop),
     (C::Session, "ctrl-c", A::Clear),
     (C::Session, "ctrl-y", A::Decide),
@@ -164,7 +178,7 @@ const EMACS: &[(C, &str, A)] = &[
 /// The keys as delivered.
 pub(crate) fn default() -> Keymap {
     let mut bindings = rows(TABLE);
-    for context in [C::List, C::Inbox, C::Transcript] {
+    for context in [C::List, C::Inbox, C::Usage, C::Transcript] {
         let moves: Vec<(C, &str, A)> = MOVES
             .iter()
             // The session's own page keys serve the transcript as well.

@@ -247,6 +247,20 @@ async fn perform(
                 .ok()
                 .map(|answer| FromLink::Approvals(answer.approvals)))
         }
+        ToLink::Usage { range, by } => {
+            let data = super::usage::load(client, range, by)
+                .await
+                .map_err(|error| ("usage", error))?;
+            Ok(Some(FromLink::Usage(data)))
+        }
+        // A failure shows as the lost line, not once more here.
+        ToLink::Today => Ok(super::usage::today(client).await.ok().map(FromLink::Today)),
+        ToLink::ExportUsage { range } => {
+            let dir = std::path::Path::new(&place.root).join(&place.start_dir);
+            Ok(Some(FromLink::Exported(
+                super::usage::export(client, range, &dir).await,
+            )))
+        }
         ToLink::Files { workspace } => {
             let root = workspace.clone();
             let files = tokio::task::spawn_blocking(move || files(&root))

@@ -4,6 +4,7 @@
 
 mod calls;
 mod shell;
+mod usage;
 
 pub(crate) use calls::Place;
 

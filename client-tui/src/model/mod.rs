@@ -7,6 +7,7 @@ pub(crate) mod output;
 pub(crate) mod overlay;
 pub(crate) mod session;
 pub(crate) mod shell;
+pub(crate) mod usage;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use self::gate::Gate;
 use self::overlay::{Overlay, Popup};
 use self::session::OpenSession;
 use self::shell::RawShell;
+use self::usage::UsageView;
 use crate::keys::{Context, Key, Keymap};
 use crate::theme::Theme;
 
@@ -31,6 +33,7 @@ const TOAST: Duration = Duration::from_secs(6);
 pub(crate) enum Screen {
     Dashboard,
     Inbox,
+    Usage,
     Session,
 }
 
@@ -147,6 +150,9 @@ pub(crate) struct Model {
     /// Ctrl-C on nothing: once more leaves.
     pub(crate) leaving: Option<Instant>,
     pub(crate) focused: bool,
+    pub(crate) usage: UsageView,
+    /// Today's cost against its budget, as words.
+    pub(crate) today: String,
 }
 
 impl Model {
@@ -196,6 +202,11 @@ impl Model {
             recent: Vec::new(),
             leaving: None,
             focused: true,
+            usage: UsageView {
+                range: 1,
+                ..UsageView::default()
+            },
+            today: String::new(),
         }
     }
 
@@ -226,7 +237,7 @@ impl Model {
                     .find(|one| Some(&one.approval_id) == self.inbox_selected.as_ref());
                 chosen.or_else(|| self.approvals.first())
             }
-            Screen::Dashboard => None,
+            Screen::Dashboard | Screen::Usage => None,
         }
     }
 
@@ -251,6 +262,7 @@ impl Model {
         match (self.screen, self.focus) {
             (Screen::Dashboard, _) => &[C::List, C::Everywhere],
             (Screen::Inbox, _) => &[C::Inbox, C::Everywhere],
+            (Screen::Usage, _) => &[C::Usage, C::Everywhere],
             (Screen::Session, Focus::Composer) if self.draft().is_none_or(Editor::is_empty) => {
                 &[C::ComposerEmpty, C::Composer, C::Edit, C::Session, C::Everywhere]
             }

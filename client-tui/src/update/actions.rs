@@ -3,6 +3,7 @@
 use agentd_proto::pb;
 
 use super::select as select_mode;
+use super::usage;
 use super::{composer, decide, open, overlay, queue, scroll};
 use crate::keys::Action;
 use crate::layout;
@@ -88,6 +89,14 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
             model.screen = Screen::Inbox;
             model.deciding = false;
             cmds.push(Cmd::Link(ToLink::Approvals));
+        }
+        A::Usage => {
+            model.screen = Screen::Usage;
+            model.deciding = false;
+            usage::load(model, cmds);
+        }
+        A::UsageShorter | A::UsageLonger | A::UsageBy | A::UsageMetric | A::UsageTable | A::UsageExport => {
+            usage::act(model, action, cmds)
         }
         A::New => prompt(model, Ask::NewName, ""),
         A::Filter => {
@@ -207,7 +216,7 @@ fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
                 open(model, &id, cmds);
             }
         }
-        Screen::Session => {}
+        Screen::Session | Screen::Usage => {}
     }
 }
 
@@ -276,6 +285,10 @@ pub(crate) fn select(model: &mut Model, delta: i64) {
         let last = i64::try_from(count).unwrap_or(0) - 1;
         usize::try_from(now.saturating_add(delta).clamp(0, last.max(0))).unwrap_or(0)
     };
+    if model.screen == Screen::Usage {
+        model.usage.scroll = model.usage.scroll.saturating_add(delta);
+        return;
+    }
     if model.screen == Screen::Inbox {
         let now = model.question().map(|one| one.approval_id.clone());
         let at = model

@@ -8,6 +8,7 @@ mod news;
 mod overlay;
 mod queue;
 mod select;
+mod usage;
 
 pub(crate) use overlay::{entries, found};
 
@@ -141,7 +142,9 @@ fn unbound(model: &mut Model, event: KeyEvent, key: Key, cmds: &mut Vec<Cmd>) {
     // Whatever is typed keeps approvals closed for a moment.
     model.gate.typed(model.now);
     let Some(typed) = key.typed() else { return };
-    if model.overlay.is_some() {
+    if model.screen == Screen::Usage && model.overlay.is_none() {
+        usage::focus(model, typed);
+    } else if model.overlay.is_some() {
         overlay::typed(model, typed);
     } else if model.deciding {
         // Letters without a meaning are not for the composer: the person is looking at the question.
@@ -182,7 +185,7 @@ fn wheel(model: &mut Model, lines: i64) {
     }
     match model.screen {
         Screen::Session => scroll(model, lines),
-        Screen::Dashboard | Screen::Inbox => actions::select(model, lines.signum()),
+        Screen::Dashboard | Screen::Inbox | Screen::Usage => actions::select(model, lines.signum()),
     }
 }
 

@@ -48,6 +48,12 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             resend(model, cmds);
             cmds.push(Cmd::Link(ToLink::Approvals));
         }
+        FromLink::Usage(data) => model.usage.data = Some(data),
+        FromLink::Today(words) => model.today = words,
+        FromLink::Exported(Ok(words)) => model.notice(Level::Info, format!("exported to {words}")),
+        FromLink::Exported(Err(words)) => {
+            model.notice(Level::Problem, format!("nothing was exported: {words}"))
+        }
         FromLink::Down(error) => {
             model.link = Link::Down(words(&error));
             model.notice(Level::Problem, words(&error));
@@ -57,6 +63,16 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
                 .rows
                 .get(&session.session_id)
                 .map(|row| row.approval_ids.clone());
+            let spent = model
+                .rows
+                .get(&session.session_id)
+                .map(|row| (row.total_tokens, row.cost_micro_usd));
+            if spent != Some((session.total_tokens, session.cost_micro_usd)) {
+                cmds.push(Cmd::Link(ToLink::Today));
+                if model.screen == Screen::Usage {
+                    super::usage::load(model, cmds);
+                }
+            }
             if known.unwrap_or_default() != session.approval_ids {
                 cmds.push(Cmd::Link(ToLink::Approvals));
             }

@@ -83,6 +83,14 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             Some((C::Inbox, A::Back, "back")),
             Some((C::Inbox, A::Help, "help")),
         ],
+        Screen::Usage => vec![
+            Some((C::Usage, A::UsageLonger, "longer")),
+            Some((C::Usage, A::UsageBy, "by")),
+            Some((C::Usage, A::UsageMetric, "cost/tokens")),
+            Some((C::Usage, A::UsageTable, "table")),
+            Some((C::Usage, A::UsageExport, "CSV")),
+            Some((C::Usage, A::Back, "back")),
+        ],
         Screen::Session if model.focus == Focus::Composer => vec![
             model.is_working().then_some((C::Session, A::Stop, "stop")),
             decide(C::Session),

@@ -7,6 +7,7 @@ mod overlay;
 mod session;
 mod shell;
 mod status;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         match model.screen {
             Screen::Dashboard => dashboard::draw(model, frame.body, buffer),
             Screen::Inbox => dashboard::inbox(model, frame.body, buffer),
+            Screen::Usage => usage::draw(model, frame.body, buffer),
             Screen::Session => cursor = session::draw(model, &frame, buffer),
         }
         question(model, frame.question, buffer);
@@ -115,6 +117,10 @@ fn title(model: &Model, frame: &Frame, buffer: &mut Buffer) {
             format!("Approvals({})  ", model.approvals.len()),
             here(Screen::Inbox),
         ));
+        right.push(Span::styled("Usage  ", here(Screen::Usage)));
+        if !model.today.is_empty() {
+            right.push(Span::styled(format!("{}  ", model.today), theme.dim));
+        }
     }
     if let Some(words) = status::others(model) {
         right.push(Span::styled(words, theme.dim));

@@ -305,6 +305,7 @@ fn below(model: &Model) -> Vec<Context> {
     use crate::model::{Focus, Screen};
     match (model.screen, model.focus) {
         (Screen::Dashboard, _) => vec![Context::List, Context::Everywhere],
+        (Screen::Usage, _) => vec![Context::Usage, Context::Everywhere],
         (Screen::Inbox, _) => vec![Context::Inbox, Context::Approval, Context::Everywhere],
         (Screen::Session, Focus::Composer) => vec![
             Context::Composer,

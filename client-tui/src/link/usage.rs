@@ -1,0 +1,136 @@
+//! Owns: asking the daemon for what the usage screen and the dashboard's line about today show; exporting.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use agentd_proto::{Client, ClientError, format, pb};
+
+use crate::model::usage::{UsageData, range};
+
+/// Everything the usage screen shows.
+pub(super) async fn load(
+    client: &Client,
+    word: &str,
+    by: pb::UsageDimension,
+) -> Result<Box<UsageData>, ClientError> {
+    let base = pb::QueryUsageRequest {
+        range: Some(range(word)),
+        ..Default::default()
+    };
+    let bucket = if word == "24h" {
+        pb::UsageBucket::Hour
+    } else {
+        pb::UsageBucket::Day
+    };
+    let top = if by == pb::UsageDimension::Model {
+        pb::UsageDimension::Session
+    } else {
+        by
+    };
+    let sums = |word: &str, days| pb::QueryUsageRequest {
+        range: Some(pb::UsageRange {
+            last_days: days,
+            ..range(if days > 0 { "" } else { word })
+        }),
+        ..Default::default()
+    };
+    let main = pb::QueryUsageRequest {
+        bucket: bucket.into(),
+        group_by: by.into(),
+        max_groups: 3,
+        ..base.clone()
+    };
+    let ranked = pb::QueryUsageRequest {
+        group_by: top.into(),
+        max_groups: 8,
+        ..base.clone()
+    };
+    let tools = pb::QueryUsageRequest {
+        group_by: pb::UsageDimension::Tool.into(),
+        max_groups: 8,
+        with_latency: true,
+        ..base.clone()
+    };
+    let hours = pb::QueryUsageRequest {
+        bucket: pb::UsageBucket::Hour.into(),
+        ..base
+    };
+    let recent = pb::QueryUsageRequest {
+        range: Some(range("24h")),
+        bucket: pb::UsageBucket::Hour.into(),
+        group_by: pb::UsageDimension::Session.into(),
+        max_groups: 6,
+        ..Default::default()
+    };
+    let alerts = pb::ListAlertsRequest {
+        page_size: 5,
+        ..Default::default()
+    };
+    Ok(Box::new(UsageData {
+        main: client.query_usage(main).await?,
+        top: client.query_usage(ranked).await?,
+        tools: client.query_usage(tools).await?,
+        hours: client.query_usage(hours).await?,
+        recent: client.query_usage(recent).await?,
+        today: client.query_usage(sums("", 1)).await?.total.unwrap_or_default(),
+        week: client.query_usage(sums("", 7)).await?.total.unwrap_or_default(),
+        month: client
+            .query_usage(sums("month", 0))
+            .await?
+            .total
+            .unwrap_or_default(),
+        forecast: client.forecast_usage(pb::ForecastUsageRequest::default()).await?,
+        budgets: client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets,
+        alerts: client.list_alerts(alerts).await?.alerts,
+    }))
+}
+
+/// Today's cost and the budget of the day, where there is one: `today $6.02 of $10.00`.
+pub(super) async fn today(client: &Client) -> Result<String, ClientError> {
+    let request = pb::QueryUsageRequest {
+        range: Some(pb::UsageRange {
+            last_days: 1,
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let sums = client.query_usage(request).await?.total.unwrap_or_default();
+    let budgets = client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets;
+    let limit = budgets
+        .iter()
+        .filter_map(|one| one.budget.as_ref())
+        .filter(|b| {
+            b.window() == pb::BudgetWindow::Day && b.unit() == pb::BudgetUnit::MicroUsd && b.only.is_none()
+        })
+        .map(|b| b.limit)
+        .min();
+    let of = limit.map_or_else(String::new, |limit| format!(" of {}", format::money(Some(limit))));
+    Ok(format!("today {}{of}", format::money(sums.cost_micro_usd)))
+}
+
+/// Writes the rows of a range beside the workspace's other files, under a name that is free. Gives its name.
+pub(super) async fn export(client: &Client, word: &str, dir: &Path) -> Result<String, String> {
+    let request = pb::ExportUsageRequest {
+        range: Some(range(word)),
+        ..Default::default()
+    };
+    let mut pieces = client.export_usage(request).await.map_err(|e| e.message)?;
+    let (mut file, name) = (0..1000)
+        .find_map(|n| {
+            let tail = if n == 0 { String::new() } else { format!("-{n}") };
+            let path = dir.join(format!("usage-{word}{tail}.csv"));
+            let made = std::fs::File::create_new(&path);
+            match made {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
+                made => Some(made.map(|file| (file, path.display().to_string()))),
+            }
+        })
+        .ok_or("every name is taken")?
+        .map_err(|e| format!("no file could be made in {}: {e}", dir.display()))?;
+    let mut rows = 0u64;
+    while let Some(piece) = pieces.next().await.map_err(|e| e.message)? {
+        rows += u64::from(piece.rows);
+        file.write_all(&piece.data).map_err(|e| e.to_string())?;
+    }
+    Ok(format!("{name}: {}", format::count(rows, "row")))
+}
