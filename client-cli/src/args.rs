@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod lifecycle;
 mod usage;
 mod verbs;
 mod web;
 
+pub(crate) use self::lifecycle::*;
 pub(crate) use self::usage::*;
 pub(crate) use self::verbs::*;
 pub(crate) use self::web::*;
@@ -166,8 +168,8 @@ pub(crate) enum Verb {
     /// What happened in a session
     #[command(before_help = help::LOGS)]
     Logs(LogsArgs),
-    /// List, show, make and rename sessions
-    #[command(before_help = help::SESSIONS, alias = "s")]
+    /// List sessions, and their whole life: make, pause, archive, delete …
+    #[command(override_help = help::SESSIONS, alias = "s")]
     Sessions {
         #[command(subcommand)]
         verb: Option<SessionsVerb>,
@@ -178,6 +180,18 @@ pub(crate) enum Verb {
     /// Same as: sessions list --state working,needs-you
     #[command(hide = true)]
     Ps(SessionsList),
+    /// Same as: sessions delete
+    #[command(hide = true)]
+    Rm(DeleteArgs),
+    /// Find words in sessions, commands and outputs
+    #[command(before_help = help::SEARCH)]
+    Search(SearchArgs),
+    /// What is kept on disk, and taking it away
+    #[command(before_help = help::STORAGE)]
+    Storage {
+        #[command(subcommand)]
+        verb: Option<StorageVerb>,
+    },
     /// Questions that wait for an answer
     #[command(before_help = help::APPROVALS)]
     Approvals {

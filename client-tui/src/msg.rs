@@ -38,6 +38,10 @@ pub(crate) enum FromLink {
     },
     Down(ClientError),
     Session(Box<pb::Session>),
+    /// A session is gone for good.
+    Purged {
+        session_id: String,
+    },
     Page {
         session_id: String,
         events: Vec<pb::Event>,

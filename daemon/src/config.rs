@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
     GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig, ProviderApi,
-    ProviderAuth, ProviderEntry, ShellChoice, ShellConfig,
+    ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub git: GitConfig,
     /// `[ledger]`
     pub ledger: LedgerConfig,
+    /// `[storage]`
+    pub storage: StorageConfig,
     /// The files that were read.
     pub files: Vec<PathBuf>,
     /// Things a person should know that are no errors.

@@ -205,6 +205,8 @@ impl Daemon {
         listener: UnixListener,
     ) -> tokio::task::JoinHandle<Result<(), Box<dyn std::error::Error + Send + Sync>>> {
         let token = self.shutdown.token().clone();
+        let (house, stop) = (self.supervisor.clone(), token.clone());
+        tokio::spawn(async move { house.keep_house(stop.cancelled()).await });
         let api = DaemonApi::new(self.supervisor.clone(), self.host.clone());
         let supervisor = self.supervisor.clone();
         let (accounts, ledger) = (self.accounts.clone(), self.ledger.clone());

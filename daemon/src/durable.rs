@@ -52,6 +52,8 @@ points! {
     SendRetire "send-retire",
     SendHeal "send-heal",
     SendRest "send-rest",
+    SendFreeze "send-freeze",
+    SendThaw "send-thaw",
     HearHello "hear-hello",
     HearReady "hear-ready",
     HearRunning "hear-running",

@@ -1,8 +1,14 @@
 //! Owns: which sessions are live, how they are found, made and brought back.
 //! Guarantees: one actor per session; an unknown id never makes anything; a name is unique per user.
 
+mod bundle;
+mod copy;
 mod create;
+mod lifecycle;
 mod models;
+mod redact;
+mod storage;
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +21,17 @@ use crate::domain::event::Event;
 use crate::domain::id::{ApprovalId, Seq, SessionId};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::Summary;
+use crate::domain::session::{State, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::session::{self, Fault, SessionHandle, Settings};
-pub use crate::store::{RequestKey, SessionFilter};
+pub use crate::store::{Found, RequestKey, RowChange, SearchWish, SessionFilter, SessionOrder};
+pub use bundle::Report;
 pub use create::NewSession;
+pub use lifecycle::Deletion;
 pub use models::{ModelRow, ModelTry};
+pub use redact::{RedactWish, Redaction};
+pub use storage::{PruneWish, Pruned, Storage};
+pub use transfer::{Piece, Upload};
 
 use crate::store::Store;
 
@@ -49,6 +60,14 @@ pub struct Defaults {
     pub shell: Option<ShellKind>,
     /// Time-out of people's and programs' commands.
     pub exec_timeout: Option<Duration>,
+    /// How long deleted sessions can be restored.
+    pub trash: Duration,
+    /// Archived sessions go to the trash after this long without an event; `None`: never.
+    pub archive_keep: Option<Duration>,
+    /// Cap of all kept output, bytes.
+    pub max_output: Option<u64>,
+    /// Cap of the database, bytes.
+    pub max_log: Option<u64>,
 }
 
 /// One check of the machine or the daemon's files.
@@ -188,7 +207,10 @@ impl Supervisor {
 
     async fn named(&self, name: &str, principal: &str) -> Result<Option<Summary>, Fault> {
         let found = self.0.store.find_sessions(name, principal).await?;
-        Ok(found.into_iter().find(|s| s.name == name))
+        // The names of hidden ones are free.
+        Ok(found
+            .into_iter()
+            .find(|s| s.name == name && !matches!(s.state, State::Archived | State::Deleted)))
     }
 
     /// Sessions in the order people want them.
@@ -197,8 +219,13 @@ impl Supervisor {
     }
 
     /// Sessions whose row changed after `rev`, and the newest rev.
-    pub async fn changed_since(&self, rev: u64) -> Result<(Vec<Summary>, u64), Fault> {
+    pub async fn changed_since(&self, rev: u64) -> Result<(Vec<RowChange>, u64), Fault> {
         Ok(self.0.store.sessions_changed(rev).await?)
+    }
+
+    /// Sessions, commands and outputs that have all the words, newest first.
+    pub async fn search(&self, wish: SearchWish) -> Result<Vec<Found>, Fault> {
+        Ok(self.0.store.search(wish).await?)
     }
 
     /// Rings when any session's row changed.

@@ -83,6 +83,8 @@ async fn every_saved_database_opens_folds_and_goes_on() {
                 request: None,
                 asker: None,
                 open_calls: Vec::new(),
+                begins_with: None,
+                rewrites: Vec::new(),
             };
             assert_eq!(store.append(append).await.unwrap()[0].seq, row.head + 1);
         }

@@ -11,6 +11,7 @@ pub(crate) const CSRF: &str = "x-agentd-csrf";
 /// The services a browser may reach. Reflection and health stay inside.
 const SERVICES: &[&str] = &[
     "agentd.v1.SessionService",
+    "agentd.v1.LifecycleService",
     "agentd.v1.ShellService",
     "agentd.v1.ApprovalService",
     "agentd.v1.AccountService",

@@ -394,6 +394,30 @@ unary! {
     session_service_client::SessionServiceClient.list_events(ListEventsRequest) -> ListEventsResponse;
     /// Finds a text in a session's log.
     session_service_client::SessionServiceClient.find_in_session(FindInSessionRequest) -> FindInSessionResponse;
+    /// Stops a session in mid-stride.
+    lifecycle_service_client::LifecycleServiceClient.pause_session(PauseSessionRequest) -> PauseSessionResponse;
+    /// Lets it go on.
+    lifecycle_service_client::LifecycleServiceClient.resume_session(ResumeSessionRequest) -> ResumeSessionResponse;
+    /// Hides a session.
+    lifecycle_service_client::LifecycleServiceClient.archive_session(ArchiveSessionRequest) -> ArchiveSessionResponse;
+    /// Shows it again.
+    lifecycle_service_client::LifecycleServiceClient.unarchive_session(UnarchiveSessionRequest) -> UnarchiveSessionResponse;
+    /// Puts a session into the trash.
+    lifecycle_service_client::LifecycleServiceClient.delete_session(DeleteSessionRequest) -> DeleteSessionResponse;
+    /// Takes it out again.
+    lifecycle_service_client::LifecycleServiceClient.restore_session(RestoreSessionRequest) -> RestoreSessionResponse;
+    /// Finds words in sessions, commands and outputs.
+    lifecycle_service_client::LifecycleServiceClient.search_sessions(SearchSessionsRequest) -> SearchSessionsResponse;
+    /// Makes a session that begins with another's log.
+    lifecycle_service_client::LifecycleServiceClient.fork_session(ForkSessionRequest) -> ForkSessionResponse;
+    /// Takes in a piece of a bundle.
+    lifecycle_service_client::LifecycleServiceClient.import_session(ImportSessionRequest) -> ImportSessionResponse;
+    /// Takes texts out of a session for good.
+    lifecycle_service_client::LifecycleServiceClient.redact_session(RedactSessionRequest) -> RedactSessionResponse;
+    /// What is on disk.
+    lifecycle_service_client::LifecycleServiceClient.report_storage(ReportStorageRequest) -> ReportStorageResponse;
+    /// Takes away what is old.
+    lifecycle_service_client::LifecycleServiceClient.prune_storage(PruneStorageRequest) -> PruneStorageResponse;
     /// Runs a command to its end.
     shell_service_client::ShellServiceClient.exec(ExecRequest) -> ExecResponse;
     /// Starts a command.
@@ -470,6 +494,23 @@ impl Client {
             .await;
         self.forget(number).await;
         answer.map(Response::into_inner).map_err(ClientError::from)
+    }
+
+    /// A session as one file, in pieces. Not repeated: whoever reads it begins anew.
+    pub async fn export_session(
+        &self,
+        request: pb::ExportSessionRequest,
+    ) -> Result<Streaming<pb::ExportSessionResponse>, ClientError> {
+        self.call(|channel| {
+            let request = self.tag(request.clone());
+            async move {
+                pb::lifecycle_service_client::LifecycleServiceClient::new(channel)
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .export_session(request)
+                    .await
+            }
+        })
+        .await
     }
 
     /// True when the error means that no daemon was there at all.

@@ -93,6 +93,7 @@ pub fn state_word(state: SessionState) -> &'static str {
         SessionState::Paused => "paused",
         SessionState::Failed => "failed",
         SessionState::Archived => "archived",
+        SessionState::Deleted => "deleted",
         SessionState::Unspecified => "unknown",
     }
 }
@@ -114,6 +115,7 @@ pub fn state_glyph(state: SessionState, ascii: bool) -> &'static str {
         SessionState::Paused => ("‖", "="),
         SessionState::Failed => ("✗", "x"),
         SessionState::Archived => ("▫", "-"),
+        SessionState::Deleted => ("✕", "#"),
         SessionState::Unspecified => ("?", "?"),
     };
     if ascii { plain } else { glyph }

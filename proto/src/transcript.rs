@@ -2,8 +2,11 @@
 //! Guarantees: pure; the same events give the same items in every client; an event of a kind this client
 //! does not know changes nothing.
 
+mod notes;
+
 use std::time::Duration;
 
+use self::notes::{redacted_line, standing_line};
 use crate::format;
 use crate::pb;
 use crate::pb::event::Body;
@@ -127,6 +130,8 @@ pub enum Touched {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transcript {
     items: Vec<Item>,
+    /// Which item an event other than its first one changed, by seq.
+    changes: Vec<(u64, usize)>,
 }
 
 impl Transcript {
@@ -142,6 +147,14 @@ impl Transcript {
 
     /// Takes in the next event.
     pub fn apply(&mut self, event: &pb::Event) -> Option<Touched> {
+        let touched = self.fold(event);
+        if let Some(Touched::Changed(index)) = touched {
+            self.changes.push((event.seq, index));
+        }
+        touched
+    }
+
+    fn fold(&mut self, event: &pb::Event) -> Option<Touched> {
         match event.body.as_ref()? {
             Body::MessagePosted(posted) => {
                 let (text, attachments) = split(&posted.parts);
@@ -257,7 +270,15 @@ impl Transcript {
                     task => format!("the task is now '{task}'"),
                 }),
             ),
+            Body::Redacted(redacted) => {
+                self.blank(&redacted.seqs);
+                self.add(event, Kind::Notice(redacted_line(redacted)))
+            }
             Body::SessionCreated(_) | Body::ExecStarted(_) => None,
+            other => {
+                let line = standing_line(other)?;
+                self.add(event, Kind::Notice(line))
+            }
         }
     }
 

@@ -167,7 +167,9 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
             offsets.skip(&screen);
             Taken::New(Item::Screen(screen))
         }
-        other @ (Item::Preview(_) | Item::Session(_) | Item::Clients(_)) => Taken::New(other),
+        other @ (Item::Preview(_) | Item::Session(_) | Item::Clients(_) | Item::Purged(_)) => {
+            Taken::New(other)
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::lifecycle::{DeleteArgs, ExportArgs, ForkArgs, ImportArgs, Order, PauseArgs, RedactArgs};
+
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -256,12 +258,32 @@ pub(crate) enum SessionsVerb {
         /// The new name
         name: String,
     },
+    /// Stop it in mid-stride: turn and commands stand still
+    Pause(PauseArgs),
+    /// Let a paused session go on
+    Resume(OneSession),
+    /// Hide a session
+    Archive(OneSession),
+    /// Show an archived session again
+    Unarchive(OneSession),
+    /// Put sessions into the trash, for 7 days
+    Delete(DeleteArgs),
+    /// Take a session out of the trash
+    Restore(OneSession),
+    /// A new session that begins with another's log
+    Fork(ForkArgs),
+    /// Write a session into one file
+    Export(ExportArgs),
+    /// Make a session from such a file
+    Import(ImportArgs),
+    /// Take texts out of a session for good
+    Redact(RedactArgs),
 }
 
 /// Flags of `sessions list`.
 #[derive(Debug, Args)]
 pub(crate) struct SessionsList {
-    /// Only these states: ready, working, needs-you, paused, failed, archived
+    /// Only these states: ready, working, needs-you, paused, failed, archived, deleted
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub(crate) state: Vec<State>,
     /// Also archived ones
@@ -273,6 +295,17 @@ pub(crate) struct SessionsList {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) limit: usize,
+    /// Order: activity, name, created or cost
+    #[arg(
+        long,
+        value_name = "BY",
+        default_value = "activity",
+        hide_possible_values = true
+    )]
+    pub(crate) sort: Order,
+    /// Go on: again whenever one changes
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 impl SessionsList {
@@ -283,6 +316,8 @@ impl SessionsList {
             all: false,
             here: false,
             limit: 1000,
+            sort: Order::Activity,
+            watch: false,
         }
     }
 }
@@ -302,6 +337,8 @@ pub(crate) enum State {
     Failed,
     /// Hidden.
     Archived,
+    /// In the trash.
+    Deleted,
 }
 
 /// Flags of `sessions new`.

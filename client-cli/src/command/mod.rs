@@ -13,6 +13,7 @@ mod exec;
 mod help;
 mod interactive;
 mod interrupt;
+mod lifecycle;
 mod logs;
 mod models;
 mod prompt;
@@ -21,13 +22,17 @@ mod screen;
 mod send;
 mod sessions;
 mod shell;
+mod storage;
+mod transfer;
 mod turn;
 mod usage;
 mod version;
 mod wait;
 mod web;
 
-use crate::args::{ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, Verb};
+use crate::args::{
+    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, StorageVerb, Verb,
+};
 use crate::context::Context;
 use crate::exit::Failure;
 
@@ -52,6 +57,9 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
             args.state = vec![State::Working, State::NeedsYou];
             sessions::list(&context, args).await
         }
+        Verb::Search(args) => storage::search(&context, args).await,
+        Verb::Storage { verb } => storage::run(&context, verb.unwrap_or(StorageVerb::Report)).await,
+        Verb::Rm(args) => lifecycle::delete(&context, args).await,
         Verb::Approvals { verb } => {
             approvals::run(&context, verb.unwrap_or(ApprovalsVerb::List { all: false })).await
         }

@@ -1,9 +1,11 @@
-//! Owns: `agentctl sessions`: list, show, clients, new, rename.
+//! Owns: `agentctl sessions`: list, show, clients, new, rename; the rest of a session's life is in `lifecycle.rs`.
 
 use agentd_proto::transcript::Transcript;
 use agentd_proto::{format, id, pb};
 
-use crate::args::{SessionsList, SessionsNew, SessionsVerb, Shell, State};
+use super::lifecycle::{self, Change};
+use super::transfer;
+use crate::args::{Order, SessionsList, SessionsNew, SessionsVerb, Shell, State};
 use crate::context::{Context, Wanted, empty_answer};
 use crate::exit::{self, Failure};
 use crate::render::table::{self, Column, fixed, flexible};
@@ -39,6 +41,24 @@ pub(crate) async fn run(context: &Context, verb: SessionsVerb) -> Result<u8, Fai
         SessionsVerb::Show(args) => show(context, args.target.as_deref()).await,
         SessionsVerb::New(args) => new(context, args).await,
         SessionsVerb::Clients(args) => clients(context, args.target.as_deref()).await,
+        SessionsVerb::Pause(args) => lifecycle::pause(context, args).await,
+        SessionsVerb::Resume(args) => {
+            lifecycle::change(context, args.target.as_deref(), Change::Resume).await
+        }
+        SessionsVerb::Archive(args) => {
+            lifecycle::change(context, args.target.as_deref(), Change::Archive).await
+        }
+        SessionsVerb::Unarchive(args) => {
+            lifecycle::change(context, args.target.as_deref(), Change::Unarchive).await
+        }
+        SessionsVerb::Restore(args) => {
+            lifecycle::change(context, args.target.as_deref(), Change::Restore).await
+        }
+        SessionsVerb::Fork(args) => transfer::fork(context, args).await,
+        SessionsVerb::Export(args) => transfer::export(context, args).await,
+        SessionsVerb::Import(args) => transfer::import(context, args).await,
+        SessionsVerb::Redact(args) => transfer::redact(context, args).await,
+        SessionsVerb::Delete(args) => lifecycle::delete(context, args).await,
         SessionsVerb::Rename { target, name } => {
             let session = context.session(&target).await?;
             let request = pb::RenameSessionRequest {
@@ -84,9 +104,53 @@ pub(crate) async fn list(context: &Context, args: SessionsList) -> Result<u8, Fa
         workspace,
         page_size,
         page_token: String::new(),
+        order: order(args.sort).into(),
     };
+    if args.watch {
+        return watch(context, request, args.limit).await;
+    }
     let mut sessions = context.sessions_where(request).await?;
     sessions.truncate(args.limit);
+    print(context, &sessions)
+}
+
+/// The list, again and again: whenever a session changes.
+async fn watch(context: &Context, request: pb::ListSessionsRequest, limit: usize) -> Result<u8, Failure> {
+    let everything = pb::WatchRequest {
+        subscriptions: Vec::new(),
+        sessions: true,
+    };
+    let mut changes = context.client.watch(everything).await?;
+    loop {
+        let mut sessions = context.sessions_where(request.clone()).await?;
+        sessions.truncate(limit);
+        if context.out.out_tty {
+            context.out.clear()?;
+        }
+        print(context, &sessions)?;
+        // One change comes seldom alone: what arrives within a breath is shown in one go.
+        let _first = changes.next().await;
+        let pause = tokio::time::sleep(std::time::Duration::from_millis(200));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                _more = changes.next() => {}
+            }
+        }
+    }
+}
+
+fn order(order: Order) -> pb::SessionOrder {
+    match order {
+        Order::Activity => pb::SessionOrder::Activity,
+        Order::Name => pb::SessionOrder::Name,
+        Order::Created => pb::SessionOrder::Created,
+        Order::Cost => pb::SessionOrder::Cost,
+    }
+}
+
+fn print(context: &Context, sessions: &[pb::Session]) -> Result<u8, Failure> {
     if context.out.is_json() {
         context
             .out
@@ -249,5 +313,6 @@ fn wire(state: State) -> pb::SessionState {
         State::Paused => pb::SessionState::Paused,
         State::Failed => pb::SessionState::Failed,
         State::Archived => pb::SessionState::Archived,
+        State::Deleted => pb::SessionState::Deleted,
     }
 }

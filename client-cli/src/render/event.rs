@@ -165,6 +165,27 @@ impl Lines {
             Body::SessionRenamed(renamed) => vec![line("session.renamed", json!({"name": renamed.name}))],
             Body::TaskChosen(chosen) => vec![line("task.chosen", json!({"task": chosen.task_id}))],
             Body::ModelChosen(chosen) => vec![line("model.chosen", json!({"model": chosen.model}))],
+            Body::SessionPaused(paused) => vec![line("session.paused", json!({"reason": paused.reason}))],
+            Body::SessionResumed(_) => vec![line("session.resumed", who)],
+            Body::SessionArchived(_) => vec![line("session.archived", who)],
+            Body::SessionUnarchived(_) => vec![line("session.unarchived", who)],
+            Body::SessionDeleted(deleted) => vec![line(
+                "session.deleted",
+                json!({"purge_time": rfc3339(deleted.purge_time)}),
+            )],
+            Body::SessionRestored(_) => vec![line("session.restored", who)],
+            Body::SessionForked(forked) => vec![line(
+                "session.forked",
+                json!({"from_session": forked.session_id, "from_seq": forked.seq}),
+            )],
+            Body::SessionImported(imported) => vec![line(
+                "session.imported",
+                json!({"from_session": imported.session_id, "from_seq": imported.seq}),
+            )],
+            Body::Redacted(redacted) => vec![line(
+                "redacted",
+                json!({"seqs": redacted.seqs, "reason": redacted.reason}),
+            )],
         }
     }
 

@@ -8,7 +8,7 @@ agentctl: work with agentd, the local coding assistant
   agentctl logs -f                       follow this directory's session
 
 Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
-  run [PROMPT]     one agent turn                sessions   list show new rename
+  run [PROMPT]     one agent turn                sessions   list show new pause …
   exec -- CMD      command in the jailed shell   approvals  list show
   shell            interactive jailed shell      approve A  let a tool call happen
   attach [S]       follow and write to it        deny A     refuse a tool call
@@ -16,13 +16,15 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   interrupt [S]    stop the turn                 auth       set list rm
   wait [S]         until ready or needs you      config     get set unset list edit …
   logs [S]         what happened                 daemon     status start stop restart logs
+  search TEXT      words in all that happened    storage    report prune
   doctor           check prerequisites           web        open url token stop
   version          versions                      usage      summary top forecast budget export …
   help [TOPIC]     exit-codes environment output
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, u = usage
+Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, u = usage,
+  rm = sessions delete
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 
@@ -79,8 +81,32 @@ Examples:
 pub(crate) const SESSIONS: &str = "\
 Examples:
   agentctl sessions list --here
-  agentctl sessions show build
-  agentctl sessions new --name build -C ~/src/shop";
+  agentctl sessions pause build
+  agentctl sessions delete build          (restore brings it back)
+
+List sessions, and their whole life
+
+Usage: agentctl sessions [FLAGS] VERB …    (agentctl sessions VERB -h for each)
+  list          those that need you first      show S        all about one
+  new           make one                       rename S N    another name
+  pause S       it stands still                resume S      it goes on
+  archive S     hide it                        unarchive S   show it again
+  delete S …    into the trash, 7 days         restore S     out of the trash
+  fork S        begin with its log             clients S     who follows it
+  export S      into one file                  import FILE   from such a file
+  redact S      take texts out for good
+Flags of every verb: agentctl -h
+";
+pub(crate) const SEARCH: &str = "\
+Examples:
+  agentctl search flaky test
+  agentctl search --all \"npm publish\" -o json
+  agentctl search -s build linker";
+pub(crate) const STORAGE: &str = "\
+Examples:
+  agentctl storage report
+  agentctl storage prune --older-than 30d --dry-run
+  agentctl storage prune --trash";
 pub(crate) const APPROVALS: &str = "\
 Examples:
   agentctl approvals list

@@ -48,6 +48,9 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "cost_known": session.cost_known,
         "queued_messages": session.queued_messages,
         "policy_generation": session.policy_generation,
+        "pause_reason": session.pause_reason,
+        "purge_time": session.purge_time.map(|time| rfc3339(Some(time))),
+        "forked_from": session.forked_from,
     })
 }
 

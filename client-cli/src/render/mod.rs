@@ -103,6 +103,11 @@ impl Out {
         }
     }
 
+    /// Makes room for the next picture of what is watched.
+    pub(crate) fn clear(&self) -> Result<(), Failure> {
+        self.bytes(b"\x1b[H\x1b[2J")
+    }
+
     /// A line that must be seen, quiet or not.
     pub(crate) fn important(&self, text: &str) {
         self.err_bytes(format!("{text}\n").as_bytes());

@@ -182,6 +182,9 @@ pub(crate) fn session_next(session: &pb::Session) -> String {
         (pb::SessionState::NeedsYou, Some(approval)) => {
             format!("agentctl approve {approval}   (or: agentctl deny {approval} --reason …)")
         }
+        (pb::SessionState::Paused, _) => format!("agentctl sessions resume {}", session.name),
+        (pb::SessionState::Archived, _) => format!("agentctl sessions unarchive {}", session.session_id),
+        (pb::SessionState::Deleted, _) => format!("agentctl sessions restore {}", session.session_id),
         (pb::SessionState::Working, _) => format!("agentctl attach {}", session.name),
         _ => format!("agentctl run -s {} \"…\"", session.name),
     }

@@ -268,6 +268,7 @@ impl Link {
                 let clients = list.clients;
                 self.tell(FromLink::Clients { session_id, clients }).await;
             }
+            Item::Purged(_) => self.tell(FromLink::Purged { session_id }).await,
             // A raw shell is drawn from its own stream, not from the watch.
             Item::CaughtUp(_) | Item::Screen(_) => {}
         }

@@ -329,6 +329,10 @@ impl Rows {
         self.all.insert(session.session_id.clone(), session);
     }
 
+    pub(crate) fn remove(&mut self, id: &str) {
+        self.all.remove(id);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -338,7 +342,12 @@ impl Rows {
         let mut rows: Vec<&pb::Session> = self
             .all
             .values()
-            .filter(|row| row.state() != pb::SessionState::Archived)
+            .filter(|row| {
+                !matches!(
+                    row.state(),
+                    pb::SessionState::Archived | pb::SessionState::Deleted
+                )
+            })
             .collect();
         let order = |row: &pb::Session| {
             let time = row.update_time.map_or((0, 0), |time| (time.seconds, time.nanos));

@@ -87,6 +87,15 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             }
             model.rows.set(*session);
         }
+        FromLink::Purged { session_id } => {
+            model.rows.remove(&session_id);
+            if model.open.as_ref().is_some_and(|open| open.id == session_id) {
+                model.notice(
+                    Level::Problem,
+                    "this session was purged: nothing of it is left".to_owned(),
+                );
+            }
+        }
         FromLink::Page {
             session_id,
             events,

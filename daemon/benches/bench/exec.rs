@@ -106,6 +106,8 @@ impl Log {
             request: None,
             asker: None,
             open_calls: Vec::new(),
+            begins_with: None,
+            rewrites: Vec::new(),
         };
         store.append(append).await.unwrap();
         Self { store, session }
@@ -149,6 +151,8 @@ impl Log {
             request: None,
             asker: None,
             open_calls: Vec::new(),
+            begins_with: None,
+            rewrites: Vec::new(),
         };
         self.store.append(append).await.unwrap();
     }

@@ -560,7 +560,7 @@ pub(crate) fn files_in_tmp() -> bool {
 
 /// To every process of the namespace but ourselves, in one go of the kernel. (The group of 1 is written -1, and that is
 /// `kill`'s word for all.) Only where we are PID 1.
-fn signal_all(signal: Signal) -> rustix::io::Result<()> {
+pub(crate) fn signal_all(signal: Signal) -> rustix::io::Result<()> {
     if std::process::id() != 1 {
         return Err(rustix::io::Errno::PERM);
     }

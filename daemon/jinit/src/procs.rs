@@ -120,6 +120,28 @@ pub(crate) fn of_terminal(leader: u32) -> Vec<u32> {
     ours
 }
 
+/// Every process in here but jinit itself; where there is no PID namespace around us, all that descends from it.
+pub(crate) fn everyone(me: u32, descendants_only: bool) -> Vec<u32> {
+    let all = list();
+    all.values()
+        .filter(|start| start.pid != me)
+        .filter(|start| {
+            let mut at = **start;
+            for _ in 0..=all.len() {
+                if !descendants_only || at.ppid == me {
+                    return true;
+                }
+                match all.get(&at.ppid) {
+                    Some(parent) => at = *parent,
+                    None => return false,
+                }
+            }
+            false
+        })
+        .map(|p| p.pid)
+        .collect()
+}
+
 /// Sends a signal; a process that is gone is fine.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().filter(|p| *p > 1).and_then(Pid::from_raw) {

@@ -238,6 +238,16 @@ impl Run {
         Some(Stage::Interrupt)
     }
 
+    /// Moves its clocks on by the time that everything stood still.
+    pub(crate) fn shift(&mut self, since: Instant) {
+        let now = Instant::now();
+        let began = self.started.max(since);
+        let still = now.saturating_duration_since(began);
+        self.deadline = self.deadline.map(|at| at + still);
+        self.look = now + self.look_every;
+        self.idle_looks = 0;
+    }
+
     /// The next stage, when its time has come.
     pub(crate) fn climb(&mut self, now: Instant) -> Option<Stage> {
         let ladder = self.ladder.as_mut()?;

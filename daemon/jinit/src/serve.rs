@@ -12,6 +12,7 @@ use agent_jinit::wire::{FromJail, ToJail, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketFlags;
+use rustix::process::Signal;
 
 use crate::command;
 use crate::link::{Link, Received};
@@ -45,6 +46,8 @@ pub(crate) struct Server {
     random: std::fs::File,
     pub(crate) me: u32,
     ending: bool,
+    /// Since when everything stands still.
+    frozen: Option<Instant>,
 }
 
 enum Source {
@@ -88,6 +91,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
         random: std::fs::File::open("/dev/urandom")?,
         me: std::process::id(),
         ending: false,
+        frozen: None,
     };
     while !server.ending {
         server.turn()?;
@@ -199,7 +203,7 @@ impl Server {
             if self.link.is_some() {
                 at.push(run.bell_due());
             }
-            if run.finish.is_some() {
+            if run.finish.is_some() || (self.frozen.is_some() && run.ladder.is_none()) {
                 continue;
             }
             at.push(run.deadline);
@@ -295,15 +299,51 @@ impl Server {
                 if self.current.is_none()
                     && let Some(shell) = self.shell.take()
                 {
-                    crate::procs::signal(shell.pid, rustix::process::Signal::KILL);
+                    crate::procs::signal(shell.pid, Signal::KILL);
                 }
             }
+            ToJail::Freeze => self.freeze(),
+            ToJail::Thaw => self.thaw(),
             ToJail::End => self.ending = true,
             ToJail::Rest => self.rest(),
             ToJail::Heal => {
                 if let Some(shell) = self.shell.as_ref().filter(|_| self.current.is_none()) {
                     let _dying = rustix::io::write(&shell.stdin, crate::shell::HEAL);
                 }
+            }
+        }
+    }
+
+    /// Stops everything where it stands. The shell first: it must not see its children stop.
+    fn freeze(&mut self) {
+        if let Some(shell) = &self.shell {
+            crate::procs::signal(shell.pid, Signal::STOP);
+        }
+        if self.options.outer {
+            for pid in crate::procs::everyone(self.me, true) {
+                crate::procs::signal(pid, Signal::STOP);
+            }
+        } else {
+            // In one call: no race of forks outruns it.
+            let _none = command::signal_all(Signal::STOP);
+        }
+        self.frozen.get_or_insert_with(Instant::now);
+    }
+
+    /// Lets everything go on, the shell last; time that stood still counts for no limit.
+    fn thaw(&mut self) {
+        let shell = self.shell.as_ref().map(|shell| shell.pid);
+        for pid in crate::procs::everyone(self.me, self.options.outer) {
+            if Some(pid) != shell {
+                crate::procs::signal(pid, Signal::CONT);
+            }
+        }
+        if let Some(shell) = shell {
+            crate::procs::signal(shell, Signal::CONT);
+        }
+        if let Some(since) = self.frozen.take() {
+            for run in self.runs.values_mut() {
+                run.shift(since);
             }
         }
     }
@@ -331,9 +371,14 @@ impl Server {
             {
                 link.ring(&bell);
             }
+            // What stands still can't be late, and a shell that stands still is not stuck.
+            let frozen = self.frozen.is_some();
             let Some(run) = self.runs.get_mut(&exec).filter(|r| r.finish.is_none()) else {
                 continue;
             };
+            if frozen && run.ladder.is_none() {
+                continue;
+            }
             if run.input.as_ref().is_some_and(|i| i.pipe.is_none())
                 && let Some(input) = &mut run.input
             {

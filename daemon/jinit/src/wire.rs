@@ -71,6 +71,10 @@ pub enum ToJail {
     Heal,
     /// Kill everything and exit.
     End,
+    /// Stop every process where it is; time limits stop with them.
+    Freeze,
+    /// Let them go on.
+    Thaw,
     /// Exit if nothing runs here; answered with [`FromJail::Resting`] or [`FromJail::Busy`].
     Rest,
 }
@@ -284,6 +288,8 @@ impl ToJail {
             Self::Retire => Writer::tag(8).0,
             Self::Rest => Writer::tag(9).0,
             Self::Heal => Writer::tag(10).0,
+            Self::Freeze => Writer::tag(11).0,
+            Self::Thaw => Writer::tag(12).0,
         }
     }
 
@@ -337,6 +343,8 @@ impl ToJail {
             8 => Self::Retire,
             9 => Self::Rest,
             10 => Self::Heal,
+            11 => Self::Freeze,
+            12 => Self::Thaw,
             _ => return Err(BadFrame),
         })
     }
@@ -520,6 +528,8 @@ mod tests {
             ToJail::Spawn {
                 restore: Some("r1".into()),
             },
+            ToJail::Freeze,
+            ToJail::Thaw,
             ToJail::End,
         ] {
             let bytes = frame.encode();

@@ -6,6 +6,7 @@ mod approvals;
 mod auth;
 mod convert;
 mod daemon;
+mod lifecycle;
 mod peer;
 mod sessions;
 mod shell;
@@ -17,6 +18,7 @@ use agentd_proto::pb;
 use pb::account_service_server::AccountServiceServer;
 use pb::approval_service_server::ApprovalServiceServer;
 use pb::daemon_service_server::DaemonServiceServer;
+use pb::lifecycle_service_server::LifecycleServiceServer;
 use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
 use pb::usage_service_server::UsageServiceServer;
@@ -49,6 +51,9 @@ pub async fn serve(
         .await;
     health.set_serving::<ShellServiceServer<shell::Shells>>().await;
     health
+        .set_serving::<LifecycleServiceServer<lifecycle::Lifecycle>>()
+        .await;
+    health
         .set_serving::<ApprovalServiceServer<approvals::Approvals>>()
         .await;
     health.set_serving::<DaemonServiceServer<DaemonApi>>().await;
@@ -70,6 +75,9 @@ pub async fn serve(
     let usage = UsageServiceServer::new(usage::UsageApi::new(ledger))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    let lifecycle = LifecycleServiceServer::new(lifecycle::Lifecycle::new(supervisor.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -80,6 +88,7 @@ pub async fn serve(
         .add_service(reflection().build_v1alpha()?)
         .add_service(InterceptedService::new(sessions, peer::check))
         .add_service(InterceptedService::new(shells, peer::check))
+        .add_service(InterceptedService::new(lifecycle, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
         .add_service(InterceptedService::new(usage, peer::check))
         .add_service(InterceptedService::new(

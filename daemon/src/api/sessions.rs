@@ -112,6 +112,7 @@ impl SessionService for Sessions {
         let filter = SessionFilter {
             states: convert::states(&wish.states)?,
             workspace: Some(wish.workspace).filter(|w| !w.is_empty()),
+            order: convert::order(wish.order)?,
             offset,
             limit,
         };

@@ -114,6 +114,7 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::WorkspaceRefused { .. }
         | Rejection::JailUnavailable { .. }
         | Rejection::JailDiffers { .. }
+        | Rejection::NotNow { .. }
         | Rejection::WrongState(_) => Code::FailedPrecondition,
         Rejection::HeadMoved { .. } => Code::Aborted,
         Rejection::JailFailed(_) | Rejection::ShuttingDown => Code::Unavailable,

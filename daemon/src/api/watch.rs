@@ -9,7 +9,7 @@ use super::convert::session as convert;
 use super::status::{No, invalid};
 use crate::domain::principal::Caller;
 use crate::session::{Fault, FollowItem, FollowOptions, Follower};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{RowChange, Supervisor};
 
 /// Most sessions on one stream.
 const MAX_SUBSCRIPTIONS: usize = 64;
@@ -118,10 +118,7 @@ fn rows(supervisor: Supervisor) -> impl Stream<Item = Result<pb::WatchItem, No>>
             match supervisor.changed_since(rev).await {
                 Ok((rows, newest)) => {
                     rev = newest;
-                    ready.extend(rows.into_iter().map(|summary| pb::WatchItem {
-                        session_id: summary.session_id.to_string(),
-                        item: Some(Item::Session(summary.into())),
-                    }));
+                    ready.extend(rows.into_iter().map(row));
                 }
                 Err(fault) => return Some((Err(fault.into()), None)),
             }
@@ -130,4 +127,17 @@ fn rows(supervisor: Supervisor) -> impl Stream<Item = Result<pb::WatchItem, No>>
             }
         }
     })
+}
+
+fn row(change: RowChange) -> pb::WatchItem {
+    match change {
+        RowChange::Row(summary) => pb::WatchItem {
+            session_id: summary.session_id.to_string(),
+            item: Some(Item::Session((*summary).into())),
+        },
+        RowChange::Purged(id) => pb::WatchItem {
+            session_id: id.to_string(),
+            item: Some(Item::Purged(pb::SessionPurged {})),
+        },
+    }
 }

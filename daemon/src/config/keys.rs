@@ -242,6 +242,35 @@ pub const KEYS: &[Key] = &[
         "How it is logged: lines for people, or one JSON object a line.",
     ),
     key(
+        "storage.trash",
+        Kind::Span,
+        Some("7d"),
+        Some("AGENTD_STORAGE_TRASH"),
+        "How long a deleted session can be restored. `none`: until it is purged by hand.",
+    ),
+    key(
+        "storage.archive_keep",
+        Kind::Span,
+        Some("none"),
+        Some("AGENTD_STORAGE_ARCHIVE_KEEP"),
+        "Archived sessions in which nothing happened for so long go to the trash.",
+    ),
+    key(
+        "storage.max_output",
+        Kind::Size,
+        Some("10GiB"),
+        Some("AGENTD_STORAGE_MAX_OUTPUT"),
+        "Kept output of commands, of all sessions together. Beyond it the oldest outputs of ended commands go.",
+    ),
+    key(
+        "storage.max_log",
+        Kind::Size,
+        Some("none"),
+        Some("AGENTD_STORAGE_MAX_LOG"),
+        "Size of the database. Beyond it the trash is emptied and the oldest archived sessions are purged; others \
+         never.",
+    ),
+    key(
         "git.pass_identity",
         Kind::Flag,
         Some("true"),

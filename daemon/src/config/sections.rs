@@ -144,6 +144,19 @@ pub struct LogConfig {
     pub json: bool,
 }
 
+/// `[storage]`: what is kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// How long deleted sessions can be restored.
+    pub trash: Duration,
+    /// Life of an archived session without events; `None`: for ever.
+    pub archive_keep: Option<Duration>,
+    /// Most bytes of command output kept in all; `None`: no limit.
+    pub max_output: Option<u64>,
+    /// Most bytes of the database; `None`: no limit.
+    pub max_log: Option<u64>,
+}
+
 /// `[git]`: git inside the jails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitConfig {
@@ -225,6 +238,12 @@ impl Config {
                 time_zone: get.text("ledger.time_zone"),
                 retention: get.span("ledger.retention"),
                 alert_command: get.list("ledger.alert_command"),
+            },
+            storage: StorageConfig {
+                trash: get.span("storage.trash").unwrap_or(Duration::MAX),
+                archive_keep: get.span("storage.archive_keep"),
+                max_output: get.size("storage.max_output"),
+                max_log: get.size("storage.max_log"),
             },
             files,
             notices,

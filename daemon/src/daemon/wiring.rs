@@ -169,6 +169,10 @@ pub(super) fn defaults(config: &Config) -> Defaults {
             config::ShellChoice::Bash => Some(ShellKind::Bash),
         },
         exec_timeout: config.shell.timeout,
+        trash: config.storage.trash,
+        archive_keep: config.storage.archive_keep,
+        max_output: config.storage.max_output,
+        max_log: config.storage.max_log,
     }
 }
 

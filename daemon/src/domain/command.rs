@@ -96,6 +96,34 @@ pub enum Command {
         /// Name of the next turn, should this batch end the open one while messages wait.
         next_turn_id: TurnId,
     },
+    /// Stop in mid-stride, at the next safe point; commands stand still.
+    Pause {
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Go on.
+    Resume {
+        /// Name of the next turn, should messages wait and none be open.
+        turn_id: TurnId,
+    },
+    /// Hide it. Refused while it works.
+    Archive,
+    /// Show it again.
+    Unarchive,
+    /// Put it into the trash. Its turn and commands have been ended.
+    Delete {
+        /// Until when it can be restored, microseconds since the epoch.
+        purge_us: i64,
+    },
+    /// Take it out of the trash.
+    Restore,
+    /// Texts of these events are taken out for good.
+    Redact {
+        /// The events as they will be, by seq, ascending.
+        rewrites: Vec<(Seq, EventBody)>,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// Say something a person should know.
     Notice {
         /// Stable word.

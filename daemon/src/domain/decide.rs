@@ -9,6 +9,7 @@ use super::message::Part;
 use super::queue;
 use super::rejection::Rejection;
 use super::session::{CallStage, OpenCall, Session, Turn};
+use super::standing::{self, check_awake};
 
 /// Most bytes of text in one message: an event with it must pass stock gRPC clients, which take 4 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -31,6 +32,7 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             turn_id,
             expected_head,
         } => {
+            check_awake(session)?;
             check_head(session, *expected_head)?;
             check_parts(parts)?;
             if session.queue.len() >= MAX_QUEUE {
@@ -130,14 +132,17 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             script_truncated,
             pty,
             timeout_ms,
-        } => Ok(vec![EventBody::ExecStarted {
-            exec_id: exec_id.clone(),
-            script: script.clone(),
-            script_truncated: *script_truncated,
-            call_id: None,
-            pty: *pty,
-            timeout_ms: *timeout_ms,
-        }]),
+        } => {
+            check_awake(session)?;
+            Ok(vec![EventBody::ExecStarted {
+                exec_id: exec_id.clone(),
+                script: script.clone(),
+                script_truncated: *script_truncated,
+                call_id: None,
+                pty: *pty,
+                timeout_ms: *timeout_ms,
+            }])
+        }
         Command::FinishExec {
             exec_id,
             result,
@@ -175,6 +180,16 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             facts,
             next_turn_id,
         } => record_turn(session, turn_id, facts, next_turn_id, now_us),
+        Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Archive
+        | Command::Unarchive
+        | Command::Delete { .. }
+        | Command::Restore => standing::decide(session, command),
+        Command::Redact { rewrites, reason } => Ok(vec![EventBody::Redacted {
+            seqs: rewrites.iter().map(|(seq, _)| *seq).collect(),
+            reason: reason.clone(),
+        }]),
         Command::Notice { code, message } => Ok(vec![EventBody::NoticeRecorded {
             code: code.clone(),
             message: message.clone(),
@@ -198,7 +213,7 @@ fn record_turn(
             EventBody::TurnFinished { outcome, .. } => {
                 events.extend(withdraw(session));
                 events.push(finish(turn, outcome, &events, now_us));
-                if !matches!(outcome, TurnOutcome::Interrupted { .. }) {
+                if !matches!(outcome, TurnOutcome::Interrupted { .. }) && !session.standing.rests() {
                     events.extend(next_turn(session, next_turn_id));
                 }
             }
@@ -253,7 +268,7 @@ fn withdraw(session: &Session) -> Vec<EventBody> {
 
 /// The turn that takes up what was queued; never after a turn that somebody stopped: a stopped session stays
 /// stopped.
-fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
+pub(super) fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
     let last: TurnOptions = session.queue.back()?.options;
     Some(EventBody::TurnStarted {
         turn_id: turn_id.clone(),
@@ -307,6 +322,27 @@ pub fn recover(session: &Session, running: &dyn Fn(&ExecId) -> bool) -> Vec<Even
             &events,
             session.updated_us,
         ));
+    }
+    events
+}
+
+/// What closes a log that begins a copy: nothing that was open in the original goes on in it.
+pub fn close_copy(session: &Session) -> Vec<EventBody> {
+    let mut events = recover(session, &|_| false);
+    if let Some(turn) = &session.turn
+        && !events
+            .iter()
+            .any(|event| matches!(event, EventBody::TurnFinished { .. }))
+    {
+        let reason = "the copy begins here".to_owned();
+        events.extend(withdraw(session));
+        let end = finish(
+            turn,
+            &TurnOutcome::Interrupted { reason },
+            &events,
+            session.updated_us,
+        );
+        events.push(end);
     }
     events
 }

@@ -235,6 +235,45 @@ pub enum EventBody {
         /// What it took.
         totals: TurnTotals,
     },
+    /// A person or a limit stopped it in mid-stride.
+    SessionPaused {
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// A person let it go on.
+    SessionResumed,
+    /// It is hidden.
+    SessionArchived,
+    /// It is shown again.
+    SessionUnarchived,
+    /// It is in the trash.
+    SessionDeleted {
+        /// Until then, microseconds since the epoch.
+        purge_us: i64,
+    },
+    /// It came back out of the trash.
+    SessionRestored,
+    /// What stands before this is another session's log; from here on it is its own.
+    SessionForked {
+        /// Which session.
+        session_id: SessionId,
+        /// Up to where.
+        seq: Seq,
+    },
+    /// What stands before this came from a bundle.
+    SessionImported {
+        /// Its id where it was made.
+        session_id: SessionId,
+        /// Its last seq there.
+        seq: Seq,
+    },
+    /// Texts of earlier events were taken out for good; their places stayed.
+    Redacted {
+        /// Which events.
+        seqs: Vec<Seq>,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// Something a person should know that changes nothing.
     NoticeRecorded {
         /// Stable word.
@@ -267,6 +306,15 @@ impl EventBody {
             Self::ExecFinished { .. } => "exec_finished",
             Self::ChangeRecorded { .. } => "change_recorded",
             Self::TurnFinished { .. } => "turn_finished",
+            Self::SessionPaused { .. } => "session_paused",
+            Self::SessionResumed => "session_resumed",
+            Self::SessionArchived => "session_archived",
+            Self::SessionUnarchived => "session_unarchived",
+            Self::SessionDeleted { .. } => "session_deleted",
+            Self::SessionRestored => "session_restored",
+            Self::SessionForked { .. } => "session_forked",
+            Self::SessionImported { .. } => "session_imported",
+            Self::Redacted { .. } => "redacted",
             Self::NoticeRecorded { .. } => "notice_recorded",
         }
     }

@@ -118,6 +118,14 @@ pub enum Rejection {
     /// The session can't do this in its present state.
     #[error("{0}")]
     WrongState(String),
+    /// The same, with what to do about it.
+    #[error("{message}")]
+    NotNow {
+        /// Why not.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
     /// The token is unknown, expired or revoked.
     #[error("this device is not signed in, or no longer")]
     TokenRefused,
@@ -167,7 +175,7 @@ impl Rejection {
                 _ => "PROVIDER_FAILED",
             },
             Self::OffsetMismatch(_) => "OFFSET_MISMATCH",
-            Self::WrongState(_) => "WRONG_STATE",
+            Self::WrongState(_) | Self::NotNow { .. } => "WRONG_STATE",
             Self::TokenRefused => "TOKEN_REFUSED",
             Self::ScopeMissing(_) => "SCOPE_MISSING",
             Self::PairingRefused(_) => "PAIRING_REFUSED",
@@ -185,6 +193,7 @@ impl Rejection {
             | Self::JailDiffers { hints, .. }
             | Self::WorkspaceRefused { hints, .. }
             | Self::JailUnavailable { hints, .. }
+            | Self::NotNow { hints, .. }
             | Self::Model { hints, .. } => hints.clone(),
             Self::SessionAmbiguous { .. } | Self::ExecNotFound(_) => {
                 vec!["agentctl sessions list --all".into()]

@@ -12,6 +12,7 @@ use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Message, Part, Role, ToolCall, ToolResult};
 use super::policy::Grant;
 use super::principal::Asker;
+use super::standing::Standing;
 use super::summary::line_of;
 pub use super::summary::{Spent, State, Summary, clip};
 use super::task::TaskId;
@@ -64,6 +65,8 @@ pub struct Session {
     pub last_outcome: Option<TurnOutcome>,
     /// The last event as one line.
     pub last_line: String,
+    /// Paused, archived, in the trash; where it came from.
+    pub standing: Standing,
 }
 
 /// A message in the queue.
@@ -168,6 +171,7 @@ impl Session {
             spent: Spent::default(),
             last_outcome: None,
             last_line: String::new(),
+            standing: Standing::default(),
         })
     }
 
@@ -178,7 +182,9 @@ impl Session {
 
     /// What it is doing.
     pub fn state(&self) -> State {
-        if !self.approvals.is_empty() {
+        if let Some(state) = self.standing.state() {
+            state
+        } else if !self.approvals.is_empty() {
             State::NeedsYou
         } else if self.turn.is_some() || !self.execs.is_empty() {
             State::Working
@@ -189,6 +195,11 @@ impl Session {
         } else {
             State::Ready
         }
+    }
+
+    /// True when the last turn was stopped by a person or with the daemon.
+    pub fn was_interrupted(&self) -> bool {
+        matches!(self.last_outcome, Some(TurnOutcome::Interrupted { .. }))
     }
 
     /// Folds one event in. Events of another seq than the next are ignored: replays are harmless.
@@ -205,7 +216,28 @@ impl Session {
             EventBody::SessionCreated(_)
             | EventBody::StepRetried { .. }
             | EventBody::ChangeRecorded { .. }
+            | EventBody::Redacted { .. }
             | EventBody::NoticeRecorded { .. } => {}
+            EventBody::SessionResumed => {
+                self.standing.apply(&event.body);
+                // A turn that ended over its limits left the session paused too.
+                if matches!(self.last_outcome, Some(TurnOutcome::OverBudget { .. })) {
+                    self.last_outcome = None;
+                }
+            }
+            EventBody::SessionPaused { .. }
+            | EventBody::SessionArchived
+            | EventBody::SessionUnarchived
+            | EventBody::SessionDeleted { .. }
+            | EventBody::SessionRestored => self.standing.apply(&event.body),
+            EventBody::SessionForked { .. } | EventBody::SessionImported { .. } => {
+                self.standing.apply(&event.body);
+                // What was spent was spent by the original, and what it was granted was granted to it.
+                self.spent.micro_usd = 0;
+                self.spent.unknown = false;
+                self.spent.tokens = super::usage::Tokens::default();
+                self.grants.clear();
+            }
             EventBody::SessionRenamed { name } => self.name.clone_from(name),
             EventBody::ModelChosen { model } => self.model = Some(model.clone()),
             EventBody::TaskChosen { task } => self.task.clone_from(task),
@@ -519,6 +551,7 @@ impl Session {
             spent: self.spent,
             queued: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
             open_execs: u32::try_from(self.execs.len()).unwrap_or(u32::MAX),
+            standing: self.standing.clone(),
         }
     }
 }

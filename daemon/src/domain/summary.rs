@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{EventBody, ModelRef, SessionSpec, TurnOutcome};
 use super::id::{ApprovalId, Seq, SessionId, TurnId};
 use super::message::{Message, Role};
+use super::standing::Standing;
 use super::task::TaskId;
 use super::usage::Tokens;
 
@@ -43,6 +44,9 @@ pub struct Summary {
     pub queued: u32,
     /// Commands without an end.
     pub open_execs: u32,
+    /// Paused, archived, in the trash; where it came from.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// What a session is doing, in the product's words.
@@ -61,6 +65,8 @@ pub enum State {
     Failed,
     /// Hidden.
     Archived,
+    /// In the trash, restorable until it is purged.
+    Deleted,
 }
 
 impl State {
@@ -73,6 +79,7 @@ impl State {
             Self::Paused => "paused",
             Self::Failed => "failed",
             Self::Archived => "archived",
+            Self::Deleted => "deleted",
         }
     }
 }
@@ -164,6 +171,17 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
             TurnOutcome::Failed { message, .. } => format!("failed: {message}"),
             TurnOutcome::Denied { reason } => format!("denied: {reason}"),
         },
+        EventBody::SessionPaused { reason } if reason.is_empty() => "paused".into(),
+        EventBody::SessionPaused { reason } => format!("paused: {reason}"),
+        EventBody::SessionResumed => "resumed".into(),
+        EventBody::SessionForked { session_id, seq } => format!("forked from {session_id} at {seq}"),
+        EventBody::SessionImported { session_id, .. } => format!("imported; it was {session_id}"),
+        EventBody::Redacted { seqs, .. } => format!("{} events redacted", seqs.len()),
+        // The state says it; the line before says what was going on.
+        EventBody::SessionArchived
+        | EventBody::SessionUnarchived
+        | EventBody::SessionDeleted { .. }
+        | EventBody::SessionRestored => return None,
         EventBody::NoticeRecorded { message, .. } => message.clone(),
     };
     let first = text

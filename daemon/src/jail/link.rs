@@ -148,6 +148,8 @@ fn point_of(frame: &ToJail) -> Point {
         ToJail::Retire => Point::SendRetire,
         ToJail::Heal => Point::SendHeal,
         ToJail::Rest => Point::SendRest,
+        ToJail::Freeze => Point::SendFreeze,
+        ToJail::Thaw => Point::SendThaw,
     }
 }
 

@@ -46,6 +46,8 @@ struct State {
     answered: VecDeque<(RequestKey, Reply)>,
     published: watch::Sender<Summary>,
     waiting_for_rest: Vec<oneshot::Sender<()>>,
+    /// True while the session is paused: the turn waits at its next safe point.
+    gate: watch::Sender<bool>,
     stopping: bool,
 }
 
@@ -67,6 +69,9 @@ pub(super) fn start(
 ) -> Actor {
     let (asks, mailbox) = mpsc::channel(MAILBOX);
     let actor = Actor { asks };
+    let gate = watch::Sender::new(session.standing.rests());
+    // A jail that was adopted may stand as the last daemon left it.
+    execs.freeze(session.standing.rests());
     let state = State {
         session,
         history,
@@ -81,6 +86,7 @@ pub(super) fn start(
         answered: VecDeque::new(),
         published,
         waiting_for_rest: Vec::new(),
+        gate,
         stopping: false,
     };
     tokio::spawn(state.run(mailbox));
@@ -108,6 +114,13 @@ impl State {
                     let _unheard = answer.send(self.interrupt(caller, key).await);
                 }
                 Ask::JobEnded(turn_id) => self.job_ended(turn_id).await,
+                Ask::Rest(answer) => {
+                    if self.stop_job(Stop::Person) {
+                        self.waiting_for_rest.push(answer);
+                    } else {
+                        let _unheard = answer.send(());
+                    }
+                }
                 Ask::Shutdown(why, answer) => {
                     self.stopping = true;
                     if self.stop_job(why) {
@@ -146,7 +159,15 @@ impl State {
             reply: reply.clone(),
             time_us: now,
         });
-        match self.commit(bodies, &wish.caller, record, now).await {
+        let rewrites = match &wish.command {
+            Command::Redact { rewrites, .. } => rewrites.clone(),
+            _ => Vec::new(),
+        };
+        let redacts = matches!(wish.command, Command::Redact { .. });
+        match self
+            .commit_with(bodies, &wish.caller, record, now, rewrites)
+            .await
+        {
             Ok(()) => {}
             Err(Fault::Store(StoreError::Duplicate(before))) => {
                 return match wish.request {
@@ -155,6 +176,11 @@ impl State {
                 };
             }
             Err(error) => return Err(error),
+        }
+        if redacts {
+            // The fold holds what was taken out: it begins anew from the log.
+            let (session, history) = super::recover::fold(&self.store, &self.session.session_id).await?;
+            (self.session, self.history) = (session, history);
         }
         if let Some(key) = wish.request {
             self.remember(key, reply.clone());
@@ -215,6 +241,17 @@ impl State {
         request: Option<RequestRecord>,
         now: i64,
     ) -> Result<(), Fault> {
+        self.commit_with(bodies, caller, request, now, Vec::new()).await
+    }
+
+    async fn commit_with(
+        &mut self,
+        bodies: Vec<EventBody>,
+        caller: &Caller,
+        request: Option<RequestRecord>,
+        now: i64,
+        rewrites: Vec<(Seq, EventBody)>,
+    ) -> Result<(), Fault> {
         if bodies.is_empty() {
             return Ok(());
         }
@@ -243,6 +280,8 @@ impl State {
             request,
             asker: self.session.turn.as_ref().map(|turn| turn.asker.clone()),
             open_calls: self.session.open_tools(),
+            begins_with: None,
+            rewrites,
         };
         let events = self.store.append(append).await?;
         for event in &events {
@@ -252,9 +291,20 @@ impl State {
         }
         self.history.extend(draft.take_said());
         self.session = draft;
+        self.stand_still(self.session.standing.rests());
         self.published.send_replace(summary);
         self.feed.announce(self.session.head);
         Ok(())
+    }
+
+    /// Holds the turn at its next safe point and its commands where they are, or lets both go on.
+    fn stand_still(&self, still: bool) {
+        if self
+            .gate
+            .send_if_modified(|now| std::mem::replace(now, still) != still)
+        {
+            self.execs.freeze(still);
+        }
     }
 
     fn view(&self, turn_id: &TurnId) -> Option<TurnView> {
@@ -291,6 +341,10 @@ impl State {
             return Err(Rejection::NoOpenTurn(self.session.name.clone()).into());
         };
         let turn_id = turn.turn_id.clone();
+        if *self.gate.borrow() {
+            // What stands still can't be stopped in good order; it stands still again afterwards.
+            self.execs.freeze(false);
+        }
         if !self.stop_job(Stop::Person) {
             // No task works on it (it waits for an answer since a restart): close it here.
             self.close_turn(
@@ -394,6 +448,9 @@ impl State {
         if self.job.as_ref().is_some_and(|job| job.turn_id == turn_id) {
             self.job = None;
         }
+        if *self.gate.borrow() {
+            self.execs.freeze(true);
+        }
         for answer in self.waiting_for_rest.drain(..) {
             let _unheard = answer.send(());
         }
@@ -412,7 +469,7 @@ impl State {
     /// An open turn that can go on has a task.
     async fn ensure_job(&mut self) {
         let Some(turn) = &self.session.turn else { return };
-        if self.job.is_some() || self.stopping {
+        if self.job.is_some() || self.stopping || self.session.standing.rests() {
             return;
         }
         // A turn that waits for an answer since a restart goes on with the answer, not before.
@@ -472,6 +529,7 @@ impl State {
             hook: Arc::new(NoHook),
             stop,
             why,
+            gate: self.gate.subscribe(),
             asked: std::sync::Mutex::default(),
             purse: Purse::default(),
         };

@@ -452,6 +452,11 @@ impl Execs {
             .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 
+    /// Stops everything in the jail where it is, or lets it go on.
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.shell().freeze(frozen);
+    }
+
     /// Ends the jail: nothing of it is left when this returns.
     pub(super) async fn end_jail(&self) {
         let shell = self.shell();

@@ -3,8 +3,8 @@
 
 use super::now_us;
 use crate::domain::approval::Approval;
-use crate::domain::event::{ChangeKind, EventBody};
-use crate::domain::id::{ApprovalId, ChangeId};
+use crate::domain::event::{CallOutcome, ChangeKind, EventBody, ExecResult};
+use crate::domain::id::{ApprovalId, ChangeId, ExecId, TurnId};
 use crate::domain::message::ToolCall;
 use crate::domain::policy::{self, CallFacts};
 use crate::domain::session::clip;
@@ -52,4 +52,25 @@ pub(super) fn change_fact(call: &ToolCall, change: &FileChange) -> EventBody {
         removed: change.removed,
         from,
     }
+}
+
+/// The end of a call that was stopped between its start in the log and its start in the world.
+pub(super) fn not_begun(turn_id: &TurnId, call: &ToolCall, exec_id: Option<&ExecId>) -> Vec<EventBody> {
+    let ended = exec_id.map(|exec_id| EventBody::ExecFinished {
+        exec_id: exec_id.clone(),
+        result: ExecResult {
+            exit_code: 130,
+            interrupted: true,
+            message: "stopped before it began".into(),
+            ..ExecResult::default()
+        },
+    });
+    let settled = EventBody::ToolCallFinished {
+        turn_id: turn_id.clone(),
+        call_id: call.call_id.clone(),
+        outcome: CallOutcome::Interrupted,
+        result: "[not run: the turn was stopped first]".into(),
+        duration_ms: 0,
+    };
+    ended.into_iter().chain([settled]).collect()
 }

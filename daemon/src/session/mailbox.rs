@@ -85,6 +85,8 @@ pub(super) enum Ask {
     Interrupt(Caller, Option<RequestKey>, oneshot::Sender<Result<Seq, Fault>>),
     /// A turn's task is over, however.
     JobEnded(TurnId),
+    /// Answered when no task works on the session: after the stop that was asked for, or at once.
+    Rest(oneshot::Sender<()>),
     /// Stop the open turn for a shutdown; answered when no turn is open.
     Shutdown(Stop, oneshot::Sender<()>),
 }
@@ -150,6 +152,15 @@ impl Actor {
             .await
             .map_err(|_| Fault::closing())?;
         wait.await.map_err(|_| Fault::closing())?
+    }
+
+    /// Stops the task at work, if any, and waits until it is gone.
+    pub(super) async fn rest(&self) {
+        let (answer, wait) = oneshot::channel();
+        if self.asks.send(Ask::Rest(answer)).await.is_ok() {
+            // An error means that the actor is gone: at rest already.
+            let _gone = wait.await;
+        }
     }
 
     pub(super) async fn shutdown(&self, keep_jails: bool) {

@@ -6,6 +6,7 @@ mod execs;
 mod facts;
 pub mod feed;
 mod follow;
+mod lifecycle;
 mod mailbox;
 mod presence;
 mod prompt;

@@ -139,7 +139,10 @@ impl PlanContext for Cut {
     }
 }
 
-async fn fold(store: &Store, session_id: &SessionId) -> Result<(Session, Vec<Arc<Message>>), Fault> {
+pub(super) async fn fold(
+    store: &Store,
+    session_id: &SessionId,
+) -> Result<(Session, Vec<Arc<Message>>), Fault> {
     let mut session: Option<Session> = None;
     let mut history = Vec::new();
     loop {
@@ -204,6 +207,8 @@ async fn append_truth(
         request: None,
         asker: session.turn.as_ref().map(|turn| turn.asker.clone()),
         open_calls: session.open_tools(),
+        begins_with: None,
+        rewrites: Vec::new(),
     };
     store.append(append).await?;
     history.extend(draft.take_said());

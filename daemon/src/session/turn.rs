@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::execs::{Execs, ToolRunner};
-use super::facts::{SCRIPT_IN_LOG, approval, change_fact};
+use super::facts::{SCRIPT_IN_LOG, approval, change_fact, not_begun};
 use super::feed::Feed;
 use super::mailbox::{Actor, TurnView};
 use super::purse::Purse;
@@ -51,6 +51,8 @@ pub(super) struct TurnJob {
     pub(super) stop: CancellationToken,
     /// Set before `stop` is cancelled.
     pub(super) why: Arc<std::sync::OnceLock<Stop>>,
+    /// True while the session is paused.
+    pub(super) gate: tokio::sync::watch::Receiver<bool>,
     /// The calls of the present step as the model wrote them. The log's copy went through the redactor, and
     /// what runs must be what was asked for, secrets included.
     pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
@@ -99,7 +101,12 @@ impl TurnJob {
         let mut view = self.view().await?;
         let mut ready: Option<Box<Ready>> = None;
         loop {
+            self.pass_gate().await;
             if let Some(started) = ready.take() {
+                if self.stop.is_cancelled() {
+                    let facts = not_begun(&self.turn_id, &started.call, started.exec_id.as_ref());
+                    return self.finish(facts, self.stopped()).await;
+                }
                 let mut facts = self.perform(&tools, &started).await;
                 if self.stop.is_cancelled() {
                     return self.finish(facts, self.stopped()).await;
@@ -134,6 +141,15 @@ impl TurnJob {
                 Next::Over => return Ok(()),
             }
         }
+    }
+
+    /// Waits while the session is paused: between any two things a turn does it can stand still.
+    async fn pass_gate(&self) {
+        let mut gate = self.gate.clone();
+        // A sender that is gone means that the session is: what follows notices.
+        let open = gate.wait_for(|paused| !*paused);
+        let _either =
+            futures::future::select(std::pin::pin!(self.stop.cancelled()), std::pin::pin!(open)).await;
     }
 
     /// A call left over from before: waiting for an answer, answered, or never looked at.

@@ -64,6 +64,8 @@ pub(crate) struct Actor {
     pub(super) note: Option<String>,
     /// The way to the shell was freed once since the last good state.
     pub(super) healed: bool,
+    /// Everything is to stand still.
+    frozen: bool,
 }
 
 impl Actor {
@@ -103,6 +105,7 @@ impl Actor {
             state_kept: true,
             note: None,
             healed: false,
+            frozen: false,
         }
     }
 
@@ -188,6 +191,11 @@ impl Actor {
             Ask::Acknowledge(exec) => {
                 let exec = exec.as_str().to_owned();
                 self.tell(&ToJail::Ack { exec }).await;
+            }
+            Ask::Freeze(frozen) => {
+                self.frozen = frozen;
+                self.tell(&if frozen { ToJail::Freeze } else { ToJail::Thaw })
+                    .await;
             }
             Ask::Adopt(answer) => {
                 let _gone = answer.send(self.adopt().await);
@@ -365,6 +373,9 @@ impl Actor {
         self.jail = Some(self.host.start(&self.spec).await?);
         self.jail_restarted = self.had_jail && !self.idle.take_slept();
         self.had_jail = true;
+        if self.frozen {
+            self.tell(&ToJail::Freeze).await;
+        }
         Ok(())
     }
 

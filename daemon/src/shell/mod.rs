@@ -196,6 +196,8 @@ pub(crate) enum Ask {
     Resize(ExecId, PtySize),
     Interrupt(ExecId),
     Acknowledge(ExecId),
+    /// Stand still, or go on.
+    Freeze(bool),
     /// The answer comes once everything is gone.
     End(tokio::sync::oneshot::Sender<Result<(), JailError>>),
     /// Answered once no state is being asked for.
@@ -373,6 +375,13 @@ impl Shell {
     pub fn acknowledge(&self, exec_id: &ExecId) {
         // A Shell that was ended has no Jail that remembers.
         let _ended = self.asks.send(Ask::Acknowledge(exec_id.clone()));
+    }
+
+    /// Stops every process of the Jail where it is, or lets them go on. Also holds for a Jail that starts later.
+    /// Time limits stand still meanwhile.
+    pub fn freeze(&self, frozen: bool) {
+        // A shell that was ended has nothing left to stop.
+        let _ended = self.asks.send(Ask::Freeze(frozen));
     }
 
     /// Ends the Jail and the Shell: no process is left when this returns.

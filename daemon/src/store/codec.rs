@@ -32,10 +32,15 @@ pub(super) fn body_len(row: &Row<'_>) -> Result<usize, StoreError> {
 
 /// Reads one row of [`COLUMNS`].
 pub(super) fn decode(row: &Row<'_>) -> Result<Event, StoreError> {
-    let session: String = row.get(0)?;
-    let seq: Seq = row.get(1)?;
-    let schema: u32 = row.get(3)?;
-    let text: String = row.get(8)?;
+    decode_from(row, 0)
+}
+
+/// The same, where the columns begin with the one numbered `at`.
+pub(super) fn decode_from(row: &Row<'_>, at: usize) -> Result<Event, StoreError> {
+    let session: String = row.get(at)?;
+    let seq: Seq = row.get(at + 1)?;
+    let schema: u32 = row.get(at + 3)?;
+    let text: String = row.get(at + 8)?;
     let fail = |detail: String| StoreError::Decode {
         session: session.clone(),
         seq,
@@ -48,13 +53,13 @@ pub(super) fn decode(row: &Row<'_>) -> Result<Event, StoreError> {
     Ok(Event {
         session_id,
         seq,
-        time_us: row.get(2)?,
+        time_us: row.get(at + 2)?,
         schema,
         caller: Caller {
-            principal: row.get(4)?,
-            client: Client::from_word(&row.get::<_, String>(5)?),
-            trace_id: row.get(6)?,
-            request_id: row.get(7)?,
+            principal: row.get(at + 4)?,
+            client: Client::from_word(&row.get::<_, String>(at + 5)?),
+            trace_id: row.get(at + 6)?,
+            request_id: row.get(at + 7)?,
         },
         body,
     })

@@ -10,13 +10,40 @@ use crate::domain::event::{Event, EventBody};
 use crate::domain::id::{ExecId, SessionId};
 use crate::domain::session::{State, Summary};
 
+/// In which order sessions are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SessionOrder {
+    /// Needing-you first, then by last event, newest first.
+    #[default]
+    Activity,
+    /// By name.
+    Name,
+    /// Newest first.
+    Created,
+    /// Dearest first.
+    Cost,
+}
+
+impl SessionOrder {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Activity => "state <> 'needs_you', updated_us DESC",
+            Self::Name => "name COLLATE NOCASE, session_id",
+            Self::Created => "created_us DESC, session_id",
+            Self::Cost => "cost_micro_usd DESC, updated_us DESC",
+        }
+    }
+}
+
 /// Which sessions a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct SessionFilter {
-    /// Only these; empty: all but archived.
+    /// Only these; empty: all but archived and deleted.
     pub states: Vec<State>,
     /// Only on this workspace.
     pub workspace: Option<String>,
+    /// In which order.
+    pub order: SessionOrder,
     /// Skip so many.
     pub offset: u32,
     /// At most so many.
@@ -31,25 +58,34 @@ fn unjson<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Io(std::io::Error::other(e)))
 }
 
-fn id_of(text: &str) -> Result<SessionId, StoreError> {
+pub(super) fn id_of(text: &str) -> Result<SessionId, StoreError> {
     text.parse()
         .map_err(|e: crate::domain::id::IdError| StoreError::Io(std::io::Error::other(e)))
+}
+
+/// The number of the next change of any session's row.
+pub(super) fn next_rev(connection: &Connection) -> Result<u64, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 + max(coalesce((SELECT max(rev) FROM sessions), 0),
+                            coalesce((SELECT max(rev) FROM tombstones), 0))",
+        )?
+        .query_row([], |row| row.get(0))?)
 }
 
 /// Makes or moves a session's row; refuses when the head is not the expected one.
 pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<(), StoreError> {
     let summary = &append.summary;
     let open_work = summary.turn_id.is_some() || summary.open_execs > 0 || !summary.approval_ids.is_empty();
-    let rev: u64 = connection
-        .prepare_cached("SELECT coalesce(max(rev), 0) + 1 FROM sessions")?
-        .query_row([], |row| row.get(0))?;
+    let rev = next_rev(connection)?;
     let text = json(summary)?;
     let workspace = summary.spec.workspace.root.to_string_lossy();
-    let result = if append.expected_head == 0 {
+    let result = if append.expected_head == 0 || append.begins_with.is_some() {
         connection
             .prepare_cached(
-                "INSERT INTO sessions (session_id, name, principal, workspace, state, head, updated_us, rev, open_work, summary)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO sessions (session_id, name, principal, workspace, state, head, updated_us, rev, open_work, summary,
+                    created_us, cost_micro_usd, purge_us)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 summary.session_id.as_str(),
@@ -61,12 +97,16 @@ pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<()
                 summary.updated_us,
                 rev,
                 open_work,
-                text
+                text,
+                summary.created_us,
+                summary.spent.micro_usd,
+                summary.standing.purge_us
             ])
     } else {
         connection
             .prepare_cached(
-                "UPDATE sessions SET name = ?2, state = ?3, head = ?4, updated_us = ?5, rev = ?6, open_work = ?7, summary = ?8
+                "UPDATE sessions SET name = ?2, state = ?3, head = ?4, updated_us = ?5, rev = ?6, open_work = ?7, summary = ?8,
+                    cost_micro_usd = ?10, purge_us = ?11
                  WHERE session_id = ?1 AND head = ?9",
             )?
             .execute(params![
@@ -78,7 +118,9 @@ pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<()
                 rev,
                 open_work,
                 text,
-                append.expected_head
+                append.expected_head,
+                summary.spent.micro_usd,
+                summary.standing.purge_us
             ])
     };
     match result {
@@ -175,27 +217,44 @@ fn summaries(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Summary>, StoreError> {
 pub(super) fn sessions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Summary>, StoreError> {
     // States are words of ours, never text of a caller.
     let states = if filter.states.is_empty() {
-        "state <> 'archived'".to_owned()
+        "state NOT IN ('archived', 'deleted')".to_owned()
     } else {
         let words: Vec<String> = filter.states.iter().map(|s| format!("'{}'", s.word())).collect();
         format!("state IN ({})", words.join(","))
     };
     let sql = format!(
         "SELECT summary FROM sessions WHERE {states} AND (?1 IS NULL OR workspace = ?1)
-         ORDER BY state <> 'needs_you', updated_us DESC LIMIT ?2 OFFSET ?3"
+         ORDER BY {} LIMIT ?2 OFFSET ?3",
+        filter.order.sql()
     );
     let mut statement = connection.prepare_cached(&sql)?;
     summaries(statement.query(params![filter.workspace, filter.limit, filter.offset])?)
 }
 
-pub(super) fn changed(connection: &Connection, rev: u64) -> Result<(Vec<Summary>, u64), StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT summary, rev FROM sessions WHERE rev > ?1 ORDER BY rev LIMIT 1000")?;
+/// A change of the list of sessions.
+#[derive(Debug, Clone)]
+pub enum RowChange {
+    /// A session's row as it is now.
+    Row(Box<Summary>),
+    /// The session was purged.
+    Purged(SessionId),
+}
+
+pub(super) fn changed(connection: &Connection, rev: u64) -> Result<(Vec<RowChange>, u64), StoreError> {
+    // Whoever begins has never heard of what is purged.
+    let mut statement = connection.prepare_cached(
+        "SELECT summary, NULL, rev FROM sessions WHERE rev > ?1
+         UNION ALL SELECT NULL, session_id, rev FROM tombstones WHERE rev > ?1 AND ?1 > 0
+         ORDER BY 3 LIMIT 1000",
+    )?;
     let mut rows = statement.query([rev])?;
     let (mut found, mut newest) = (Vec::new(), rev);
     while let Some(row) = rows.next()? {
-        found.push(unjson(&row.get::<_, String>(0)?)?);
-        newest = row.get(1)?;
+        found.push(match row.get::<_, Option<String>>(0)? {
+            Some(text) => RowChange::Row(Box::new(unjson(&text)?)),
+            None => RowChange::Purged(id_of(&row.get::<_, String>(1)?)?),
+        });
+        newest = row.get(2)?;
     }
     Ok((found, newest))
 }
@@ -208,11 +267,19 @@ pub(super) fn find(connection: &Connection, text: &str, principal: &str) -> Resu
         return Ok(found);
     }
     let mut named = connection.prepare_cached(
-        "SELECT summary FROM sessions WHERE name = ?1 AND principal = ?2 AND state <> 'archived'",
+        "SELECT summary FROM sessions WHERE name = ?1 AND principal = ?2 AND state NOT IN ('archived', 'deleted')",
     )?;
     let found = summaries(named.query([text, principal])?)?;
-    if !found.is_empty() || !text.starts_with("s-") {
+    if !found.is_empty() {
         return Ok(found);
+    }
+    if !text.starts_with("s-") {
+        // Hidden ones last: their names may be another's by now.
+        let mut hidden = connection.prepare_cached(
+            "SELECT summary FROM sessions WHERE name = ?1 AND principal = ?2 AND state IN ('archived', 'deleted')
+             ORDER BY updated_us DESC LIMIT 4",
+        )?;
+        return summaries(hidden.query([text, principal])?);
     }
     let mut prefixed = connection
         .prepare_cached("SELECT summary FROM sessions WHERE session_id >= ?1 AND session_id < ?2 LIMIT 4")?;
@@ -293,7 +360,7 @@ pub(super) fn find_approvals(
 pub(super) fn counts(connection: &Connection) -> Result<(u32, u32, u32), StoreError> {
     let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
     Ok((
-        one("SELECT count(*) FROM sessions WHERE state <> 'archived'")?,
+        one("SELECT count(*) FROM sessions WHERE state NOT IN ('archived', 'deleted')")?,
         one("SELECT count(*) FROM sessions WHERE open_work = 1 AND state = 'working'")?,
         one("SELECT count(*) FROM approvals WHERE open = 1")?,
     ))

@@ -4,9 +4,10 @@
 
 use rusqlite::{Connection, params};
 
+use super::copy::Prefix;
 use super::requests::{self, RequestRecord};
-use super::{Store, StoreError, codec, index};
-use crate::domain::event::{Event, NewEvent, SCHEMA};
+use super::{Store, StoreError, codec, index, search};
+use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
 use crate::domain::id::{CallId, Seq, SessionId};
 use crate::domain::principal::Asker;
 use crate::domain::session::Summary;
@@ -45,6 +46,10 @@ pub struct Append {
     pub asker: Option<Asker>,
     /// The tools of the calls that are open before this: their ends name only the call.
     pub open_calls: Vec<(CallId, String)>,
+    /// Where the log begins that this one goes on with, for a session that is being made from another's.
+    pub begins_with: Option<Prefix>,
+    /// Earlier events whose texts are taken out, as they will be.
+    pub rewrites: Vec<(Seq, EventBody)>,
 }
 
 impl Store {
@@ -147,9 +152,12 @@ fn read(
     Ok(events)
 }
 
-fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError> {
+pub(super) fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError> {
     if let Some(request) = &append.request {
         requests::insert(connection, request)?;
+    }
+    if let Some(prefix) = &append.begins_with {
+        super::copy::put_prefix(connection, &append.session_id, prefix)?;
     }
     index::put_session(connection, append)?;
     let mut insert = connection.prepare_cached(
@@ -170,6 +178,8 @@ fn append_in(connection: &Connection, append: &Append) -> Result<(), StoreError>
             body,
         ])?;
         index::note(connection, event)?;
+        search::note(connection, event)?;
     }
-    super::ledger::put(connection, append)
+    super::ledger::put(connection, append)?;
+    super::lifecycle::rewrite(connection, &append.session_id, &append.rewrites)
 }

@@ -3,24 +3,30 @@
 //! through the redactor; reads never wait for the writer.
 
 mod codec;
+mod copy;
 mod error;
 mod index;
 mod journal;
 pub mod ledger;
+mod lifecycle;
 mod log;
 mod reader;
 pub mod redact;
 mod requests;
 mod schema;
+mod search;
 mod thread;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use copy::Prefix;
 pub use error::StoreError;
-pub use index::SessionFilter;
+pub use index::{RowChange, SessionFilter, SessionOrder};
+pub use lifecycle::Loss;
 pub use log::{Append, Sealed};
 pub use requests::{RequestKey, RequestRecord};
+pub use search::{Found, SearchWish};
 
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::session::Summary;
@@ -89,7 +95,7 @@ impl Store {
     }
 
     /// Sessions whose row changed after `rev`, oldest change first, and the newest rev.
-    pub async fn sessions_changed(&self, rev: u64) -> Result<(Vec<Summary>, u64), StoreError> {
+    pub async fn sessions_changed(&self, rev: u64) -> Result<(Vec<RowChange>, u64), StoreError> {
         self.readers.read(move |c| index::changed(c, rev)).await
     }
 

@@ -13,7 +13,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/v1.sql"),
     include_str!("migrations/v2.sql"),
     include_str!("migrations/v3.sql"),
+    include_str!("migrations/v4.sql"),
 ];
+/// The step that begins the search index; what was there before is taken in with it.
+const SEARCH_STEP: usize = 3;
 
 /// The step that brought sums over the ledger: those of the rows that are there already are made with it.
 const LEDGER_SUMS: usize = 2;
@@ -73,6 +76,9 @@ fn migrate(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
         transaction.execute_batch(sql)?;
         if index == LEDGER_SUMS {
             super::ledger::rebuild(&transaction)?;
+        }
+        if index == SEARCH_STEP {
+            super::search::index_all(&transaction, None)?;
         }
         transaction.pragma_update(None, "user_version", u32::try_from(index + 1).unwrap_or(u32::MAX))?;
         Point::StoreMigration.through(|| transaction.commit())?;

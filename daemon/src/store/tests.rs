@@ -80,6 +80,8 @@ async fn append(
             request: None,
             asker: None,
             open_calls: Vec::new(),
+            begins_with: None,
+            rewrites: Vec::new(),
         })
         .await?;
     *state = draft;

@@ -21,6 +21,7 @@ type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 enum Order {
     Run(Job),
     Pulse(oneshot::Sender<()>),
+    Scrub(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -81,6 +82,16 @@ impl Writer {
         self.orders.send(Order::Pulse(answer)).await.is_ok() && wait.await.is_ok()
     }
 
+    /// Writes the database anew, without what was overwritten or deleted in it, and empties the write-ahead log.
+    pub(super) async fn scrub(&self) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        self.orders
+            .send(Order::Scrub(done))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        wait.await.map_err(|_| StoreError::Closed)
+    }
+
     pub(super) async fn close(&self) {
         let (closed, wait) = oneshot::channel();
         if self.orders.send(Order::Close(closed)).await.is_ok() {
@@ -134,15 +145,24 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
                 let _unheard = answer.send(());
                 continue;
             }
+            Order::Scrub(done) => {
+                rewrite(&connection);
+                let _unheard = done.send(());
+                continue;
+            }
             Order::Close(closed) => return finish(connection, closed),
         };
-        let mut close = None;
+        let (mut close, mut scrub) = (None, None);
         let mut pulses = Vec::new();
         let mut jobs = vec![first];
         while jobs.len() < GROUP {
             match inbox.try_recv() {
                 Ok(Order::Run(job)) => jobs.push(job),
                 Ok(Order::Pulse(answer)) => pulses.push(answer),
+                Ok(Order::Scrub(done)) => {
+                    scrub = Some(done);
+                    break;
+                }
                 Ok(Order::Close(closed)) => {
                     close = Some(closed);
                     break;
@@ -153,6 +173,10 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
         commit(&connection, jobs);
         for answer in pulses {
             let _unheard = answer.send(());
+        }
+        if let Some(done) = scrub {
+            rewrite(&connection);
+            let _unheard = done.send(());
         }
         if let Some(closed) = close {
             return finish(connection, closed);
@@ -217,11 +241,22 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
-fn finish(connection: Connection, closed: oneshot::Sender<()>) {
-    // One whole file at rest: copies and backups need no `-wal` beside it.
+fn rewrite(connection: &Connection) {
+    if let Err(error) = connection.execute_batch("VACUUM") {
+        tracing::error!(%error, "store: what was taken out can still be in unused parts of the database");
+    }
+    truncate(connection);
+}
+
+fn truncate(connection: &Connection) {
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::debug!(%error, "store: the write-ahead log stays");
     }
+}
+
+fn finish(connection: Connection, closed: oneshot::Sender<()>) {
+    // One whole file at rest: copies and backups need no `-wal` beside it.
+    truncate(&connection);
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "store: closing the database");
     }

@@ -254,6 +254,8 @@ impl Supervisor {
             request: record,
             asker: None,
             open_calls: Vec::new(),
+            begins_with: None,
+            rewrites: Vec::new(),
         };
         store.append(append).await?;
         self.ring();
@@ -308,7 +310,7 @@ fn taken(found: &Summary) -> Fault {
     .into()
 }
 
-fn refused(error: JailError) -> Fault {
+pub(super) fn refused(error: JailError) -> Fault {
     Rejection::WorkspaceRefused {
         message: error.to_string(),
         hints: error.hints(),
@@ -316,7 +318,7 @@ fn refused(error: JailError) -> Fault {
     .into()
 }
 
-fn unavailable(error: JailError) -> Fault {
+pub(super) fn unavailable(error: JailError) -> Fault {
     Rejection::JailUnavailable {
         message: error.to_string(),
         hints: error.hints(),

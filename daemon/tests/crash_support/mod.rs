@@ -60,7 +60,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "terminal",
-        own: &[SendResize, SendRetire, SendHeal, HearShellGone, HearRefused],
+        own: &[
+            SendResize,
+            SendRetire,
+            SendHeal,
+            HearShellGone,
+            HearRefused,
+            SendFreeze,
+            SendThaw,
+        ],
     },
     Scenario {
         name: "rest",
@@ -277,6 +285,12 @@ impl World {
     }
 
     async fn verify_session(&self, client: &Client, session: &str, what: &str) {
+        let resume = pb::ResumeSessionRequest {
+            request_id: id(),
+            session_id: session.into(),
+        };
+        // Most are not paused.
+        let _awake = client.resume_session(resume).await;
         // What nobody would end: it waits for input or sleeps.
         for event in events(client, session).await {
             if let Some(Body::ExecStarted(exec)) = event.body {
@@ -662,6 +676,20 @@ async fn act(name: &str, client: &Client, project: &Path, trace: &Path, model: &
             // Somebody cleans the project outside: the mounts are gone.
             std::fs::remove_dir(project.join("usr")).unwrap();
             assert_eq!(s.run("echo five >>/ran").await?, 0);
+            let pause = pb::PauseSessionRequest {
+                request_id: id(),
+                session_id: s.session.clone(),
+                reason: String::new(),
+            };
+            client.pause_session(pause).await?;
+            seen(trace, "send-freeze:after").await;
+            let resume = pb::ResumeSessionRequest {
+                request_id: id(),
+                session_id: s.session.clone(),
+            };
+            client.resume_session(resume).await?;
+            seen(trace, "send-thaw:after").await;
+            assert_eq!(s.run("echo six >>/ran").await?, 0);
         }
         "rest" => {
             let s = story(pb::ShellKind::Sh).await?;

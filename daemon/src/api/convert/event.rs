@@ -206,6 +206,23 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             outcome,
             totals,
         } => Body::TurnFinished(turn_finished(&turn_id, outcome, &totals)),
+        EventBody::SessionPaused { reason } => Body::SessionPaused(pb::SessionPaused { reason }),
+        EventBody::SessionResumed => Body::SessionResumed(pb::SessionResumed {}),
+        EventBody::SessionArchived => Body::SessionArchived(pb::SessionArchived {}),
+        EventBody::SessionUnarchived => Body::SessionUnarchived(pb::SessionUnarchived {}),
+        EventBody::SessionDeleted { purge_us } => Body::SessionDeleted(pb::SessionDeleted {
+            purge_time: Some(timestamp(purge_us)),
+        }),
+        EventBody::SessionRestored => Body::SessionRestored(pb::SessionRestored {}),
+        EventBody::SessionForked { session_id, seq } => Body::SessionForked(pb::SessionForked {
+            session_id: session_id.to_string(),
+            seq,
+        }),
+        EventBody::SessionImported { session_id, seq } => Body::SessionImported(pb::SessionImported {
+            session_id: session_id.to_string(),
+            seq,
+        }),
+        EventBody::Redacted { seqs, reason } => Body::Redacted(pb::Redacted { seqs, reason }),
         EventBody::NoticeRecorded { code, message } => {
             Body::NoticeRecorded(pb::NoticeRecorded { code, message })
         }

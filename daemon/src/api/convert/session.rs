@@ -12,6 +12,7 @@ use crate::domain::session::{QueuedMessage, State, Summary};
 use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::session::Attached;
+use crate::supervisor::SessionOrder;
 
 impl From<Summary> for pb::Session {
     fn from(s: Summary) -> Self {
@@ -57,6 +58,13 @@ impl From<Summary> for pb::Session {
             persona: s.spec.persona,
             demo: model.is_some_and(|m| m.demo),
             task_id: s.task.map(|task| task.to_string()).unwrap_or_default(),
+            pause_reason: s.standing.paused.unwrap_or_default(),
+            purge_time: s.standing.purge_us.map(timestamp),
+            forked_from: s
+                .standing
+                .forked_from
+                .map(|(id, _)| id.to_string())
+                .unwrap_or_default(),
         }
     }
 }
@@ -69,6 +77,7 @@ fn state(state: State) -> pb::SessionState {
         State::Paused => pb::SessionState::Paused,
         State::Failed => pb::SessionState::Failed,
         State::Archived => pb::SessionState::Archived,
+        State::Deleted => pb::SessionState::Deleted,
     }
 }
 
@@ -90,9 +99,21 @@ pub(in crate::api) fn states(wanted: &[i32]) -> Result<Vec<State>, Rejection> {
             Ok(pb::SessionState::Paused) => Ok(State::Paused),
             Ok(pb::SessionState::Failed) => Ok(State::Failed),
             Ok(pb::SessionState::Archived) => Ok(State::Archived),
+            Ok(pb::SessionState::Deleted) => Ok(State::Deleted),
             _ => Err(invalid(format!("states: {number} is not a session state"))),
         })
         .collect()
+}
+
+/// The order of a list.
+pub(in crate::api) fn order(number: i32) -> Result<SessionOrder, Rejection> {
+    match pb::SessionOrder::try_from(number) {
+        Ok(pb::SessionOrder::Unspecified | pb::SessionOrder::Activity) => Ok(SessionOrder::Activity),
+        Ok(pb::SessionOrder::Name) => Ok(SessionOrder::Name),
+        Ok(pb::SessionOrder::Created) => Ok(SessionOrder::Created),
+        Ok(pb::SessionOrder::Cost) => Ok(SessionOrder::Cost),
+        Err(_) => Err(invalid(format!("order: {number} is not an order"))),
+    }
 }
 
 /// A layout asked for.

@@ -4,6 +4,7 @@ import { createGrpcWebTransport } from '@connectrpc/connect-web'
 import { AccountService } from '../gen/agentd/v1/account_service_pb'
 import { ApprovalService } from '../gen/agentd/v1/approval_service_pb'
 import { DaemonService } from '../gen/agentd/v1/daemon_service_pb'
+import { LifecycleService } from '../gen/agentd/v1/lifecycle_service_pb'
 import { SessionService } from '../gen/agentd/v1/session_service_pb'
 import { ShellService } from '../gen/agentd/v1/shell_service_pb'
 
@@ -16,6 +17,7 @@ const csrf: Interceptor = (next) => (request) => {
 export const transport = createGrpcWebTransport({ baseUrl: self.location.origin, interceptors: [csrf] })
 
 export const sessions = createClient(SessionService, transport)
+export const lifecycle = createClient(LifecycleService, transport)
 export const shells = createClient(ShellService, transport)
 export const approvals = createClient(ApprovalService, transport)
 export const daemon = createClient(DaemonService, transport)

@@ -10,6 +10,7 @@ const WORDS: Record<number, StateWord> = {
   [SessionState.PAUSED]: { key: 'paused', glyph: '‖', word: 'paused' },
   [SessionState.FAILED]: { key: 'failed', glyph: '✗', word: 'failed' },
   [SessionState.ARCHIVED]: { key: 'archived', glyph: '▫', word: 'archived' },
+  [SessionState.DELETED]: { key: 'deleted', glyph: '✕', word: 'deleted' },
 }
 
 export function stateWord(state: SessionState | undefined): StateWord {

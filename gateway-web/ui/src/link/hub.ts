@@ -19,6 +19,7 @@ export type LinkState = { state: 'connecting' | 'up' | 'retry' | 'denied'; attem
 export type FromHub =
   | { t: 'state'; link: LinkState }
   | { t: 'rows'; rows: Session[] }
+  | { t: 'gone'; id: string }
   | { t: 'item'; item: WatchItem }
   | { t: 'back'; events: number }
   /** The gateway serves another page than the one this browser runs. */
@@ -238,6 +239,11 @@ export class Hub {
           // The first answer has all sessions: one message to the tabs, not hundreds.
           if (batch.length === 0) setTimeout(flush)
           batch.push(item.item.value)
+          continue
+        }
+        if (item.item.case === 'purged') {
+          this.rows.delete(item.sessionId)
+          this.tell({ t: 'gone', id: item.sessionId })
           continue
         }
         if (item.item.case === 'event') {

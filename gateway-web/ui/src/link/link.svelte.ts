@@ -10,6 +10,8 @@ import type { FromHub, LinkState, ToHub } from './hub'
 type Follower = { cursor: () => bigint; take: (item: WatchItem) => void }
 
 const ALIVE_EVERY = 45_000
+// Not in lists; whoever has one open still sees what became of it.
+const HIDDEN = new Set([SessionState.ARCHIVED, SessionState.DELETED])
 const RANK: Record<number, number> = { [SessionState.NEEDS_YOU]: 0 }
 
 class Link {
@@ -26,7 +28,7 @@ class Link {
 
   /** Needing you first, then by last event. */
   sessions = $derived(
-    [...this.rows.values()].sort(
+    [...this.rows.values()].filter((one) => !HIDDEN.has(one.state)).sort(
       (a, b) => (RANK[a.state] ?? 1) - (RANK[b.state] ?? 1) || millis(b.updateTime) - millis(a.updateTime),
     ),
   )
@@ -105,12 +107,13 @@ class Link {
       if (message.link.state === 'up' && before !== 'up') for (const call of this.onUp) call()
     } else if (message.t === 'rows') {
       const rows = new Map(this.rows)
-      for (const row of message.rows) {
-        if (row.state === SessionState.ARCHIVED) rows.delete(row.sessionId)
-        else rows.set(row.sessionId, row)
-      }
+      for (const row of message.rows) rows.set(row.sessionId, row)
       this.rows = rows
       if (message.rows.length) this.listed = true
+    } else if (message.t === 'gone') {
+      const rows = new Map(this.rows)
+      rows.delete(message.id)
+      this.rows = rows
     } else if (message.t === 'back') {
       this.caught = { events: message.events, at: Date.now() }
     } else if (message.t === 'newer') {

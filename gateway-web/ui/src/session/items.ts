@@ -197,6 +197,29 @@ export class Fold {
         this.name = body.value.name
         this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Named ${body.value.name} by ${by}`, next: [] })
         break
+      case 'sessionPaused':
+      case 'sessionResumed':
+      case 'sessionArchived':
+      case 'sessionUnarchived':
+      case 'sessionDeleted':
+      case 'sessionRestored': {
+        const why = body.case === 'sessionPaused' && body.value.reason ? `: ${body.value.reason}` : ''
+        const words = `${body.case.slice('session'.length)} by ${by}${why}`
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: words, next: [] })
+        break
+      }
+      case 'sessionForked':
+      case 'sessionImported': {
+        const how = body.case === 'sessionForked' ? 'Forked' : 'Imported'
+        const text = `${how}: all before is ${body.value.sessionId} up to ${body.value.seq}`
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text, next: [] })
+        break
+      }
+      case 'redacted': {
+        const text = `${body.value.seqs.length} earlier texts were taken out for good; reload to read what is left`
+        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text, next: [] })
+        break
+      }
       case 'modelChosen':
         this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Model: ${body.value.model}`, next: [] })
         break

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/event.proto.
  */
 export const file_agentd_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSLNCQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IAEIGCgRib2R5IjUKDlNlc3Npb25DcmVhdGVkEiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbiIeCg5TZXNzaW9uUmVuYW1lZBIMCgRuYW1lGAEgASgJIhwKC01vZGVsQ2hvc2VuEg0KBW1vZGVsGAEgASgJIh0KClRhc2tDaG9zZW4SDwoHdGFza19pZBgBIAEoCSJiCg1NZXNzYWdlUG9zdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZxdWV1ZWQYAyABKAgSDQoFc3RlZXIYBCABKAgiUgoNTWVzc2FnZUVkaXRlZBISCgptZXNzYWdlX2lkGAEgASgJEh4KBXBhcnRzGAIgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFc3RlZXIYAyABKAgiJAoOTWVzc2FnZVJlbW92ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCSIzCgtUdXJuU3RlZXJlZBIPCgd0dXJuX2lkGAEgASgJEhMKC21lc3NhZ2VfaWRzGAIgAygJIlAKC1R1cm5TdGFydGVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkSDQoFbW9kZWwYAyABKAkSDAoEZGVtbxgEIAEoCCJ+CgxTdGVwRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDgoGZmluaXNoGAQgASgJEh8KBXVzYWdlGAUgASgLMhAuYWdlbnRkLnYxLlVzYWdlIowBCgtTdGVwUmV0cmllZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SDwoHYXR0ZW1wdBgDIAEoDRIUCgxtYXhfYXR0ZW1wdHMYBCABKA0SJwoEd2FpdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YBiABKAkieAoPVG9vbENhbGxTdGFydGVkEg8KB3R1cm5faWQYASABKAkSIQoEY2FsbBgCIAEoCzITLmFnZW50ZC52MS5Ub29sQ2FsbBIPCgdzdW1tYXJ5GAMgASgJEg8KB2VmZmVjdHMYBCADKAkSDwoHZXhlY19pZBgFIAEoCSI6ChFBcHByb3ZhbFJlcXVlc3RlZBIlCghhcHByb3ZhbBgBIAEoCzITLmFnZW50ZC52MS5BcHByb3ZhbCKFAQoQQXBwcm92YWxSZXNvbHZlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEi0KCGRlY2lzaW9uGAMgASgOMhsuYWdlbnRkLnYxLkFwcHJvdmFsRGVjaXNpb24SDgoGcmVhc29uGAQgASgJEgwKBHJ1bGUYBSABKAkingEKEFRvb2xDYWxsRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEisKB291dGNvbWUYAyABKA4yGi5hZ2VudGQudjEuVG9vbENhbGxPdXRjb21lEg4KBnJlc3VsdBgEIAEoCRIrCghkdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKSAQoLRXhlY1N0YXJ0ZWQSDwoHZXhlY19pZBgBIAEoCRIOCgZzY3JpcHQYAiABKAkSGAoQc2NyaXB0X3RydW5jYXRlZBgDIAEoCBIPCgdjYWxsX2lkGAQgASgJEgsKA3B0eRgFIAEoCBIqCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDEV4ZWNGaW5pc2hlZBIPCgdleGVjX2lkGAEgASgJEiUKBnJlc3VsdBgCIAEoCzIVLmFnZW50ZC52MS5FeGVjUmVzdWx0IrgCCgpFeGVjUmVzdWx0EhEKCWV4aXRfY29kZRgBIAEoBRIRCgl0aW1lZF9vdXQYAiABKAgSEwoLaW50ZXJydXB0ZWQYAyABKAgSEgoKYmFja2dyb3VuZBgEIAEoCBIXCg9zaGVsbF9yZXN0YXJ0ZWQYBSABKAgSDwoHdW5rbm93bhgGIAEoCBIUCgxzdGRvdXRfYnl0ZXMYByABKAQSFAoMc3RkZXJyX2J5dGVzGAggASgEEhwKFHN0ZG91dF9kcm9wcGVkX2J5dGVzGAkgASgEEhwKFHN0ZGVycl9kcm9wcGVkX2J5dGVzGAogASgEEisKCGR1cmF0aW9uGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgsKA2N3ZBgMIAEoCRIPCgdtZXNzYWdlGA0gASgJIqYBCg5DaGFuZ2VSZWNvcmRlZBIRCgljaGFuZ2VfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIMCgRwYXRoGAMgASgJEiMKBGtpbmQYBCABKA4yFS5hZ2VudGQudjEuQ2hhbmdlS2luZBITCgthZGRlZF9saW5lcxgFIAEoDRIVCg1yZW1vdmVkX2xpbmVzGAYgASgNEhEKCWZyb21fcGF0aBgHIAEoCSKnAgoMVHVybkZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSJwoHb3V0Y29tZRgCIAEoDjIWLmFnZW50ZC52MS5UdXJuT3V0Y29tZRIUCgxlcnJvcl9yZWFzb24YAyABKAkSFQoNZXJyb3JfbWVzc2FnZRgEIAEoCRINCgVoaW50cxgFIAMoCRINCgVzdGVwcxgGIAEoDRISCgp0b29sX2NhbGxzGAcgASgNEiEKBnRva2VucxgIIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYCSABKARIAIgBARIrCghkdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fY29zdF9taWNyb191c2QiLwoOTm90aWNlUmVjb3JkZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKtMBCg9Ub29sQ2FsbE91dGNvbWUSIQodVE9PTF9DQUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIfChtUT09MX0NBTExfT1VUQ09NRV9TVUNDRUVERUQQARIcChhUT09MX0NBTExfT1VUQ09NRV9GQUlMRUQQAhIcChhUT09MX0NBTExfT1VUQ09NRV9ERU5JRUQQAxIhCh1UT09MX0NBTExfT1VUQ09NRV9JTlRFUlJVUFRFRBAEEh0KGVRPT0xfQ0FMTF9PVVRDT01FX1VOS05PV04QBSqOAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5HRV9LSU5EX0NSRUFURUQQARIYChRDSEFOR0VfS0lORF9NT0RJRklFRBACEhcKE0NIQU5HRV9LSU5EX0RFTEVURUQQAxIXChNDSEFOR0VfS0lORF9SRU5BTUVEEAQqzwEKC1R1cm5PdXRjb21lEhwKGFRVUk5fT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEVRVUk5fT1VUQ09NRV9ET05FEAESHAoYVFVSTl9PVVRDT01FX0lOVEVSUlVQVEVEEAISHQoZVFVSTl9PVVRDT01FX0dPQUxfTk9UX01FVBADEhwKGFRVUk5fT1VUQ09NRV9PVkVSX0JVREdFVBAEEhcKE1RVUk5fT1VUQ09NRV9GQUlMRUQQBRIXChNUVVJOX09VVENPTUVfREVOSUVEEAZiBnByb3RvMw", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKuDQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IABIyCg5zZXNzaW9uX3BhdXNlZBgyIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUGF1c2VkSAASNAoPc2Vzc2lvbl9yZXN1bWVkGDMgASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZXN1bWVkSAASNgoQc2Vzc2lvbl9hcmNoaXZlZBg0IAEoCzIaLmFnZW50ZC52MS5TZXNzaW9uQXJjaGl2ZWRIABI6ChJzZXNzaW9uX3VuYXJjaGl2ZWQYNSABKAsyHC5hZ2VudGQudjEuU2Vzc2lvblVuYXJjaGl2ZWRIABI0Cg9zZXNzaW9uX2RlbGV0ZWQYNiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkRlbGV0ZWRIABI2ChBzZXNzaW9uX3Jlc3RvcmVkGDcgASgLMhouYWdlbnRkLnYxLlNlc3Npb25SZXN0b3JlZEgAEjIKDnNlc3Npb25fZm9ya2VkGDggASgLMhguYWdlbnRkLnYxLlNlc3Npb25Gb3JrZWRIABI2ChBzZXNzaW9uX2ltcG9ydGVkGDkgASgLMhouYWdlbnRkLnYxLlNlc3Npb25JbXBvcnRlZEgAEicKCHJlZGFjdGVkGDogASgLMhMuYWdlbnRkLnYxLlJlZGFjdGVkSABCBgoEYm9keSI1Cg5TZXNzaW9uQ3JlYXRlZBIjCgdzZXNzaW9uGAEgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24iHgoOU2Vzc2lvblJlbmFtZWQSDAoEbmFtZRgBIAEoCSIcCgtNb2RlbENob3NlbhINCgVtb2RlbBgBIAEoCSIdCgpUYXNrQ2hvc2VuEg8KB3Rhc2tfaWQYASABKAkiHwoNU2Vzc2lvblBhdXNlZBIOCgZyZWFzb24YASABKAkiEAoOU2Vzc2lvblJlc3VtZWQiEQoPU2Vzc2lvbkFyY2hpdmVkIhMKEVNlc3Npb25VbmFyY2hpdmVkIkAKDlNlc3Npb25EZWxldGVkEi4KCnB1cmdlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhEKD1Nlc3Npb25SZXN0b3JlZCIwCg1TZXNzaW9uRm9ya2VkEhIKCnNlc3Npb25faWQYASABKAkSCwoDc2VxGAIgASgEIjIKD1Nlc3Npb25JbXBvcnRlZBISCgpzZXNzaW9uX2lkGAEgASgJEgsKA3NlcRgCIAEoBCIoCghSZWRhY3RlZBIMCgRzZXFzGAEgAygEEg4KBnJlYXNvbhgCIAEoCSJiCg1NZXNzYWdlUG9zdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZxdWV1ZWQYAyABKAgSDQoFc3RlZXIYBCABKAgiUgoNTWVzc2FnZUVkaXRlZBISCgptZXNzYWdlX2lkGAEgASgJEh4KBXBhcnRzGAIgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFc3RlZXIYAyABKAgiJAoOTWVzc2FnZVJlbW92ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCSIzCgtUdXJuU3RlZXJlZBIPCgd0dXJuX2lkGAEgASgJEhMKC21lc3NhZ2VfaWRzGAIgAygJIlAKC1R1cm5TdGFydGVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkSDQoFbW9kZWwYAyABKAkSDAoEZGVtbxgEIAEoCCJ+CgxTdGVwRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDgoGZmluaXNoGAQgASgJEh8KBXVzYWdlGAUgASgLMhAuYWdlbnRkLnYxLlVzYWdlIowBCgtTdGVwUmV0cmllZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SDwoHYXR0ZW1wdBgDIAEoDRIUCgxtYXhfYXR0ZW1wdHMYBCABKA0SJwoEd2FpdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YBiABKAkieAoPVG9vbENhbGxTdGFydGVkEg8KB3R1cm5faWQYASABKAkSIQoEY2FsbBgCIAEoCzITLmFnZW50ZC52MS5Ub29sQ2FsbBIPCgdzdW1tYXJ5GAMgASgJEg8KB2VmZmVjdHMYBCADKAkSDwoHZXhlY19pZBgFIAEoCSI6ChFBcHByb3ZhbFJlcXVlc3RlZBIlCghhcHByb3ZhbBgBIAEoCzITLmFnZW50ZC52MS5BcHByb3ZhbCKFAQoQQXBwcm92YWxSZXNvbHZlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEi0KCGRlY2lzaW9uGAMgASgOMhsuYWdlbnRkLnYxLkFwcHJvdmFsRGVjaXNpb24SDgoGcmVhc29uGAQgASgJEgwKBHJ1bGUYBSABKAkingEKEFRvb2xDYWxsRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEisKB291dGNvbWUYAyABKA4yGi5hZ2VudGQudjEuVG9vbENhbGxPdXRjb21lEg4KBnJlc3VsdBgEIAEoCRIrCghkdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKSAQoLRXhlY1N0YXJ0ZWQSDwoHZXhlY19pZBgBIAEoCRIOCgZzY3JpcHQYAiABKAkSGAoQc2NyaXB0X3RydW5jYXRlZBgDIAEoCBIPCgdjYWxsX2lkGAQgASgJEgsKA3B0eRgFIAEoCBIqCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDEV4ZWNGaW5pc2hlZBIPCgdleGVjX2lkGAEgASgJEiUKBnJlc3VsdBgCIAEoCzIVLmFnZW50ZC52MS5FeGVjUmVzdWx0IrgCCgpFeGVjUmVzdWx0EhEKCWV4aXRfY29kZRgBIAEoBRIRCgl0aW1lZF9vdXQYAiABKAgSEwoLaW50ZXJydXB0ZWQYAyABKAgSEgoKYmFja2dyb3VuZBgEIAEoCBIXCg9zaGVsbF9yZXN0YXJ0ZWQYBSABKAgSDwoHdW5rbm93bhgGIAEoCBIUCgxzdGRvdXRfYnl0ZXMYByABKAQSFAoMc3RkZXJyX2J5dGVzGAggASgEEhwKFHN0ZG91dF9kcm9wcGVkX2J5dGVzGAkgASgEEhwKFHN0ZGVycl9kcm9wcGVkX2J5dGVzGAogASgEEisKCGR1cmF0aW9uGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgsKA2N3ZBgMIAEoCRIPCgdtZXNzYWdlGA0gASgJIqYBCg5DaGFuZ2VSZWNvcmRlZBIRCgljaGFuZ2VfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIMCgRwYXRoGAMgASgJEiMKBGtpbmQYBCABKA4yFS5hZ2VudGQudjEuQ2hhbmdlS2luZBITCgthZGRlZF9saW5lcxgFIAEoDRIVCg1yZW1vdmVkX2xpbmVzGAYgASgNEhEKCWZyb21fcGF0aBgHIAEoCSKnAgoMVHVybkZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSJwoHb3V0Y29tZRgCIAEoDjIWLmFnZW50ZC52MS5UdXJuT3V0Y29tZRIUCgxlcnJvcl9yZWFzb24YAyABKAkSFQoNZXJyb3JfbWVzc2FnZRgEIAEoCRINCgVoaW50cxgFIAMoCRINCgVzdGVwcxgGIAEoDRISCgp0b29sX2NhbGxzGAcgASgNEiEKBnRva2VucxgIIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYCSABKARIAIgBARIrCghkdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fY29zdF9taWNyb191c2QiLwoOTm90aWNlUmVjb3JkZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKtMBCg9Ub29sQ2FsbE91dGNvbWUSIQodVE9PTF9DQUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIfChtUT09MX0NBTExfT1VUQ09NRV9TVUNDRUVERUQQARIcChhUT09MX0NBTExfT1VUQ09NRV9GQUlMRUQQAhIcChhUT09MX0NBTExfT1VUQ09NRV9ERU5JRUQQAxIhCh1UT09MX0NBTExfT1VUQ09NRV9JTlRFUlJVUFRFRBAEEh0KGVRPT0xfQ0FMTF9PVVRDT01FX1VOS05PV04QBSqOAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5HRV9LSU5EX0NSRUFURUQQARIYChRDSEFOR0VfS0lORF9NT0RJRklFRBACEhcKE0NIQU5HRV9LSU5EX0RFTEVURUQQAxIXChNDSEFOR0VfS0lORF9SRU5BTUVEEAQqzwEKC1R1cm5PdXRjb21lEhwKGFRVUk5fT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEVRVUk5fT1VUQ09NRV9ET05FEAESHAoYVFVSTl9PVVRDT01FX0lOVEVSUlVQVEVEEAISHQoZVFVSTl9PVVRDT01FX0dPQUxfTk9UX01FVBADEhwKGFRVUk5fT1VUQ09NRV9PVkVSX0JVREdFVBAEEhcKE1RVUk5fT1VUQ09NRV9GQUlMRUQQBRIXChNUVVJOX09VVENPTUVfREVOSUVEEAZiBnByb3RvMw", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A fact. A client that meets a body it does not know advances its cursor and goes on.
@@ -245,6 +245,78 @@ export type Event = Message<"agentd.v1.Event"> & {
      */
     value: TaskChosen;
     case: "taskChosen";
+  } | {
+    /**
+     * A person or a limit stopped the session in mid-stride.
+     *
+     * @generated from field: agentd.v1.SessionPaused session_paused = 50;
+     */
+    value: SessionPaused;
+    case: "sessionPaused";
+  } | {
+    /**
+     * A person let it go on.
+     *
+     * @generated from field: agentd.v1.SessionResumed session_resumed = 51;
+     */
+    value: SessionResumed;
+    case: "sessionResumed";
+  } | {
+    /**
+     * It is hidden.
+     *
+     * @generated from field: agentd.v1.SessionArchived session_archived = 52;
+     */
+    value: SessionArchived;
+    case: "sessionArchived";
+  } | {
+    /**
+     * It is shown again.
+     *
+     * @generated from field: agentd.v1.SessionUnarchived session_unarchived = 53;
+     */
+    value: SessionUnarchived;
+    case: "sessionUnarchived";
+  } | {
+    /**
+     * It is in the trash.
+     *
+     * @generated from field: agentd.v1.SessionDeleted session_deleted = 54;
+     */
+    value: SessionDeleted;
+    case: "sessionDeleted";
+  } | {
+    /**
+     * It came back out of the trash.
+     *
+     * @generated from field: agentd.v1.SessionRestored session_restored = 55;
+     */
+    value: SessionRestored;
+    case: "sessionRestored";
+  } | {
+    /**
+     * What stands before this is another session's log.
+     *
+     * @generated from field: agentd.v1.SessionForked session_forked = 56;
+     */
+    value: SessionForked;
+    case: "sessionForked";
+  } | {
+    /**
+     * What stands before this came from a bundle.
+     *
+     * @generated from field: agentd.v1.SessionImported session_imported = 57;
+     */
+    value: SessionImported;
+    case: "sessionImported";
+  } | {
+    /**
+     * Texts of earlier events were taken out for good.
+     *
+     * @generated from field: agentd.v1.Redacted redacted = 58;
+     */
+    value: Redacted;
+    case: "redacted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -340,6 +412,193 @@ export const TaskChosenSchema: GenMessage<TaskChosen> = /*@__PURE__*/
   messageDesc(file_agentd_v1_event, 4);
 
 /**
+ * A person or a limit stopped the session in mid-stride: its turn waits at the next safe point, its commands
+ * stand still, their time limits too.
+ *
+ * @generated from message agentd.v1.SessionPaused
+ */
+export type SessionPaused = Message<"agentd.v1.SessionPaused"> & {
+  /**
+   * Why; may be empty.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message agentd.v1.SessionPaused.
+ * Use `create(SessionPausedSchema)` to create a new message.
+ */
+export const SessionPausedSchema: GenMessage<SessionPaused> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 5);
+
+/**
+ * A person let the session go on.
+ *
+ * @generated from message agentd.v1.SessionResumed
+ */
+export type SessionResumed = Message<"agentd.v1.SessionResumed"> & {
+};
+
+/**
+ * Describes the message agentd.v1.SessionResumed.
+ * Use `create(SessionResumedSchema)` to create a new message.
+ */
+export const SessionResumedSchema: GenMessage<SessionResumed> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 6);
+
+/**
+ * The session is hidden. Its jail has ended; its shell's state is kept.
+ *
+ * @generated from message agentd.v1.SessionArchived
+ */
+export type SessionArchived = Message<"agentd.v1.SessionArchived"> & {
+};
+
+/**
+ * Describes the message agentd.v1.SessionArchived.
+ * Use `create(SessionArchivedSchema)` to create a new message.
+ */
+export const SessionArchivedSchema: GenMessage<SessionArchived> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 7);
+
+/**
+ * The session is shown again.
+ *
+ * @generated from message agentd.v1.SessionUnarchived
+ */
+export type SessionUnarchived = Message<"agentd.v1.SessionUnarchived"> & {
+};
+
+/**
+ * Describes the message agentd.v1.SessionUnarchived.
+ * Use `create(SessionUnarchivedSchema)` to create a new message.
+ */
+export const SessionUnarchivedSchema: GenMessage<SessionUnarchived> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 8);
+
+/**
+ * The session is in the trash.
+ *
+ * @generated from message agentd.v1.SessionDeleted
+ */
+export type SessionDeleted = Message<"agentd.v1.SessionDeleted"> & {
+  /**
+   * When it will be purged.
+   *
+   * @generated from field: google.protobuf.Timestamp purge_time = 1;
+   */
+  purgeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.SessionDeleted.
+ * Use `create(SessionDeletedSchema)` to create a new message.
+ */
+export const SessionDeletedSchema: GenMessage<SessionDeleted> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 9);
+
+/**
+ * The session came back out of the trash.
+ *
+ * @generated from message agentd.v1.SessionRestored
+ */
+export type SessionRestored = Message<"agentd.v1.SessionRestored"> & {
+};
+
+/**
+ * Describes the message agentd.v1.SessionRestored.
+ * Use `create(SessionRestoredSchema)` to create a new message.
+ */
+export const SessionRestoredSchema: GenMessage<SessionRestored> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 10);
+
+/**
+ * All events before this one are those of another session; from here on the log is its own.
+ *
+ * @generated from message agentd.v1.SessionForked
+ */
+export type SessionForked = Message<"agentd.v1.SessionForked"> & {
+  /**
+   * Which session.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * Up to which of its events.
+   *
+   * @generated from field: uint64 seq = 2;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.SessionForked.
+ * Use `create(SessionForkedSchema)` to create a new message.
+ */
+export const SessionForkedSchema: GenMessage<SessionForked> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 11);
+
+/**
+ * All events before this one came from a bundle that somebody exported.
+ *
+ * @generated from message agentd.v1.SessionImported
+ */
+export type SessionImported = Message<"agentd.v1.SessionImported"> & {
+  /**
+   * The session's id where it was exported.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * Its last event there.
+   *
+   * @generated from field: uint64 seq = 2;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.SessionImported.
+ * Use `create(SessionImportedSchema)` to create a new message.
+ */
+export const SessionImportedSchema: GenMessage<SessionImported> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 12);
+
+/**
+ * Texts of earlier events of this log were taken out for good: read those events again. Seqs and order stayed.
+ *
+ * @generated from message agentd.v1.Redacted
+ */
+export type Redacted = Message<"agentd.v1.Redacted"> & {
+  /**
+   * Which events, ascending; at most 10000 in one of these.
+   *
+   * @generated from field: repeated uint64 seqs = 1;
+   */
+  seqs: bigint[];
+
+  /**
+   * Why; may be empty.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message agentd.v1.Redacted.
+ * Use `create(RedactedSchema)` to create a new message.
+ */
+export const RedactedSchema: GenMessage<Redacted> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 13);
+
+/**
  * A person posted a message.
  *
  * @generated from message agentd.v1.MessagePosted
@@ -379,7 +638,7 @@ export type MessagePosted = Message<"agentd.v1.MessagePosted"> & {
  * Use `create(MessagePostedSchema)` to create a new message.
  */
 export const MessagePostedSchema: GenMessage<MessagePosted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 5);
+  messageDesc(file_agentd_v1_event, 14);
 
 /**
  * A message that waits was changed.
@@ -414,7 +673,7 @@ export type MessageEdited = Message<"agentd.v1.MessageEdited"> & {
  * Use `create(MessageEditedSchema)` to create a new message.
  */
 export const MessageEditedSchema: GenMessage<MessageEdited> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 6);
+  messageDesc(file_agentd_v1_event, 15);
 
 /**
  * A message that waited was taken back: the agent never reads it.
@@ -435,7 +694,7 @@ export type MessageRemoved = Message<"agentd.v1.MessageRemoved"> & {
  * Use `create(MessageRemovedSchema)` to create a new message.
  */
 export const MessageRemovedSchema: GenMessage<MessageRemoved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 7);
+  messageDesc(file_agentd_v1_event, 16);
 
 /**
  * The open turn took up messages between two steps: the next step reads them.
@@ -463,7 +722,7 @@ export type TurnSteered = Message<"agentd.v1.TurnSteered"> & {
  * Use `create(TurnSteeredSchema)` to create a new message.
  */
 export const TurnSteeredSchema: GenMessage<TurnSteered> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 8);
+  messageDesc(file_agentd_v1_event, 17);
 
 /**
  * The agent took up the posted messages.
@@ -505,7 +764,7 @@ export type TurnStarted = Message<"agentd.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 9);
+  messageDesc(file_agentd_v1_event, 18);
 
 /**
  * The model answered once (one round trip inside a turn).
@@ -554,7 +813,7 @@ export type StepFinished = Message<"agentd.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 10);
+  messageDesc(file_agentd_v1_event, 19);
 
 /**
  * A model request failed and is sent again after a wait.
@@ -610,7 +869,7 @@ export type StepRetried = Message<"agentd.v1.StepRetried"> & {
  * Use `create(StepRetriedSchema)` to create a new message.
  */
 export const StepRetriedSchema: GenMessage<StepRetried> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 11);
+  messageDesc(file_agentd_v1_event, 20);
 
 /**
  * A tool call is about to happen.
@@ -659,7 +918,7 @@ export type ToolCallStarted = Message<"agentd.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 12);
+  messageDesc(file_agentd_v1_event, 21);
 
 /**
  * A tool call needs an answer from a person.
@@ -680,7 +939,7 @@ export type ApprovalRequested = Message<"agentd.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 13);
+  messageDesc(file_agentd_v1_event, 22);
 
 /**
  * The first answer to an approval. Later answers are refused.
@@ -729,7 +988,7 @@ export type ApprovalResolved = Message<"agentd.v1.ApprovalResolved"> & {
  * Use `create(ApprovalResolvedSchema)` to create a new message.
  */
 export const ApprovalResolvedSchema: GenMessage<ApprovalResolved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 14);
+  messageDesc(file_agentd_v1_event, 23);
 
 /**
  * A tool call came to an end.
@@ -778,7 +1037,7 @@ export type ToolCallFinished = Message<"agentd.v1.ToolCallFinished"> & {
  * Use `create(ToolCallFinishedSchema)` to create a new message.
  */
 export const ToolCallFinishedSchema: GenMessage<ToolCallFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 15);
+  messageDesc(file_agentd_v1_event, 24);
 
 /**
  * A command is about to run in the session's shell.
@@ -834,7 +1093,7 @@ export type ExecStarted = Message<"agentd.v1.ExecStarted"> & {
  * Use `create(ExecStartedSchema)` to create a new message.
  */
 export const ExecStartedSchema: GenMessage<ExecStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 16);
+  messageDesc(file_agentd_v1_event, 25);
 
 /**
  * A command came to an end.
@@ -862,7 +1121,7 @@ export type ExecFinished = Message<"agentd.v1.ExecFinished"> & {
  * Use `create(ExecFinishedSchema)` to create a new message.
  */
 export const ExecFinishedSchema: GenMessage<ExecFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 17);
+  messageDesc(file_agentd_v1_event, 26);
 
 /**
  * How a command ended. Output itself is read by offset (ShellService.ReadOutput).
@@ -967,7 +1226,7 @@ export type ExecResult = Message<"agentd.v1.ExecResult"> & {
  * Use `create(ExecResultSchema)` to create a new message.
  */
 export const ExecResultSchema: GenMessage<ExecResult> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 18);
+  messageDesc(file_agentd_v1_event, 27);
 
 /**
  * A tool changed a file.
@@ -1030,7 +1289,7 @@ export type ChangeRecorded = Message<"agentd.v1.ChangeRecorded"> & {
  * Use `create(ChangeRecordedSchema)` to create a new message.
  */
 export const ChangeRecordedSchema: GenMessage<ChangeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 19);
+  messageDesc(file_agentd_v1_event, 28);
 
 /**
  * The agent rests.
@@ -1114,7 +1373,7 @@ export type TurnFinished = Message<"agentd.v1.TurnFinished"> & {
  * Use `create(TurnFinishedSchema)` to create a new message.
  */
 export const TurnFinishedSchema: GenMessage<TurnFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 20);
+  messageDesc(file_agentd_v1_event, 29);
 
 /**
  * Something a person should know that changes nothing in the session.
@@ -1142,7 +1401,7 @@ export type NoticeRecorded = Message<"agentd.v1.NoticeRecorded"> & {
  * Use `create(NoticeRecordedSchema)` to create a new message.
  */
 export const NoticeRecordedSchema: GenMessage<NoticeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 21);
+  messageDesc(file_agentd_v1_event, 30);
 
 /**
  * How a tool call ended.
