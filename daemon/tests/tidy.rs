@@ -551,6 +551,38 @@ fn what_becomes_durable_passes_a_point() {
     );
 }
 
+/// The wall clock is for stamping events, and for servers that answer with a date.
+const WALL_CLOCK: &[&str] = &["daemon/src/session/mod.rs", "daemon/src/model/retry.rs"];
+
+fn wall_clock(source: &Source) -> Vec<String> {
+    let inside = ["daemon/src/", "daemon/jinit/src/", "proto/src/"];
+    if source.is_test() || !inside.iter().any(|dir| source.path.starts_with(dir)) {
+        return Vec::new();
+    }
+    let bare = source.bare();
+    let reads = ["SystemTime::now", "Timestamp::now", "Zoned::now"];
+    let lines = bare.lines().enumerate();
+    lines
+        .filter(|(_, line)| reads.iter().any(|word| line.contains(word)))
+        .filter(|_| !is_behind(&source.path, WALL_CLOCK))
+        .map(|(number, _)| format!("{}:{}: reads the wall clock", source.path, number + 1))
+        .collect()
+}
+
+#[test]
+fn time_outs_use_the_clock_that_never_jumps() {
+    let found = |path: &str| wall_clock(&Source::new(path, "let a = SystemTime::now();")).len();
+    assert_eq!(found("daemon/src/shell/idle.rs"), 1);
+    assert_eq!(found("daemon/src/session/mod.rs"), 0);
+    let findings: Vec<_> = sources().iter().flat_map(wall_clock).collect();
+    expect_none("a clock that is set must not end or prolong anything", &findings);
+    // Where it is read it makes stamps: nothing compares them to decide whether time is up.
+    for path in WALL_CLOCK {
+        let used = sources().iter().any(|source| source.path == *path);
+        assert!(used, "{path} is no longer there");
+    }
+}
+
 #[test]
 fn arrows_point_one_way() {
     let found = |path: &str, text: &str| wrong_arrows(&Source::new(path, text), ARROWS).len();

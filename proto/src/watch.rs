@@ -10,6 +10,7 @@ use tonic::Streaming;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::pb;
+use crate::pb::event::Body;
 use crate::pb::watch_item::Item;
 use crate::resume::{Follow, Resume, Taken, Update, follow};
 
@@ -29,12 +30,17 @@ struct SessionWatch {
 #[derive(Debug)]
 struct MultiWatch {
     request: pb::WatchRequest,
-    offsets: Offsets,
+    offsets: HashMap<String, Offsets>,
 }
 
 /// How far each stream of each command was read.
 #[derive(Debug, Default)]
-pub(crate) struct Offsets(HashMap<(String, i32), u64>);
+pub(crate) struct Offsets {
+    /// Standard output or a terminal's bytes, and standard error, of each command that has not ended.
+    running: HashMap<String, [u64; 2]>,
+    /// All of the past was seen: what comes after a break is a continuation.
+    caught_up: bool,
+}
 
 impl Client {
     /// Follows one session from the subscription's cursor on.
@@ -55,7 +61,7 @@ impl Client {
             self.clone(),
             MultiWatch {
                 request,
-                offsets: Offsets::default(),
+                offsets: HashMap::new(),
             },
         )
         .await
@@ -72,10 +78,7 @@ impl Resume for SessionWatch {
         autostart: bool,
     ) -> Result<Streaming<pb::WatchSessionResponse>, ClientError> {
         let mut subscription = self.subscription.clone();
-        if !self.offsets.0.is_empty() {
-            // After a break nothing may be missing: ask for all that is kept, and drop what was seen.
-            subscription.output_tail_bytes = 0;
-        }
+        self.offsets.resume(&mut subscription);
         client
             .open_watch_session(
                 pb::WatchSessionRequest {
@@ -104,11 +107,10 @@ impl Resume for MultiWatch {
         autostart: bool,
     ) -> Result<Streaming<pb::WatchResponse>, ClientError> {
         let mut request = self.request.clone();
-        if !self.offsets.0.is_empty() {
-            request
-                .subscriptions
-                .iter_mut()
-                .for_each(|one| one.output_tail_bytes = 0);
+        for subscription in &mut request.subscriptions {
+            if let Some(offsets) = self.offsets.get(&subscription.session_id) {
+                offsets.resume(subscription);
+            }
         }
         client.open_watch(request, autostart).await
     }
@@ -131,11 +133,13 @@ impl Resume for MultiWatch {
         // Of a session that is not followed only its present state is told.
         let mut unfollowed = 0;
         let cursor = followed.map_or(&mut unfollowed, |one| &mut one.after_seq);
+        let offsets = self.offsets.entry(session_id.clone()).or_default();
+        let taken = take(cursor, offsets, item);
         let wrap = |item| pb::WatchItem {
             session_id,
             item: Some(item),
         };
-        match take(cursor, &mut self.offsets, item) {
+        match taken {
             Taken::New(item) if alone => Taken::CaughtUp(wrap(item)),
             Taken::New(item) => Taken::New(wrap(item)),
             Taken::CaughtUp(item) => Taken::CaughtUp(wrap(item)),
@@ -157,9 +161,13 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
                 return Taken::Gap;
             }
             *cursor = event.seq;
+            offsets.note(&event);
             Taken::New(Item::Event(event))
         }
-        Item::CaughtUp(mark) => Taken::CaughtUp(Item::CaughtUp(mark)),
+        Item::CaughtUp(mark) => {
+            offsets.caught_up = true;
+            Taken::CaughtUp(Item::CaughtUp(mark))
+        }
         Item::Output(chunk) => offsets
             .fresh(chunk)
             .map_or(Taken::Seen, |chunk| Taken::New(Item::Output(chunk))),
@@ -176,17 +184,57 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
 impl Offsets {
     /// A screen stands for all bytes before its offset.
     pub(crate) fn skip(&mut self, screen: &pb::TerminalScreen) {
-        let stream = (screen.exec_id.clone(), pb::OutputStream::Stdout.into());
-        self.0.insert(stream, screen.offset);
+        let [out, _] = self.running.entry(screen.exec_id.clone()).or_default();
+        *out = screen.offset;
+    }
+
+    /// Asks for a continuation where there is something to continue.
+    fn resume(&self, subscription: &mut pb::WatchSubscription) {
+        if !self.caught_up || !subscription.output {
+            return;
+        }
+        let cursors = self
+            .running
+            .iter()
+            .map(|(exec_id, &[stdout_offset, stderr_offset])| pb::OutputCursor {
+                exec_id: exec_id.clone(),
+                stdout_offset,
+                stderr_offset,
+            })
+            .collect();
+        subscription.output_resume = Some(pb::OutputResume { cursors });
+        // A daemon that does not know of resuming sends all that is kept, and what was seen is dropped here.
+        subscription.output_tail_bytes = 0;
+    }
+
+    /// Commands that begin are read from their first byte; those that have ended need no memory.
+    fn note(&mut self, event: &pb::Event) {
+        match &event.body {
+            Some(Body::ExecStarted(exec)) if self.caught_up => {
+                self.running.insert(exec.exec_id.clone(), [0, 0]);
+            }
+            Some(Body::ExecFinished(exec)) => {
+                self.running.remove(&exec.exec_id);
+            }
+            _ => {}
+        }
     }
 
     /// The part of a chunk that was not seen yet.
     pub(crate) fn fresh(&mut self, mut chunk: pb::OutputChunk) -> Option<pb::OutputChunk> {
         let end = chunk.offset + chunk.data.len() as u64;
-        let seen = self
-            .0
-            .entry((chunk.exec_id.clone(), chunk.stream))
-            .or_insert(chunk.offset);
+        let fresh = !self.running.contains_key(&chunk.exec_id);
+        let both = self.running.entry(chunk.exec_id.clone()).or_default();
+        let [out, err] = both;
+        let seen = if chunk.stream() == pb::OutputStream::Stderr {
+            err
+        } else {
+            out
+        };
+        if fresh {
+            // Joined in the middle: what was before is not missed.
+            *seen = chunk.offset;
+        }
         if chunk.offset < *seen {
             let known = usize::try_from(*seen - chunk.offset).unwrap_or(usize::MAX);
             if known >= chunk.data.len() {
@@ -216,6 +264,56 @@ mod tests {
             data: Bytes::from_static(data.as_bytes()),
             dropped_bytes: 0,
         }
+    }
+
+    #[test]
+    fn a_break_is_resumed_where_each_command_was() {
+        let mut offsets = Offsets::default();
+        let mut subscription = pb::WatchSubscription {
+            output: true,
+            output_tail_bytes: 9,
+            ..Default::default()
+        };
+        offsets.resume(&mut subscription);
+        assert_eq!(subscription.output_resume, None, "a beginning is no continuation");
+        let mut cursor = 0;
+        take(
+            &mut cursor,
+            &mut offsets,
+            Item::CaughtUp(pb::CaughtUp { head: 0 }),
+        );
+        for (seq, exec_id) in [(1, "x-1"), (2, "x-2"), (3, "x-3")] {
+            let started = pb::ExecStarted {
+                exec_id: exec_id.into(),
+                ..Default::default()
+            };
+            let event = pb::Event {
+                seq,
+                body: Some(Body::ExecStarted(started)),
+                ..Default::default()
+            };
+            take(&mut cursor, &mut offsets, Item::Event(event));
+        }
+        take(&mut cursor, &mut offsets, Item::Output(chunk(0, "abc")));
+        let ended = pb::ExecFinished {
+            exec_id: "x-3".into(),
+            ..Default::default()
+        };
+        let event = pb::Event {
+            seq: 4,
+            body: Some(Body::ExecFinished(ended)),
+            ..Default::default()
+        };
+        take(&mut cursor, &mut offsets, Item::Event(event));
+        offsets.resume(&mut subscription);
+        assert_eq!(subscription.output_tail_bytes, 0);
+        let mut cursors = subscription.output_resume.unwrap().cursors;
+        cursors.sort_by(|a, b| a.exec_id.cmp(&b.exec_id));
+        let told: Vec<_> = cursors
+            .iter()
+            .map(|c| (c.exec_id.as_str(), c.stdout_offset))
+            .collect();
+        assert_eq!(told, [("x-1", 3), ("x-2", 0)]);
     }
 
     #[test]

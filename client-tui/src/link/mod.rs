@@ -168,6 +168,7 @@ impl Link {
                 output_tail_bytes: TAIL,
                 writer: self.writer.clone(),
                 clients: true,
+                // The shared client fills in what it resumes, once it comes back.
                 ..Default::default()
             });
         }

@@ -1,13 +1,17 @@
 //! Owns: followers as streams of the wire: one session, or several on one stream.
 //! Guarantees: a stream is pulled by its reader, so a slow one holds up nobody.
 
+use std::collections::BTreeMap;
+
 use agentd_proto::pb;
 use futures::stream::{self, SelectAll, Stream, StreamExt};
 use pb::watch_item::Item;
 
 use super::convert::session as convert;
 use super::status::{No, invalid};
+use crate::domain::id::ExecId;
 use crate::domain::principal::Caller;
+use crate::domain::rejection::Rejection;
 use crate::session::{Fault, FollowItem, FollowOptions, Follower};
 use crate::supervisor::{RowChange, Supervisor};
 
@@ -15,6 +19,8 @@ use crate::supervisor::{RowChange, Supervisor};
 const MAX_SUBSCRIPTIONS: usize = 64;
 /// Longest name of a writer, as in ShellService.
 const MAX_WRITER: usize = 64;
+/// Most commands a client that comes back may have seen running in one session: each costs a look at its files.
+const MAX_CURSORS: usize = 1000;
 
 /// The follower of a subscription.
 pub(super) async fn follower(
@@ -33,8 +39,26 @@ pub(super) async fn follower(
         output_tail: wish.output_tail_bytes,
         viewer: super::convert::shell::viewer(wish.viewer)?,
         clients: wish.clients,
+        resume: wish.output_resume.map(resume).transpose()?,
     };
     Ok(handle.follow(who, wish.writer, options)?)
+}
+
+fn resume(wish: pb::OutputResume) -> Result<BTreeMap<ExecId, [u64; 2]>, Rejection> {
+    if wish.cursors.len() > MAX_CURSORS {
+        return Err(Rejection::InvalidArgument(format!(
+            "output_resume: at most {MAX_CURSORS} commands"
+        )));
+    }
+    wish.cursors
+        .into_iter()
+        .map(|cursor| {
+            let exec_id = cursor.exec_id.parse().map_err(|_| {
+                Rejection::InvalidArgument("output_resume: that is not the id of a command".into())
+            })?;
+            Ok((exec_id, [cursor.stdout_offset, cursor.stderr_offset]))
+        })
+        .collect()
 }
 
 /// One session's stream.

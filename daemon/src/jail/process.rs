@@ -159,8 +159,9 @@ impl JailHost {
             }
             JailKind::Outer => None,
         };
-        // A dead Jail's directory; a live one is ended first by whoever asks for a new one.
-        self.clear(&spec.session);
+        // What a dead Jail left; or a live one that could not be adopted, since it speaks a protocol we do not know: two
+        // Jails of one session would work against each other.
+        self.end(&spec.session).await?;
         let dir = self.dir(&spec.session);
         let socket = dir.join("ctl");
         if socket.as_os_str().len() > MAX_SOCKET_PATH {

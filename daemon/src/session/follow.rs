@@ -37,6 +37,8 @@ pub struct FollowOptions {
     pub output_tail: u64,
     /// Send who else follows.
     pub clients: bool,
+    /// The reader comes back: what it has of the commands it saw begin and not end.
+    pub resume: Option<BTreeMap<ExecId, [u64; 2]>>,
     /// Who draws the terminals: their bytes come with credit, screens where too much was missed. Empty: as other
     /// output.
     pub viewer: String,
@@ -109,6 +111,7 @@ impl Follower {
     ) -> Self {
         seat.look_anew();
         let bell = feed.listen();
+        let running = options.resume.clone().unwrap_or_default();
         Self {
             session_id,
             store,
@@ -121,7 +124,7 @@ impl Follower {
             options,
             caught_up: false,
             preview: PreviewCursor::default(),
-            running: BTreeMap::new(),
+            running,
             terminals: BTreeMap::new(),
             ready: VecDeque::new(),
             held: VecDeque::new(),
@@ -177,7 +180,7 @@ impl Follower {
         }
         let any = !self.held.is_empty();
         while let Some(event) = self.held.pop_front() {
-            if self.options.output && self.caught_up && !self.around(&event).await {
+            if self.sends_output() && !self.around(&event).await {
                 self.held.push_front(event);
                 return Ok(());
             }
@@ -199,6 +202,11 @@ impl Follower {
         Ok(())
     }
 
+    /// A reader that begins gets the past as facts only; one that comes back gets all that it missed.
+    fn sends_output(&self) -> bool {
+        self.options.output && (self.caught_up || self.options.resume.is_some())
+    }
+
     /// Keeps the set of running commands. False while there is more output to send before this event.
     async fn around(&mut self, event: &Event) -> bool {
         match &event.body {
@@ -216,8 +224,12 @@ impl Follower {
                 }
                 self.terminals.remove(exec_id);
             }
-            EventBody::ExecFinished { exec_id, .. } if self.running.contains_key(exec_id) => {
-                if self.read_exec(exec_id.clone()).await {
+            EventBody::ExecFinished { exec_id, result }
+                if self.running.contains_key(exec_id) || !self.caught_up =>
+            {
+                // It ran when the reader was lost, and had written nothing that came through.
+                self.running.entry(exec_id.clone()).or_default();
+                if self.read_exec(exec_id.clone(), Some(result)).await {
                     return false;
                 }
                 self.running.remove(exec_id);
@@ -234,7 +246,11 @@ impl Follower {
         }
         for (exec_id, lengths) in self.execs.running() {
             if let Some(viewing) = self.drawn(&exec_id, None) {
+                self.running.remove(&exec_id);
                 self.terminals.insert(exec_id, viewing);
+                continue;
+            }
+            if self.options.resume.is_some() && self.running.contains_key(&exec_id) {
                 continue;
             }
             let tail = self.options.output_tail;
@@ -247,7 +263,7 @@ impl Follower {
     async fn read_output(&mut self) {
         let ids: Vec<ExecId> = self.running.keys().cloned().collect();
         for exec_id in ids {
-            self.read_exec(exec_id).await;
+            self.read_exec(exec_id, None).await;
         }
         let ids: Vec<ExecId> = self.terminals.keys().cloned().collect();
         for exec_id in ids {
@@ -276,15 +292,20 @@ impl Follower {
     }
 
     /// Reads what is new of one command; true when there may be more.
-    async fn read_exec(&mut self, exec_id: ExecId) -> bool {
+    async fn read_exec(&mut self, exec_id: ExecId, ended: Option<&ExecResult>) -> bool {
         let output = self.execs.output(&exec_id);
+        // What is no longer live has its counts in the log.
+        let ended = ended.filter(|_| !output.is_live());
         let mut more = false;
         for (index, kind) in [OutputKind::Stdout, OutputKind::Stderr].into_iter().enumerate() {
             for _ in 0..ROUND {
                 let Some(from) = self.running.get(&exec_id).and_then(|o| o.get(index)).copied() else {
                     break;
                 };
-                let (offset, data) = output.read(kind, from, CHUNK).await;
+                let (offset, data) = match ended {
+                    Some(result) => output.read_ended(kind, result, from, CHUNK).await,
+                    None => output.read(kind, from, CHUNK).await,
+                };
                 if data.is_empty() {
                     break;
                 }

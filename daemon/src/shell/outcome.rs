@@ -59,6 +59,9 @@ impl Actor {
         );
         let mut result = result_of(bytes, end, cwd, caps);
         result.jail_restarted = std::mem::take(&mut self.jail_restarted);
+        if result.jail_restarted {
+            result.say("the jail is a new one: background jobs of before are gone".to_owned());
+        }
         if caps != (job.cap, job.cap) {
             let lost = result.stdout_dropped.saturating_add(result.stderr_dropped);
             result.say(format!(

@@ -157,12 +157,21 @@ impl TestDaemon {
         assert!(self.spawn_or_die(), "agentd ended at once\n{}", self.log());
     }
 
+    /// Starts the daemon of another release, whose programs are in `dir`.
+    pub fn spawn_from(&mut self, dir: &Path) {
+        let started = self.spawn_program(dir.join("agentd"));
+        assert!(started, "agentd ended at once\n{}", self.log());
+    }
+
     /// The same; false when it ended before its socket answered.
     pub fn spawn_or_die(&mut self) -> bool {
+        self.spawn_program(self.bin.join("agentd"))
+    }
+
+    fn spawn_program(&mut self, program: PathBuf) -> bool {
         assert!(self.daemon.is_none());
-        let agentd = self.bin.join("agentd");
         let mut command = match self.disk {
-            None => self.command(agentd),
+            None => self.command(program),
             Some(size) => {
                 std::fs::create_dir_all(self.state()).unwrap();
                 let mut command = self.command("unshare");
@@ -177,7 +186,7 @@ impl TestDaemon {
                         size,
                     ])
                     .arg(self.state())
-                    .arg(agentd);
+                    .arg(program);
                 command
             }
         };

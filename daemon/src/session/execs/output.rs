@@ -86,6 +86,11 @@ impl ExecOutput {
         (offset, Bytes::new())
     }
 
+    /// True while the run is known to a jail.
+    pub(in crate::session) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
     fn file(&self, kind: OutputKind) -> PathBuf {
         let [out, err] = &self.files;
         match kind {

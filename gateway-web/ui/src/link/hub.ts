@@ -2,7 +2,8 @@
 // Runs in a SharedWorker, or in the tab that leads where there is none.
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Session } from '../gen/agentd/v1/session_pb'
-import type { WatchItem } from '../gen/agentd/v1/session_service_pb'
+import type { Event } from '../gen/agentd/v1/event_pb'
+import { OutputStream, type OutputChunk, type WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, shells } from '../lib/api'
 
 /** From a tab: which sessions it shows and what it has seen of them; `again` wants tails and previews anew. */
@@ -44,6 +45,8 @@ export class Hub {
   private ports = new Map<unknown, Port>()
   private rows = new Map<string, Session>()
   private cursors = new Map<string, bigint>()
+  /** Of sessions whose past was seen: how far each running command was read, as `[stdout, stderr]`. */
+  private outputs = new Map<string, Map<string, [bigint, bigint]>>()
   private link: LinkState = { state: 'connecting', attempt: 0, retryAt: 0 }
   private running = false
   private abort: AbortController | undefined
@@ -85,7 +88,11 @@ export class Hub {
       for (const [id, cursor] of message.wants) {
         if (!this.cursors.has(id)) this.cursors.set(id, cursor)
       }
-      if (added || message.again) this.restart()
+      if (added || message.again) {
+        // A tab that begins, or begins anew, wants tails rather than a continuation.
+        for (const [id] of message.wants) this.outputs.delete(id)
+        this.restart()
+      }
     } else if (message.t === 'ack') {
       void this.ack(message.session, message.exec, message.offset)
     } else if (this.link.state === 'up') {
@@ -184,6 +191,7 @@ export class Hub {
     this.abort = abort
     const wanted = this.wanted()
     for (const id of this.cursors.keys()) if (!wanted.has(id)) this.cursors.delete(id)
+    for (const id of this.outputs.keys()) if (!wanted.has(id)) this.outputs.delete(id)
     const wasDown = this.link.state === 'retry'
     let events = 0
     if (wasDown) {
@@ -200,6 +208,7 @@ export class Hub {
       output: true,
       outputTailBytes: TAIL,
       clients: true,
+      outputResume: this.continuation(sessionId),
       viewer: this.viewer,
     }))
     const behind = new Set(wanted)
@@ -250,10 +259,15 @@ export class Hub {
           const seq = item.item.value.seq
           if (seq <= (this.cursors.get(item.sessionId) ?? 0n)) continue
           this.cursors.set(item.sessionId, seq)
+          this.note(item.sessionId, item.item.value)
           events += 1
           this.news = true
         }
-        if (item.item.case === 'caughtUp') behind.delete(item.sessionId)
+        if (item.item.case === 'output') this.read(item.sessionId, item.item.value)
+        if (item.item.case === 'caughtUp') {
+          behind.delete(item.sessionId)
+          if (!this.outputs.has(item.sessionId)) this.outputs.set(item.sessionId, new Map())
+        }
         this.tell({ t: 'item', item }, item.sessionId)
         if (wasDown && behind.size === 0 && item.item.case === 'caughtUp') this.tell({ t: 'back', events })
       }
@@ -264,6 +278,26 @@ export class Hub {
       flush()
     }
     return undefined
+  }
+
+  /** What this stream had of a session's output, so that the next one goes on there. */
+  private continuation(id: string): { cursors: { execId: string; stdoutOffset: bigint; stderrOffset: bigint }[] } | undefined {
+    const known = this.outputs.get(id)
+    if (!known) return undefined
+    return { cursors: [...known].map(([execId, [stdoutOffset, stderrOffset]]) => ({ execId, stdoutOffset, stderrOffset })) }
+  }
+
+  private note(id: string, event: Event): void {
+    const known = this.outputs.get(id)
+    if (event.body.case === 'execStarted') known?.set(event.body.value.execId, [0n, 0n])
+    if (event.body.case === 'execFinished') known?.delete(event.body.value.execId)
+  }
+
+  private read(id: string, chunk: OutputChunk): void {
+    const known = this.outputs.get(id)
+    const [out, err] = known?.get(chunk.execId) ?? [0n, 0n]
+    const end = chunk.offset + BigInt(chunk.data.length)
+    known?.set(chunk.execId, chunk.stream === OutputStream.STDERR ? [out, end] : [end, err])
   }
 
   private async prune(): Promise<void> {
@@ -287,6 +321,7 @@ export class Hub {
       if (head - cursor <= FAR) continue
       over += head - cursor
       this.cursors.set(id, head)
+      this.outputs.delete(id)
     }
     return Number(over)
   }
