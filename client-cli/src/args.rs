@@ -7,11 +7,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod lifecycle;
+mod tasks;
 mod usage;
 mod verbs;
 mod web;
 
 pub(crate) use self::lifecycle::*;
+pub(crate) use self::tasks::*;
 pub(crate) use self::usage::*;
 pub(crate) use self::verbs::*;
 pub(crate) use self::web::*;
@@ -191,6 +193,12 @@ pub(crate) enum Verb {
     Storage {
         #[command(subcommand)]
         verb: Option<StorageVerb>,
+    },
+    /// The task board of this directory: docs/TASKS.md
+    #[command(before_help = help::TASKS, alias = "t")]
+    Tasks {
+        #[command(subcommand)]
+        verb: Option<TasksVerb>,
     },
     /// Questions that wait for an answer
     #[command(before_help = help::APPROVALS)]

@@ -193,7 +193,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::DeviceNotFound
         | ErrorReason::MessageNotWaiting
         | ErrorReason::BudgetNotFound
-        | ErrorReason::AlertNotFound => NOT_FOUND,
+        | ErrorReason::AlertNotFound
+        | ErrorReason::TaskNotFound
+        | ErrorReason::CommitUnknown => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
         | ErrorReason::JailDiffers
@@ -201,6 +203,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::NoOpenTurn
         | ErrorReason::HeadMoved
         | ErrorReason::RequestIdReused
+        | ErrorReason::TaskClaimed
+        | ErrorReason::TaskWaits
+        | ErrorReason::BoardRefused
         | ErrorReason::WrongState => CONFLICT,
         ErrorReason::ShuttingDown | ErrorReason::ForeignUser => DAEMON,
         ErrorReason::ProviderFailed => PROVIDER,

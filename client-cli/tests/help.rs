@@ -16,6 +16,7 @@ const VERBS: &[&str] = &[
     "logs",
     "search",
     "sessions",
+    "tasks",
     "approvals",
     "approve",
     "deny",

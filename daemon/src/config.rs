@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
-    GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig, ProviderApi,
-    ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
+    BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
+    ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -44,6 +44,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// `[storage]`
     pub storage: StorageConfig,
+    /// `[board]`.
+    pub board: BoardConfig,
     /// The files that were read.
     pub files: Vec<PathBuf>,
     /// Things a person should know that are no errors.

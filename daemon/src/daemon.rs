@@ -1,7 +1,9 @@
 //! Owns: the composition root: `Config` becomes a `Daemon` (wired, recovered, not listening), then `Running`.
 //! Guarantees: nothing is served before the log was recovered; the socket goes only after the store is closed.
 
+mod desk;
 mod host;
+mod tasks;
 mod wiring;
 
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use tokio::net::UnixListener;
 
 use crate::accounts::{Accounts, AccountsError};
 use crate::api::{self, DaemonApi};
+use crate::board::Boards;
+use crate::clock::now_us;
 use crate::config::Config;
 use crate::instance::{Holder, InstanceError, InstanceLock};
 use crate::jail::{JailError, Scopes};
@@ -19,7 +23,7 @@ use crate::ledger::Ledger;
 use crate::listener::{self, ListenerError, SocketGuard};
 use crate::paths::{Env, Paths, PathsError};
 use crate::service::Notifier;
-use crate::session::{Fault, now_us};
+use crate::session::Fault;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::supervisor::Supervisor;
@@ -71,6 +75,7 @@ pub enum BeginError {
 pub struct Daemon {
     supervisor: Supervisor,
     store: Store,
+    boards: Boards,
     accounts: Accounts,
     ledger: Ledger,
     host: Arc<host::Host>,
@@ -122,9 +127,23 @@ impl Daemon {
             }
         };
         let ledger = wiring::ledger(&config, &store)?;
-        let settings =
-            wiring::settings(&paths, &config, &credentials, env, &store, ledger.clone(), scopes).await?;
+        let boards = Boards::new(store.clone(), wiring::boards(&config));
+        let late = desk::Late::default();
+        let desks = desk::desks(boards.clone(), late.clone());
+        let settings = wiring::settings(
+            &paths,
+            &config,
+            &credentials,
+            env,
+            &store,
+            ledger.clone(),
+            scopes,
+            desks,
+        )
+        .await?;
         let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
+        // Before any session is brought back: their models may ask for the board at once.
+        let _first = late.set(supervisor.clone());
         let recovered = supervisor.recover().await?;
         store.forget_old_requests(now_us()).await?;
         ledger.keep();
@@ -144,9 +163,16 @@ impl Daemon {
             shutdown.clone(),
             around,
         ));
+        tokio::spawn(boards.clone().watch(shutdown.token().clone()));
+        tokio::spawn(tasks::follow(
+            supervisor.clone(),
+            boards.clone(),
+            shutdown.token().clone(),
+        ));
         Ok(Self {
             supervisor,
             store,
+            boards,
             accounts,
             ledger,
             host,
@@ -209,9 +235,10 @@ impl Daemon {
         tokio::spawn(async move { house.keep_house(stop.cancelled()).await });
         let api = DaemonApi::new(self.supervisor.clone(), self.host.clone());
         let supervisor = self.supervisor.clone();
+        let boards = self.boards.clone();
         let (accounts, ledger) = (self.accounts.clone(), self.ledger.clone());
         tokio::spawn(async move {
-            api::serve(listener, supervisor, api, accounts, ledger, async move {
+            api::serve(listener, supervisor, boards, api, accounts, ledger, async move {
                 token.cancelled().await
             })
             .await

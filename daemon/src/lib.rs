@@ -6,6 +6,8 @@
 pub mod accounts;
 pub mod api;
 pub mod args;
+pub mod board;
+pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod daemon;

@@ -440,6 +440,30 @@ unary! {
     approval_service_client::ApprovalServiceClient.get_approval(GetApprovalRequest) -> GetApprovalResponse;
     /// Answers a question.
     approval_service_client::ApprovalServiceClient.resolve_approval(ResolveApprovalRequest) -> ResolveApprovalResponse;
+    /// Workspaces that have a board.
+    task_service_client::TaskServiceClient.list_boards(ListBoardsRequest) -> ListBoardsResponse;
+    /// A board.
+    task_service_client::TaskServiceClient.list_tasks(ListTasksRequest) -> ListTasksResponse;
+    /// One task with its history.
+    task_service_client::TaskServiceClient.get_task(GetTaskRequest) -> GetTaskResponse;
+    /// Writes a new task into the file.
+    task_service_client::TaskServiceClient.add_task(AddTaskRequest) -> AddTaskResponse;
+    /// Changes, moves or notes.
+    task_service_client::TaskServiceClient.edit_task(EditTaskRequest) -> EditTaskResponse;
+    /// Takes a task, or renews the claim.
+    task_service_client::TaskServiceClient.claim_task(ClaimTaskRequest) -> ClaimTaskResponse;
+    /// Gives a task back.
+    task_service_client::TaskServiceClient.release_task(ReleaseTaskRequest) -> ReleaseTaskResponse;
+    /// Ends a task.
+    task_service_client::TaskServiceClient.complete_task(CompleteTaskRequest) -> CompleteTaskResponse;
+    /// A session on a task.
+    task_service_client::TaskServiceClient.start_task(StartTaskRequest) -> StartTaskResponse;
+    /// What a session works on.
+    task_service_client::TaskServiceClient.choose_task(ChooseTaskRequest) -> ChooseTaskResponse;
+    /// Settles a conflict.
+    task_service_client::TaskServiceClient.resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse;
+    /// Looks at the files now.
+    task_service_client::TaskServiceClient.sync_board(SyncBoardRequest) -> SyncBoardResponse;
     /// A one-time code.
     account_service_client::AccountServiceClient.create_pairing(CreatePairingRequest) -> CreatePairingResponse;
     /// A device for a code.

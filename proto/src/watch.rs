@@ -175,7 +175,11 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
             offsets.skip(&screen);
             Taken::New(Item::Screen(screen))
         }
-        other @ (Item::Preview(_) | Item::Session(_) | Item::Clients(_) | Item::Purged(_)) => {
+        other @ (Item::Preview(_)
+        | Item::Session(_)
+        | Item::Clients(_)
+        | Item::Purged(_)
+        | Item::Board(_)) => {
             Taken::New(other)
         }
     }

@@ -24,6 +24,7 @@ mod sessions;
 mod shell;
 mod storage;
 mod transfer;
+mod tasks;
 mod turn;
 mod usage;
 mod version;
@@ -31,7 +32,8 @@ mod wait;
 mod web;
 
 use crate::args::{
-    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, StorageVerb, Verb,
+    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, StorageVerb, TasksList,
+    TasksVerb, Verb,
 };
 use crate::context::Context;
 use crate::exit::Failure;
@@ -60,6 +62,9 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         Verb::Search(args) => storage::search(&context, args).await,
         Verb::Storage { verb } => storage::run(&context, verb.unwrap_or(StorageVerb::Report)).await,
         Verb::Rm(args) => lifecycle::delete(&context, args).await,
+        Verb::Tasks { verb } => {
+            tasks::run(&context, verb.unwrap_or(TasksVerb::List(TasksList::default()))).await
+        }
         Verb::Approvals { verb } => {
             approvals::run(&context, verb.unwrap_or(ApprovalsVerb::List { all: false })).await
         }

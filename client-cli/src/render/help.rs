@@ -19,12 +19,12 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   search TEXT      words in all that happened    storage    report prune
   doctor           check prerequisites           web        open url token stop
   version          versions                      usage      summary top forecast budget export …
-  help [TOPIC]     exit-codes environment output
+  help [TOPIC]     exit-codes environment …      tasks      list add show edit move run done …
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, u = usage,
-  rm = sessions delete
+Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, t = tasks,
+  u = usage, rm = sessions delete
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 
@@ -107,6 +107,11 @@ Examples:
   agentctl storage report
   agentctl storage prune --older-than 30d --dry-run
   agentctl storage prune --trash";
+pub(crate) const TASKS: &str = "\
+Examples:
+  agentctl tasks list --free             what could be begun, most urgent first
+  agentctl tasks run T-12 -m demo        works on it in the background, to Review
+  agentctl tasks done T-12 --link HEAD";
 pub(crate) const APPROVALS: &str = "\
 Examples:
   agentctl approvals list
@@ -172,7 +177,7 @@ pub(crate) const EXIT_CODES: &str = "\
   0    success
   1    failed
   2    usage error
-  3    no such session, exec or approval
+  3    no such session, exec, approval or task
   4    credential missing or rejected
   5    denied by policy or a person
   6    conflict: name taken, decided before, moved on

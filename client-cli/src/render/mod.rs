@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod progress;
 pub(crate) mod table;
+pub(crate) mod task;
 pub(crate) mod text;
 pub(crate) mod usage;
 

@@ -176,6 +176,7 @@ impl Link {
             .watch(pb::WatchRequest {
                 subscriptions,
                 sessions: true,
+                boards: false,
             })
             .await
     }
@@ -270,6 +271,7 @@ impl Link {
                 self.tell(FromLink::Clients { session_id, clients }).await;
             }
             Item::Purged(_) => self.tell(FromLink::Purged { session_id }).await,
+            Item::Board(_) => {}
             // A raw shell is drawn from its own stream, not from the watch.
             Item::CaughtUp(_) | Item::Screen(_) => {}
         }

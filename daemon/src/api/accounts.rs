@@ -9,9 +9,9 @@ use super::convert::timestamp;
 use super::peer::caller;
 use super::status::{Reply, internal, invalid};
 use crate::accounts::{Accounts, Device, Grant};
+use crate::clock::now_us;
 use crate::domain::principal::Scope;
 use crate::domain::rejection::Rejection;
-use crate::session::now_us;
 
 /// The service.
 pub(super) struct Devices {

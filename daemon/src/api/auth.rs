@@ -12,9 +12,9 @@ use tower::{Layer, Service};
 
 use super::status::No;
 use crate::accounts::{Accounts, Grant};
+use crate::clock::now_us;
 use crate::domain::principal::Scope;
 use crate::domain::rejection::Rejection;
-use crate::session::now_us;
 
 /// What a call needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +52,9 @@ fn need(path: &str) -> Need {
         | "ShellService/AckOutput"
         | "ApprovalService/ListApprovals"
         | "ApprovalService/GetApproval"
+        | "TaskService/ListBoards"
+        | "TaskService/ListTasks"
+        | "TaskService/GetTask"
         | "DaemonService/GetStatus"
         | "DaemonService/ListModels"
         | "UsageService/QueryUsage"
@@ -82,7 +85,16 @@ fn need(path: &str) -> Need {
         | "ShellService/ResizePty"
         | "ShellService/InterruptExec"
         | "ShellService/OpenShell"
-        | "UsageService/AcknowledgeAlert" => Need::Scope(Scope::Drive),
+        | "UsageService/AcknowledgeAlert"
+        | "TaskService/AddTask"
+        | "TaskService/EditTask"
+        | "TaskService/ClaimTask"
+        | "TaskService/ReleaseTask"
+        | "TaskService/CompleteTask"
+        | "TaskService/StartTask"
+        | "TaskService/ChooseTask"
+        | "TaskService/ResolveConflict"
+        | "TaskService/SyncBoard" => Need::Scope(Scope::Drive),
         "ApprovalService/ResolveApproval" => Need::Scope(Scope::Approve),
         _ => Need::Scope(Scope::Admin),
     }

@@ -11,6 +11,7 @@ mod peer;
 mod sessions;
 mod shell;
 mod status;
+mod tasks;
 mod usage;
 mod watch;
 
@@ -21,6 +22,7 @@ use pb::daemon_service_server::DaemonServiceServer;
 use pb::lifecycle_service_server::LifecycleServiceServer;
 use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
+use pb::task_service_server::TaskServiceServer;
 use pb::usage_service_server::UsageServiceServer;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::interceptor::InterceptedService;
@@ -28,6 +30,7 @@ use tonic::transport::Server;
 
 pub use self::daemon::{DaemonApi, Facts, Host};
 use crate::accounts::Accounts;
+use crate::board::Boards;
 use crate::ledger::Ledger;
 use crate::supervisor::Supervisor;
 
@@ -40,6 +43,7 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 pub async fn serve(
     listener: tokio::net::UnixListener,
     supervisor: Supervisor,
+    boards: Boards,
     daemon: DaemonApi,
     accounts: Accounts,
     ledger: Ledger,
@@ -61,12 +65,13 @@ pub async fn serve(
         .set_serving::<AccountServiceServer<accounts::Devices>>()
         .await;
     health.set_serving::<UsageServiceServer<usage::UsageApi>>().await;
+    health.set_serving::<TaskServiceServer<tasks::Tasks>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let sessions = SessionServiceServer::new(sessions::Sessions::new(supervisor.clone()))
+    let sessions = SessionServiceServer::new(sessions::Sessions::new(supervisor.clone(), boards.clone()))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let shells = ShellServiceServer::new(shell::Shells::new(supervisor.clone()))
@@ -77,6 +82,8 @@ pub async fn serve(
         .max_encoding_message_size(MAX_MESSAGE);
     let lifecycle = LifecycleServiceServer::new(lifecycle::Lifecycle::new(supervisor.clone()))
         .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let tasks = TaskServiceServer::new(tasks::Tasks::new(supervisor.clone(), boards))
         .max_encoding_message_size(MAX_MESSAGE);
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
@@ -91,6 +98,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(lifecycle, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
         .add_service(InterceptedService::new(usage, peer::check))
+        .add_service(InterceptedService::new(tasks, peer::check))
         .add_service(InterceptedService::new(
             DaemonServiceServer::new(daemon),
             peer::check,

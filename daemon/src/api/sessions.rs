@@ -12,11 +12,11 @@ use super::convert::session as convert;
 use super::peer::{caller, key};
 use super::status::{No, Reply, invalid};
 use super::watch;
+use crate::board::Boards;
 use crate::domain::command::{Command, Reply as Answer};
 use crate::domain::event::TurnOptions;
 use crate::domain::find::{LONGEST, Needle};
 use crate::domain::principal::Scope;
-use crate::domain::task::TaskIdError;
 use crate::session::{Environment, Post, SessionHandle};
 use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
@@ -29,11 +29,12 @@ const FIND_PAGE: u32 = 1000;
 /// The service.
 pub(super) struct Sessions {
     supervisor: Supervisor,
+    boards: Boards,
 }
 
 impl Sessions {
-    pub(super) fn new(supervisor: Supervisor) -> Self {
-        Self { supervisor }
+    pub(super) fn new(supervisor: Supervisor, boards: Boards) -> Self {
+        Self { supervisor, boards }
     }
 }
 
@@ -70,10 +71,7 @@ impl SessionService for Sessions {
             origin: convert::origin(wish.origin)?,
             model: Some(wish.model).filter(|m| !m.is_empty()),
             get_or_create: wish.get_or_create,
-            task: match wish.task_id.as_str() {
-                "" => None,
-                id => Some(id.parse().map_err(|e: TaskIdError| invalid(e.to_string()))?),
-            },
+            task: convert::task_asked(&wish.task_id)?,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {
@@ -349,7 +347,7 @@ impl SessionService for Sessions {
         let who = caller(&request, "");
         let wish = request.into_inner();
         Ok(Response::new(Box::pin(
-            watch::many(&self.supervisor, &who, wish).await?,
+            watch::many(&self.supervisor, &self.boards, &who, wish).await?,
         )))
     }
 }

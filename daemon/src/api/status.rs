@@ -59,6 +59,15 @@ impl From<LedgerError> for Status {
     }
 }
 
+impl From<crate::board::Refusal> for Status {
+    fn from(refusal: crate::board::Refusal) -> Self {
+        match refusal {
+            crate::board::Refusal::Rejected(rejection) => rejection.into(),
+            crate::board::Refusal::Store(error) => Fault::from(error).into(),
+        }
+    }
+}
+
 /// A field that can't be read.
 pub(super) fn invalid(message: impl Into<String>) -> Rejection {
     Rejection::InvalidArgument(message.into())
@@ -107,10 +116,15 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::MessageNotWaiting { .. }
         | Rejection::DeviceNotFound(_)
         | Rejection::BudgetNotFound(_)
-        | Rejection::AlertNotFound(_) => Code::NotFound,
+        | Rejection::AlertNotFound(_)
+        | Rejection::TaskNotFound { .. }
+        | Rejection::CommitUnknown(_) => Code::NotFound,
         Rejection::NameTaken { .. } => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }
         | Rejection::NoOpenTurn(_)
+        | Rejection::TaskClaimed { .. }
+        | Rejection::TaskWaits { .. }
+        | Rejection::BoardRefused { .. }
         | Rejection::WorkspaceRefused { .. }
         | Rejection::JailUnavailable { .. }
         | Rejection::JailDiffers { .. }

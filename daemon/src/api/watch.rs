@@ -9,6 +9,7 @@ use pb::watch_item::Item;
 
 use super::convert::session as convert;
 use super::status::{No, invalid};
+use crate::board::Boards;
 use crate::domain::id::ExecId;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
@@ -69,14 +70,15 @@ pub(super) fn one(follower: Follower) -> impl Stream<Item = Result<pb::WatchSess
 /// Several sessions, and the list of sessions where wanted.
 pub(super) async fn many(
     supervisor: &Supervisor,
+    boards: &Boards,
     who: &Caller,
     wish: pb::WatchRequest,
 ) -> Result<impl Stream<Item = Result<pb::WatchResponse, No>> + Send + use<>, No> {
     if wish.subscriptions.len() > MAX_SUBSCRIPTIONS {
         return Err(invalid(format!("at most {MAX_SUBSCRIPTIONS} subscriptions on one stream")).into());
     }
-    if wish.subscriptions.is_empty() && !wish.sessions {
-        return Err(invalid("nothing to watch: give subscriptions, or set sessions").into());
+    if wish.subscriptions.is_empty() && !wish.sessions && !wish.boards {
+        return Err(invalid("nothing to watch: give subscriptions, or set sessions or boards").into());
     }
     let mut all = SelectAll::new();
     for subscription in wish.subscriptions {
@@ -84,6 +86,9 @@ pub(super) async fn many(
     }
     if wish.sessions {
         all.push(rows(supervisor.clone()).boxed());
+    }
+    if wish.boards {
+        all.push(board_heads(boards.clone()).boxed());
     }
     Ok(all.map(|item| item.map(|item| pb::WatchResponse { item: Some(item) })))
 }
@@ -164,4 +169,32 @@ fn row(change: RowChange) -> pb::WatchItem {
             item: Some(Item::Purged(pb::SessionPurged {})),
         },
     }
+}
+
+/// A mark for every open board that changed: which, and how far it is. The first ones come at once.
+fn board_heads(boards: Boards) -> impl Stream<Item = Result<pb::WatchItem, No>> + Send {
+    let bell = boards.listen();
+    let start = (boards, bell, true);
+    stream::unfold(Some(start), |state| async move {
+        let (boards, mut bell, first) = state?;
+        if !first && bell.changed().await.is_err() {
+            return None;
+        }
+        bell.borrow_and_update();
+        let heads = boards.heads().await;
+        let marks: Vec<Result<pb::WatchItem, No>> = heads
+            .into_iter()
+            .map(|(workspace, rev)| {
+                Ok(pb::WatchItem {
+                    session_id: String::new(),
+                    item: Some(Item::Board(pb::BoardMark {
+                        workspace: workspace.to_string_lossy().into_owned(),
+                        rev,
+                    })),
+                })
+            })
+            .collect();
+        Some((stream::iter(marks), Some((boards, bell, false))))
+    })
+    .flatten()
 }

@@ -271,6 +271,20 @@ pub const KEYS: &[Key] = &[
          never.",
     ),
     key(
+        "board.files",
+        Kind::Texts,
+        Some("docs/TASKS.md:TASKS.md"),
+        Some("AGENTD_BOARD_FILES"),
+        "The files of a workspace's task board, relative to it. Those that exist are read; the first is made when the first task is added.",
+    ),
+    key(
+        "board.lease",
+        Kind::Span,
+        Some("1h"),
+        Some("AGENTD_BOARD_LEASE"),
+        "How long a claim on a task lasts unless renewed. A session at work renews its own.",
+    ),
+    key(
         "git.pass_identity",
         Kind::Flag,
         Some("true"),

@@ -157,6 +157,15 @@ pub struct StorageConfig {
     pub max_log: Option<u64>,
 }
 
+/// `[board]`: the task boards of workspaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoardConfig {
+    /// Relative to the workspace.
+    pub files: Vec<String>,
+    /// How long a claim lasts unless renewed.
+    pub lease: Duration,
+}
+
 /// `[git]`: git inside the jails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitConfig {
@@ -230,6 +239,12 @@ impl Config {
             log: LogConfig {
                 level: get.text("log.level").unwrap_or_else(|| "info".to_owned()),
                 json: get.is("log.format", "json"),
+            },
+            board: BoardConfig {
+                files: get.list("board.files"),
+                lease: get
+                    .span("board.lease")
+                    .unwrap_or(Duration::from_secs(7 * 24 * 3600)),
             },
             git: GitConfig {
                 pass_identity: get.flag("git.pass_identity"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::wiring;
 use crate::api::{Facts, Host as HostApi};
+use crate::clock::now_us;
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::domain::id::SessionId;
@@ -13,7 +14,7 @@ use crate::domain::secret::Secret;
 use crate::domain::workspace::{Layout, ShellKind, Workspace};
 use crate::jail::{self, JailSpec, Severity};
 use crate::paths::{Env, Paths};
-use crate::session::{Settings, now_us};
+use crate::session::Settings;
 use crate::shell::{RunRequest, Shell};
 use crate::shutdown::{Reason, Shutdown};
 use crate::store::redact::Redactor;

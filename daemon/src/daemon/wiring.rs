@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use super::BeginError;
+use crate::board;
 use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
@@ -15,7 +16,7 @@ use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
 use crate::paths::{self, Env, Paths};
-use crate::session::Settings;
+use crate::session::{Desks, Settings};
 use crate::store::Store;
 use crate::store::redact::Redactor;
 use crate::supervisor::Defaults;
@@ -93,6 +94,10 @@ fn provider(entry: &config::ProviderEntry) -> ProviderConfig {
 }
 
 /// What all sessions share.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the composition root hands each part over once"
+)]
 pub(super) async fn settings(
     paths: &Paths,
     config: &Config,
@@ -101,6 +106,7 @@ pub(super) async fn settings(
     store: &Store,
     ledger: Ledger,
     scopes: Option<Scopes>,
+    desks: Desks,
 ) -> Result<Arc<Settings>, BeginError> {
     let jinit = find_jinit().map_err(BeginError::Jinit)?;
     let host = JailHostConfig {
@@ -138,6 +144,7 @@ pub(super) async fn settings(
         idle_timeout: config.shell.idle_timeout.unwrap_or(unlimited),
         max_steps: config.model.max_steps,
         ledger,
+        desks,
     }))
 }
 
@@ -149,6 +156,14 @@ pub(super) fn ledger(config: &Config, store: &Store) -> Result<Ledger, BeginErro
         alert_command: config.ledger.alert_command.clone(),
     };
     Ledger::new(store.clone(), settings).map_err(|no| BeginError::Ledger(no.to_string()))
+}
+
+/// What boards are made with.
+pub(super) fn boards(config: &Config) -> board::Settings {
+    board::Settings {
+        files: config.board.files.clone(),
+        lease: config.board.lease,
+    }
 }
 
 /// What a session gets when its maker does not say.

@@ -144,6 +144,43 @@ pub enum Rejection {
     /// No such alert.
     #[error("no alert '{0}'")]
     AlertNotFound(String),
+    /// No such task.
+    #[error("no task '{wanted}' on the board of {workspace}")]
+    TaskNotFound {
+        /// What was asked for.
+        wanted: String,
+        /// Whose board.
+        workspace: String,
+        /// What is near.
+        hints: Vec<String>,
+    },
+    /// Somebody has it.
+    #[error("task {task} is claimed by {holder}")]
+    TaskClaimed {
+        /// Which.
+        task: String,
+        /// By whom.
+        holder: String,
+    },
+    /// The task waits for others.
+    #[error("task {task} waits for {}", .waits.join(", "))]
+    TaskWaits {
+        /// Which.
+        task: String,
+        /// For what.
+        waits: Vec<String>,
+    },
+    /// The board's file can't be read or written as it is. Nothing was overwritten.
+    #[error("{message}")]
+    BoardRefused {
+        /// Where and why.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
+    /// The commit does not exist.
+    #[error("{0}")]
+    CommitUnknown(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -182,6 +219,11 @@ impl Rejection {
             Self::DeviceNotFound(_) => "DEVICE_NOT_FOUND",
             Self::BudgetNotFound(_) => "BUDGET_NOT_FOUND",
             Self::AlertNotFound(_) => "ALERT_NOT_FOUND",
+            Self::TaskNotFound { .. } => "TASK_NOT_FOUND",
+            Self::TaskClaimed { .. } => "TASK_CLAIMED",
+            Self::TaskWaits { .. } => "TASK_WAITS",
+            Self::BoardRefused { .. } => "BOARD_REFUSED",
+            Self::CommitUnknown(_) => "COMMIT_UNKNOWN",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -194,7 +236,15 @@ impl Rejection {
             | Self::WorkspaceRefused { hints, .. }
             | Self::JailUnavailable { hints, .. }
             | Self::NotNow { hints, .. }
-            | Self::Model { hints, .. } => hints.clone(),
+            | Self::Model { hints, .. }
+            | Self::TaskNotFound { hints, .. }
+            | Self::BoardRefused { hints, .. } => hints.clone(),
+            Self::TaskClaimed { task, .. } => vec![format!("agentctl tasks show {task}")],
+            Self::TaskWaits { task, .. } => vec![
+                format!("agentctl tasks show {task}"),
+                "repeat it with --force".into(),
+            ],
+            Self::CommitUnknown(_) => vec!["git log --oneline -5".into()],
             Self::SessionAmbiguous { .. } | Self::ExecNotFound(_) => {
                 vec!["agentctl sessions list --all".into()]
             }

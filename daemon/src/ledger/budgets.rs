@@ -5,7 +5,8 @@
 use std::sync::atomic::Ordering;
 
 use super::calendar::Bucket;
-use super::{Ledger, LedgerError, hook, now_us};
+use super::{Ledger, LedgerError, hook};
+use crate::clock::now_us;
 use crate::domain::budget::{Alert, AlertKind, Budget, Standing, Unit, Window, dollars};
 use crate::domain::id::{AlertId, BudgetId};
 use crate::domain::rejection::Rejection;

@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 
 use super::query::Filters;
-use super::{Ledger, LedgerError, Range, now_us};
+use super::{Ledger, LedgerError, Range};
+use crate::clock::now_us;
 use crate::domain::usage::{Row, provider_of};
 use crate::store::ledger::{RowCursor, RowFilter};
 

@@ -4,7 +4,8 @@
 
 use super::calendar::{Bucket, Range};
 use super::query::{Filters, Query};
-use super::{Ledger, LedgerError, now_us};
+use super::{Ledger, LedgerError};
+use crate::clock::now_us;
 use crate::domain::budget::{Unit, Window};
 
 /// How many complete days are looked back on.

@@ -12,7 +12,7 @@ mod reconcile;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 pub use budgets::{Estimate, Hold, Spender};
 pub use calendar::{Bucket, Calendar, Range};
@@ -21,6 +21,7 @@ pub use forecast::Forecast;
 pub use query::{Filters, Group, Point, Query, Report, Times};
 pub use reconcile::Reconciled;
 
+use crate::clock::now_us;
 use crate::domain::rejection::Rejection;
 use crate::store::{Store, StoreError};
 
@@ -111,15 +112,6 @@ impl Ledger {
         }
         Ok(self.0.store.forget_principal(principal, delete).await?)
     }
-}
-
-/// Wall-clock time, microseconds since the epoch.
-fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|d| i64::try_from(d.as_micros()).ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

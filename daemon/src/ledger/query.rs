@@ -2,7 +2,8 @@
 //! Guarantees: points, groups and the total hold the same rows; what is cut off a list is in `other`.
 
 use super::calendar::{Bucket, Calendar, Range};
-use super::{Ledger, LedgerError, now_us};
+use super::{Ledger, LedgerError};
+use crate::clock::now_us;
 use crate::domain::latency::Latency;
 use crate::domain::usage::{Dimension, Sums};
 use crate::store::ledger::{Summed, Wanted};

@@ -13,7 +13,8 @@ use super::feed::Feed;
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
 use super::purse::Purse;
 use super::turn::{Stop, TurnJob};
-use super::{Fault, Settings, now_us};
+use super::{Fault, Settings};
+use crate::clock::now_us;
 use crate::domain::command::{Command, Reply};
 use crate::domain::decide::decide;
 use crate::domain::event::{EventBody, NewEvent, TurnOutcome, TurnTotals};
@@ -527,6 +528,7 @@ impl State {
             guard,
             files: self.files.clone(),
             hook: Arc::new(NoHook),
+            desk: (self.settings.desks)(&self.session.session_id, &self.session.spec.workspace.root),
             stop,
             why,
             gate: self.gate.subscribe(),

@@ -19,7 +19,8 @@ pub use terminals::{ScreenPiece, Shown, Viewing};
 
 use super::feed::Feed;
 use super::mailbox::Actor;
-use super::{Run, Settings, now_us};
+use super::{Run, Settings};
+use crate::clock::now_us;
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
 use crate::domain::principal::Caller;

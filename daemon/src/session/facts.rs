@@ -1,7 +1,7 @@
 //! Owns: how what a turn does reads as facts and questions.
 //! Guarantees: pure but for fresh ids and the time of a question.
 
-use super::now_us;
+use crate::clock::now_us;
 use crate::domain::approval::Approval;
 use crate::domain::event::{CallOutcome, ChangeKind, EventBody, ExecResult};
 use crate::domain::id::{ApprovalId, ChangeId, ExecId, TurnId};

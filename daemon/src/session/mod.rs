@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -37,12 +37,14 @@ use crate::domain::policy::Policy;
 use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, Summary, clip};
+use crate::domain::task::TaskId;
 use crate::jail::{JailHost, Limits};
 use crate::ledger::Ledger;
 pub use crate::model::Environment;
 use crate::model::{Model, ModelRegistry};
 pub use crate::shell::{PtySize as TerminalSize, Stdin};
 use crate::store::{RequestKey, Store, StoreError};
+use crate::tools::TaskDesk;
 use execs::Execs;
 use feed::Feed;
 use mailbox::{Actor, Wish};
@@ -78,7 +80,12 @@ pub struct Settings {
     pub max_steps: u32,
     /// Budgets, and what is under way.
     pub ledger: Ledger,
+    /// The way of a session's model to the board of its workspace.
+    pub desks: Desks,
 }
+
+/// Makes the desk of a session on a workspace.
+pub type Desks = Box<dyn Fn(&SessionId, &Path) -> Arc<dyn TaskDesk> + Send + Sync>;
 
 impl Settings {
     /// The models, with the credentials of this moment.
@@ -280,6 +287,26 @@ impl SessionHandle {
             }
             .into()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Works on another task, or on none, from now on.
+    pub async fn choose_task(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        task: Option<TaskId>,
+    ) -> Result<Seq, Fault> {
+        let wish = Wish {
+            command: Command::ChooseTask { task },
+            caller,
+            request,
+            model: None,
+            launch: None,
+        };
+        match self.actor.wish(wish).await? {
+            Reply::Done { seq } => Ok(seq),
+            _ => Ok(self.summary().head),
         }
     }
 
@@ -487,12 +514,6 @@ impl SessionHandle {
     pub fn has_jail(&self) -> bool {
         self.execs.has_jail()
     }
-}
-
-/// Wall-clock time in microseconds since the epoch.
-pub fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A new trace id: 32 hex digits.

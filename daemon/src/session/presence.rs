@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::now_us;
+use crate::clock::now_us;
 use crate::domain::principal::Asker;
 
 /// A reader that is attached.

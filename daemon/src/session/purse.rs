@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::mailbox::TurnView;
-use super::now_us;
 use super::turn::TurnJob;
+use crate::clock::now_us;
 use crate::domain::budget::Alert;
 use crate::domain::message::Part;
 use crate::domain::principal::Caller;

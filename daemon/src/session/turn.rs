@@ -21,7 +21,7 @@ use crate::domain::message::{Message, Part, ToolCall};
 use crate::domain::policy::{self, Decision};
 use crate::domain::session::{CallStage, OpenCall, clip};
 use crate::model::{Finish, Model, ModelRequest, StepReply};
-use crate::tools::{CallPlan, ChangeHook, FileStamps, Registry, ToolContext, ToolOutput};
+use crate::tools::{CallPlan, ChangeHook, FileStamps, Registry, TaskDesk, ToolContext, ToolOutput};
 use crate::workspace::Guard;
 
 /// What stands in the log where a secret was.
@@ -48,6 +48,7 @@ pub(super) struct TurnJob {
     pub(super) guard: Arc<Guard>,
     pub(super) files: Arc<FileStamps>,
     pub(super) hook: Arc<dyn ChangeHook>,
+    pub(super) desk: Arc<dyn TaskDesk>,
     pub(super) stop: CancellationToken,
     /// Set before `stop` is cancelled.
     pub(super) why: Arc<std::sync::OnceLock<Stop>>,
@@ -537,6 +538,7 @@ impl TurnJob {
             files: self.files.clone(),
             shell: runner,
             hook: self.hook.clone(),
+            desk: self.desk.clone(),
             cleared: cleared.into(),
             cancel: self.stop.clone(),
         }

@@ -2,6 +2,7 @@
 //! Guarantees: one thread writes; an answered write is on disk (WAL, synchronous FULL); every event went
 //! through the redactor; reads never wait for the writer.
 
+mod board;
 mod codec;
 mod copy;
 mod error;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use copy::Prefix;
+pub use board::{BoardRows, BoardWrite, TaskCost, Twin};
 pub use error::StoreError;
 pub use index::{RowChange, SessionFilter, SessionOrder};
 pub use lifecycle::Loss;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Supervisor;
+use crate::clock::now_us;
 use crate::domain::decide::check_name;
 use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
 use crate::domain::id::SessionId;
@@ -13,7 +14,7 @@ use crate::domain::session::{Session, Summary};
 use crate::domain::task::TaskId;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 use crate::jail::{self, JailError, LayoutWish};
-use crate::session::{Fault, SessionHandle, now_us};
+use crate::session::{Fault, SessionHandle};
 use crate::store::{Append, RequestKey, RequestRecord, StoreError};
 
 /// A wish for a session.

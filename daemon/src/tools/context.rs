@@ -48,6 +48,8 @@ pub struct ToolContext {
     /// Protected paths the decision on this call covers ([`super::CallPlan::cleared`]). A path that became protected
     /// after the plan, by a link swapped in between, is not written.
     pub cleared: Arc<[PathBuf]>,
+    /// The workspace's board.
+    pub desk: Arc<dyn TaskDesk>,
     /// Stops the call.
     pub cancel: CancellationToken,
 }
@@ -106,6 +108,28 @@ impl FileStamps {
         // A map is whole after any panic elsewhere.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the model wants of the board.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskCall {
+    /// One of the tool's verbs.
+    pub verb: String,
+    /// Which task.
+    pub task: String,
+    /// Title, note or reason.
+    pub text: String,
+    /// Where it goes.
+    pub state: String,
+    /// Commit or address.
+    pub link: String,
+}
+
+/// The board of the Session's workspace, on behalf of the Session.
+#[async_trait]
+pub trait TaskDesk: Send + Sync {
+    /// Does it; both answers are for the model.
+    async fn call(&self, call: TaskCall) -> Result<String, String>;
 }
 
 /// Told around every change of files by a tool; the place for checkpoints.

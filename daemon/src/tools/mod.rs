@@ -13,6 +13,7 @@ mod output;
 mod read;
 mod registry;
 mod search;
+mod task;
 mod text;
 mod v4a;
 mod write;
@@ -37,7 +38,7 @@ use crate::domain::tool::{Effect, ToolSpec};
 pub use arguments::parse_arguments;
 pub use context::{
     ChangeHook, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk, OutputStream,
-    OutputView, PlanContext, Seen, ToolContext,
+    OutputView, PlanContext, Seen, TaskCall, TaskDesk, ToolContext,
 };
 pub use output::clean;
 pub use registry::{Registry, written_dirs};

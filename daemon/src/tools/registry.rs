@@ -11,6 +11,7 @@ use super::exec::Exec;
 use super::output::ReadOutput;
 use super::read::Read;
 use super::search::Search;
+use super::task::Task;
 use super::write::Write;
 use super::{PlanContext, Tool};
 use crate::domain::tool::{EditDialect, ToolSpec};
@@ -36,7 +37,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// exec, read, write, the dialect's way to edit, search, read_output.
+    /// exec, read, write, the dialect's way to edit, search, read_output, task.
     pub fn for_dialect(dialect: EditDialect) -> Self {
         let edit: Arc<dyn Tool> = match dialect {
             EditDialect::ApplyPatch => Arc::new(ApplyPatch),
@@ -49,6 +50,7 @@ impl Registry {
             edit,
             Arc::new(Search),
             Arc::new(ReadOutput),
+            Arc::new(Task),
         ])
     }
 
@@ -96,7 +98,10 @@ mod tests {
         ] {
             let registry = Registry::for_dialect(dialect);
             let names: Vec<String> = registry.specs().iter().map(|spec| spec.name.clone()).collect();
-            assert_eq!(names, ["exec", "read", "write", edit, "search", "read_output"]);
+            assert_eq!(
+                names,
+                ["exec", "read", "write", edit, "search", "read_output", "task"]
+            );
             let size = serde_json::to_string(&*registry.specs()).unwrap().len();
             assert!(
                 size <= 5 * 1024,

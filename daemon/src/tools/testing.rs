@@ -103,6 +103,16 @@ impl ChangeHook for Witness {
     }
 }
 
+/// A desk where the call itself is the answer.
+struct NoBoard;
+
+#[async_trait]
+impl super::TaskDesk for NoBoard {
+    async fn call(&self, call: super::TaskCall) -> Result<String, String> {
+        Ok(format!("{} {}", call.verb, call.task))
+    }
+}
+
 pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
     pub(super) shell: Arc<FakeShell>,
@@ -121,6 +131,7 @@ impl Bench {
             shell: shell.clone(),
             hook: witness.clone(),
             cleared: Arc::from([]),
+            desk: Arc::new(NoBoard),
             cancel: CancellationToken::new(),
         };
         let bench = Self {

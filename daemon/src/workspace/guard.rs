@@ -276,6 +276,16 @@ impl Guard {
         Ok((file, u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
+    /// The regular file `rel` as it is now, unread.
+    pub fn stamp(&self, rel: &Path) -> Result<Stamp, GuardError> {
+        let handle = self.open_beneath(rel, OFlags::PATH, ResolveFlags::empty())?;
+        let stat = rustix::fs::fstat(&handle).map_err(|errno| GuardError::from_errno(rel, errno))?;
+        match Kind::of(&stat) {
+            Kind::File => Ok(Stamp::of(&stat, None)),
+            other => Err(GuardError::NotAFile(rel.to_path_buf(), other)),
+        }
+    }
+
     /// What stands at `rel` itself: a link is a link.
     pub fn kind(&self, rel: &Path) -> Result<Kind, GuardError> {
         let rel = normal(rel)?;

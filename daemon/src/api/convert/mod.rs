@@ -5,6 +5,7 @@ pub(super) mod approval;
 pub(super) mod event;
 pub(super) mod session;
 pub(super) mod shell;
+pub(super) mod task;
 pub(super) mod usage;
 
 use std::time::Duration;

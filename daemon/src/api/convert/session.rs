@@ -9,6 +9,7 @@ use crate::domain::id::MessageId;
 use crate::domain::message::Part;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, State, Summary};
+use crate::domain::task::TaskId;
 use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::session::Attached;
@@ -85,6 +86,17 @@ fn layout(layout: Layout) -> pb::Layout {
     match layout {
         Layout::Root => pb::Layout::Root,
         Layout::Host => pb::Layout::Host,
+    }
+}
+
+/// A task asked for; `None`: none.
+pub(in crate::api) fn task_asked(text: &str) -> Result<Option<TaskId>, Rejection> {
+    match text {
+        "" => Ok(None),
+        id => id
+            .parse()
+            .map(Some)
+            .map_err(|e: crate::domain::task::TaskIdError| invalid(e.to_string())),
     }
 }
 

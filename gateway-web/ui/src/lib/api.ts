@@ -6,6 +6,7 @@ import { ApprovalService } from '../gen/agentd/v1/approval_service_pb'
 import { DaemonService } from '../gen/agentd/v1/daemon_service_pb'
 import { LifecycleService } from '../gen/agentd/v1/lifecycle_service_pb'
 import { SessionService } from '../gen/agentd/v1/session_service_pb'
+import { TaskService } from '../gen/agentd/v1/task_service_pb'
 import { ShellService } from '../gen/agentd/v1/shell_service_pb'
 
 // A foreign page can't send this header without asking first, and nobody answers it.
@@ -19,6 +20,7 @@ export const transport = createGrpcWebTransport({ baseUrl: self.location.origin,
 export const sessions = createClient(SessionService, transport)
 export const lifecycle = createClient(LifecycleService, transport)
 export const shells = createClient(ShellService, transport)
+export const tasks = createClient(TaskService, transport)
 export const approvals = createClient(ApprovalService, transport)
 export const daemon = createClient(DaemonService, transport)
 export const accounts = createClient(AccountService, transport)

@@ -7,6 +7,7 @@ const go = (path: string) => (): void => router.go(path)
 
 export const ACTIONS: Action[] = [
   { keys: ['g s'], name: 'Go to sessions', where: 'Everywhere', letter: true, run: go('/sessions') },
+  { keys: ['g b'], name: 'Go to the task board', where: 'Everywhere', letter: true, run: go('/tasks') },
   { keys: ['g a'], name: 'Go to approvals', where: 'Everywhere', letter: true, run: go('/approvals') },
   { keys: ['g u'], name: 'Go to usage', where: 'Everywhere', letter: true, run: go('/usage') },
   { keys: ['g b'], name: 'Go to budgets and alerts', where: 'Everywhere', letter: true, run: go('/usage/budgets') },
@@ -22,6 +23,7 @@ export const ACTIONS: Action[] = [
   { keys: ['Ctrl F'], name: 'Find in the whole session; twice is the browser’s own find', where: 'Session', letter: false },
   { keys: ['Ctrl .'], name: 'Interrupt the turn', where: 'Session', letter: false },
   { keys: ['Tab', 'Space'], name: 'Reach and press Deny or Approve', where: 'Approval', letter: false },
+  { keys: ['Space', '← →'], name: 'Pick a task up and drop it; choose the column', where: 'Tasks', letter: false },
   { keys: ['Ctrl ]', 'Esc Esc'], name: 'Leave the terminal', where: 'Shell', letter: false },
 ]
 

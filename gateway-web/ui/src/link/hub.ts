@@ -21,6 +21,7 @@ export type FromHub =
   | { t: 'state'; link: LinkState }
   | { t: 'rows'; rows: Session[] }
   | { t: 'gone'; id: string }
+  | { t: 'board'; workspace: string; rev: bigint }
   | { t: 'item'; item: WatchItem }
   | { t: 'back'; events: number }
   /** The gateway serves another page than the one this browser runs. */
@@ -238,7 +239,7 @@ export class Hub {
       batch = []
     }
     try {
-      const stream = sessions.watch({ subscriptions, sessions: true }, { signal: abort.signal, headers, onHeader })
+      const stream = sessions.watch({ subscriptions, sessions: true, boards: true }, { signal: abort.signal, headers, onHeader })
       for await (const { item } of stream) {
         if (!item) continue
         heard = Date.now()
@@ -253,6 +254,10 @@ export class Hub {
         if (item.item.case === 'purged') {
           this.rows.delete(item.sessionId)
           this.tell({ t: 'gone', id: item.sessionId })
+          continue
+        }
+        if (item.item.case === 'board') {
+          this.tell({ t: 'board', workspace: item.item.value.workspace, rev: item.item.value.rev })
           continue
         }
         if (item.item.case === 'event') {

@@ -21,6 +21,8 @@ class Link {
   newer = $state(false)
   /** False until the first list came. */
   listed = $state(false)
+  /** How often each board rang: a new map with every mark, also where only its files' trouble changed. */
+  boards = $state.raw<Map<string, bigint>>(new Map())
   private rows = $state.raw<Map<string, Session>>(new Map())
   private followers = new Map<string, Set<Follower>>()
   private send: ((message: ToHub) => void) | undefined
@@ -114,6 +116,8 @@ class Link {
       const rows = new Map(this.rows)
       rows.delete(message.id)
       this.rows = rows
+    } else if (message.t === 'board') {
+      this.boards = new Map(this.boards).set(message.workspace, (this.boards.get(message.workspace) ?? 0n) + 1n)
     } else if (message.t === 'back') {
       this.caught = { events: message.events, at: Date.now() }
     } else if (message.t === 'newer') {
