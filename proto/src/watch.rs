@@ -179,9 +179,7 @@ fn take(cursor: &mut u64, offsets: &mut Offsets, item: Item) -> Taken<Item> {
         | Item::Session(_)
         | Item::Clients(_)
         | Item::Purged(_)
-        | Item::Board(_)) => {
-            Taken::New(other)
-        }
+        | Item::Board(_)) => Taken::New(other),
     }
 }
 

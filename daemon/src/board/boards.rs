@@ -513,8 +513,8 @@ fn of_workspace(workspace: &str) -> SessionFilter {
             State::Archived,
         ],
         workspace: Some(workspace.to_owned()),
-        offset: 0,
         limit: 1000,
+        ..SessionFilter::default()
     }
 }
 

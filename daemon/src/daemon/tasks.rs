@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Boards;
 use crate::domain::session::{State, Summary};
-use crate::supervisor::{SessionFilter, Supervisor};
+use crate::supervisor::{RowChange, SessionFilter, Supervisor};
 
 /// Claims of sessions at work are renewed this often where nothing else happens; leases are longer.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -25,8 +25,11 @@ pub(super) async fn follow(supervisor: Supervisor, boards: Boards, stop: Cancell
                 Ok((rows, newest)) => {
                     let last = rows.is_empty();
                     rev = newest;
-                    for row in rows {
-                        tell(&boards, &row).await;
+                    for change in rows {
+                        // A purged session left its claims when it was deleted.
+                        if let RowChange::Row(row) = change {
+                            tell(&boards, &row).await;
+                        }
                     }
                     if last {
                         break;

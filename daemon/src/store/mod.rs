@@ -21,8 +21,8 @@ mod thread;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use copy::Prefix;
 pub use board::{BoardRows, BoardWrite, TaskCost, Twin};
+pub use copy::Prefix;
 pub use error::StoreError;
 pub use index::{RowChange, SessionFilter, SessionOrder};
 pub use lifecycle::Loss;

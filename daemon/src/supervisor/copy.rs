@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Supervisor;
 use super::bundle::Bundle;
 use super::create::{refused, unavailable};
+use crate::clock::now_us;
 use crate::domain::decide::{self, check_name};
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
 use crate::domain::id::{ExecId, Seq, SessionId};
@@ -15,7 +16,7 @@ use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
 use crate::domain::workspace::Workspace;
 use crate::jail::{self, LayoutWish};
-use crate::session::{Fault, SessionHandle, now_us};
+use crate::session::{Fault, SessionHandle};
 use crate::shell::SpoolPaths;
 use crate::store::{Append, Prefix, RequestKey, RequestRecord, StoreError};
 

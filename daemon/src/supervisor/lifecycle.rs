@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Supervisor;
+use crate::clock::now_us;
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::Summary;
-use crate::session::{Fault, now_us, trace_id};
+use crate::session::{Fault, trace_id};
 use crate::store::{Loss, RequestKey};
 
 /// How often the daemon looks for what is over its time.

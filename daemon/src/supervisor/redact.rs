@@ -3,13 +3,14 @@
 //! Guarantees: seqs and order stay, a fact says what was done; only a session at rest is changed.
 
 use super::Supervisor;
+use crate::clock::now_us;
 use crate::domain::event::EventBody;
 use crate::domain::id::{Seq, SessionId};
 use crate::domain::principal::Caller;
 use crate::domain::redaction::{blank, without};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::Summary;
-use crate::session::{Fault, now_us};
+use crate::session::Fault;
 use crate::store::RequestKey;
 
 /// Events read at a time.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Supervisor;
+use crate::clock::now_us;
 use crate::domain::id::SessionId;
 use crate::domain::session::State;
-use crate::session::{Fault, now_us};
+use crate::session::Fault;
 use crate::store::SessionFilter;
 
 /// Sessions named in a report.

@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 
 use super::Supervisor;
 use super::bundle::{self, Head, Line, MAX_STREAM, Report, Tally};
+use crate::clock::now_us;
 use crate::domain::event::EventBody;
 use crate::domain::id::{ExecId, Seq};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::Summary;
-use crate::session::{Fault, SessionHandle, now_us};
+use crate::session::{Fault, SessionHandle};
 use crate::shell::SpoolPaths;
 use crate::store::RequestKey;
 

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/session_service.proto.
  */
 export const file_agentd_v1_session_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIqABChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EicKBnN0YXRlcxgBIAMoDjIXLmFnZW50ZC52MS5TZXNzaW9uU3RhdGUSEQoJd29ya3NwYWNlGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEiYKBW9yZGVyGAogASgOMhcuYWdlbnRkLnYxLlNlc3Npb25PcmRlciJVChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIkCghzZXNzaW9ucxgBIAMoCzISLmFnZW50ZC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJMChRSZW5hbWVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDAoEbmFtZRgDIAEoCSIkChVSZW5hbWVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIrcCChJQb3N0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFbW9kZWwYBCABKAkSKgoLb25fYXBwcm92YWwYBSABKA4yFS5hZ2VudGQudjEuT25BcHByb3ZhbBIxCgtlbnZpcm9ubWVudBgGIAEoCzIcLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudBIVCg1leHBlY3RlZF9oZWFkGAcgASgEEhgKEGFwcHJvdmVyX3ByZXNlbnQYCCABKAgSEQoJbWF4X3N0ZXBzGAkgASgNEg0KBXN0ZWVyGAogASgIEhgKEGJ1ZGdldF9taWNyb191c2QYHiABKAQiVwoTUG9zdE1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQSEgoKbWVzc2FnZV9pZBgCIAEoCRIOCgZxdWV1ZWQYAyABKAgSDwoHdHVybl9pZBgEIAEoCSIvChlMaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiSAoaTGlzdFF1ZXVlZE1lc3NhZ2VzUmVzcG9uc2USKgoIbWVzc2FnZXMYASADKAsyGC5hZ2VudGQudjEuUXVldWVkTWVzc2FnZSJ1Cg1RdWV1ZWRNZXNzYWdlEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBINCgVzdGVlchgDIAEoCBIRCglwcmluY2lwYWwYBCABKAkSDgoGY2xpZW50GAUgASgJIo4BChJFZGl0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSHgoFcGFydHMYBCADKAsyDy5hZ2VudGQudjEuUGFydBISCgVzdGVlchgFIAEoCEgAiAEBQggKBl9zdGVlciIiChNFZGl0TWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBCJSChRSZW1vdmVNZXNzYWdlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCSIkChVSZW1vdmVNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEIigKEkxpc3RDbGllbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIkEKE0xpc3RDbGllbnRzUmVzcG9uc2USKgoHY2xpZW50cxgBIAMoCzIZLmFnZW50ZC52MS5BdHRhY2hlZENsaWVudCKAAQoOQXR0YWNoZWRDbGllbnQSDgoGY2xpZW50GAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIvCgthdHRhY2hfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFaW5wdXQYBCABKAgSCwoDeW91GAUgASgIIjUKB0NsaWVudHMSKgoHY2xpZW50cxgBIAMoCzIZLmFnZW50ZC52MS5BdHRhY2hlZENsaWVudCI+ChRJbnRlcnJ1cHRUdXJuUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiJAoVSW50ZXJydXB0VHVyblJlc3BvbnNlEgsKA3NlcRgBIAEoBCJhChFMaXN0RXZlbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBBISCgpiZWZvcmVfc2VxGAMgASgEEhEKCXBhZ2Vfc2l6ZRgEIAEoDSJEChJMaXN0RXZlbnRzUmVzcG9uc2USIAoGZXZlbnRzGAEgAygLMhAuYWdlbnRkLnYxLkV2ZW50EgwKBGhlYWQYAiABKAQiXwoURmluZEluU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJEhIKCmJlZm9yZV9zZXEYAyABKAQSEQoJcGFnZV9zaXplGAQgASgNIlUKFUZpbmRJblNlc3Npb25SZXNwb25zZRIjCgVmb3VuZBgBIAMoCzIULmFnZW50ZC52MS5Gb3VuZFRleHQSFwoPbmV4dF9iZWZvcmVfc2VxGAIgASgEIiYKCUZvdW5kVGV4dBILCgNzZXEYASABKAQSDAoEbGluZRgCIAEoCSJJChNXYXRjaFNlc3Npb25SZXF1ZXN0EjIKDHN1YnNjcmlwdGlvbhgBIAEoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbiI6ChRXYXRjaFNlc3Npb25SZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSKoAQoRV2F0Y2hTdWJzY3JpcHRpb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAQSEAoIcHJldmlld3MYAyABKAgSDgoGb3V0cHV0GAQgASgIEhkKEW91dHB1dF90YWlsX2J5dGVzGAUgASgEEg4KBndyaXRlchgGIAEoCRIPCgdjbGllbnRzGAcgASgIEg4KBnZpZXdlchgIIAEoCSLsAgoJV2F0Y2hJdGVtEhIKCnNlc3Npb25faWQYASABKAkSIQoFZXZlbnQYAiABKAsyEC5hZ2VudGQudjEuRXZlbnRIABIoCgljYXVnaHRfdXAYAyABKAsyEy5hZ2VudGQudjEuQ2F1Z2h0VXBIABIlCgdwcmV2aWV3GAQgASgLMhIuYWdlbnRkLnYxLlByZXZpZXdIABIoCgZvdXRwdXQYBSABKAsyFi5hZ2VudGQudjEuT3V0cHV0Q2h1bmtIABIlCgdzZXNzaW9uGAYgASgLMhIuYWdlbnRkLnYxLlNlc3Npb25IABIlCgdjbGllbnRzGAcgASgLMhIuYWdlbnRkLnYxLkNsaWVudHNIABIrCgZzY3JlZW4YCCABKAsyGS5hZ2VudGQudjEuVGVybWluYWxTY3JlZW5IABIqCgZwdXJnZWQYCiABKAsyGC5hZ2VudGQudjEuU2Vzc2lvblB1cmdlZEgAQgYKBGl0ZW0iDwoNU2Vzc2lvblB1cmdlZCIYCghDYXVnaHRVcBIMCgRoZWFkGAEgASgEIm0KB1ByZXZpZXcSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB3Jlc3RhcnQYAyABKAgSDAoEdGV4dBgEIAEoCRIRCglyZWFzb25pbmcYBSABKAkSEQoJdG9vbF9jYWxsGAYgASgJInwKC091dHB1dENodW5rEg8KB2V4ZWNfaWQYASABKAkSJwoGc3RyZWFtGAIgASgOMhcuYWdlbnRkLnYxLk91dHB1dFN0cmVhbRIOCgZvZmZzZXQYAyABKAQSDAoEZGF0YRgEIAEoDBIVCg1kcm9wcGVkX2J5dGVzGAUgASgEInUKDlRlcm1pbmFsU2NyZWVuEg8KB2V4ZWNfaWQYASABKAkSDgoGb2Zmc2V0GAIgASgEEg8KB2NvbHVtbnMYAyABKA0SDAoEcm93cxgEIAEoDRIMCgRkYXRhGAUgASgMEhUKDXNraXBwZWRfYnl0ZXMYBiABKAQiVQoMV2F0Y2hSZXF1ZXN0EjMKDXN1YnNjcmlwdGlvbnMYASADKAsyHC5hZ2VudGQudjEuV2F0Y2hTdWJzY3JpcHRpb24SEAoIc2Vzc2lvbnMYAiABKAgiMwoNV2F0Y2hSZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSqUAQoMU2Vzc2lvbk9yZGVyEh0KGVNFU1NJT05fT1JERVJfVU5TUEVDSUZJRUQQABIaChZTRVNTSU9OX09SREVSX0FDVElWSVRZEAESFgoSU0VTU0lPTl9PUkRFUl9OQU1FEAISGQoVU0VTU0lPTl9PUkRFUl9DUkVBVEVEEAMSFgoSU0VTU0lPTl9PUkRFUl9DT1NUEAQqVQoKT25BcHByb3ZhbBIbChdPTl9BUFBST1ZBTF9VTlNQRUNJRklFRBAAEhQKEE9OX0FQUFJPVkFMX1dBSVQQARIUChBPTl9BUFBST1ZBTF9ERU5ZEAIqYQoMT3V0cHV0U3RyZWFtEh0KGU9VVFBVVF9TVFJFQU1fVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU1RSRUFNX1NURE9VVBABEhgKFE9VVFBVVF9TVFJFQU1fU1RERVJSEAIy+QgKDlNlc3Npb25TZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkkKCkdldFNlc3Npb24SHC5hZ2VudGQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHS5hZ2VudGQudjEuR2V0U2Vzc2lvblJlc3BvbnNlEk8KDExpc3RTZXNzaW9ucxIeLmFnZW50ZC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh8uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlElIKDVJlbmFtZVNlc3Npb24SHy5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlc3BvbnNlEkwKC1Bvc3RNZXNzYWdlEh0uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5Qb3N0TWVzc2FnZVJlc3BvbnNlEmEKEkxpc3RRdWV1ZWRNZXNzYWdlcxIkLmFnZW50ZC52MS5MaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0GiUuYWdlbnRkLnYxLkxpc3RRdWV1ZWRNZXNzYWdlc1Jlc3BvbnNlEkwKC0VkaXRNZXNzYWdlEh0uYWdlbnRkLnYxLkVkaXRNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5FZGl0TWVzc2FnZVJlc3BvbnNlElIKDVJlbW92ZU1lc3NhZ2USHy5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlcXVlc3QaIC5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlc3BvbnNlEkwKC0xpc3RDbGllbnRzEh0uYWdlbnRkLnYxLkxpc3RDbGllbnRzUmVxdWVzdBoeLmFnZW50ZC52MS5MaXN0Q2xpZW50c1Jlc3BvbnNlElIKDUludGVycnVwdFR1cm4SHy5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlcXVlc3QaIC5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlc3BvbnNlEkkKCkxpc3RFdmVudHMSHC5hZ2VudGQudjEuTGlzdEV2ZW50c1JlcXVlc3QaHS5hZ2VudGQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlElIKDUZpbmRJblNlc3Npb24SHy5hZ2VudGQudjEuRmluZEluU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuRmluZEluU2Vzc2lvblJlc3BvbnNlElEKDFdhdGNoU2Vzc2lvbhIeLmFnZW50ZC52MS5XYXRjaFNlc3Npb25SZXF1ZXN0Gh8uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlc3BvbnNlMAESPAoFV2F0Y2gSFy5hZ2VudGQudjEuV2F0Y2hSZXF1ZXN0GhguYWdlbnRkLnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
+  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIqABChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EicKBnN0YXRlcxgBIAMoDjIXLmFnZW50ZC52MS5TZXNzaW9uU3RhdGUSEQoJd29ya3NwYWNlGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEiYKBW9yZGVyGAogASgOMhcuYWdlbnRkLnYxLlNlc3Npb25PcmRlciJVChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIkCghzZXNzaW9ucxgBIAMoCzISLmFnZW50ZC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJMChRSZW5hbWVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDAoEbmFtZRgDIAEoCSIkChVSZW5hbWVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIrcCChJQb3N0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFbW9kZWwYBCABKAkSKgoLb25fYXBwcm92YWwYBSABKA4yFS5hZ2VudGQudjEuT25BcHByb3ZhbBIxCgtlbnZpcm9ubWVudBgGIAEoCzIcLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudBIVCg1leHBlY3RlZF9oZWFkGAcgASgEEhgKEGFwcHJvdmVyX3ByZXNlbnQYCCABKAgSEQoJbWF4X3N0ZXBzGAkgASgNEg0KBXN0ZWVyGAogASgIEhgKEGJ1ZGdldF9taWNyb191c2QYHiABKAQiVwoTUG9zdE1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQSEgoKbWVzc2FnZV9pZBgCIAEoCRIOCgZxdWV1ZWQYAyABKAgSDwoHdHVybl9pZBgEIAEoCSIvChlMaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiSAoaTGlzdFF1ZXVlZE1lc3NhZ2VzUmVzcG9uc2USKgoIbWVzc2FnZXMYASADKAsyGC5hZ2VudGQudjEuUXVldWVkTWVzc2FnZSJ1Cg1RdWV1ZWRNZXNzYWdlEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBINCgVzdGVlchgDIAEoCBIRCglwcmluY2lwYWwYBCABKAkSDgoGY2xpZW50GAUgASgJIo4BChJFZGl0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSHgoFcGFydHMYBCADKAsyDy5hZ2VudGQudjEuUGFydBISCgVzdGVlchgFIAEoCEgAiAEBQggKBl9zdGVlciIiChNFZGl0TWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBCJSChRSZW1vdmVNZXNzYWdlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCSIkChVSZW1vdmVNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEIigKEkxpc3RDbGllbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIkEKE0xpc3RDbGllbnRzUmVzcG9uc2USKgoHY2xpZW50cxgBIAMoCzIZLmFnZW50ZC52MS5BdHRhY2hlZENsaWVudCKAAQoOQXR0YWNoZWRDbGllbnQSDgoGY2xpZW50GAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIvCgthdHRhY2hfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFaW5wdXQYBCABKAgSCwoDeW91GAUgASgIIjUKB0NsaWVudHMSKgoHY2xpZW50cxgBIAMoCzIZLmFnZW50ZC52MS5BdHRhY2hlZENsaWVudCI+ChRJbnRlcnJ1cHRUdXJuUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiJAoVSW50ZXJydXB0VHVyblJlc3BvbnNlEgsKA3NlcRgBIAEoBCJhChFMaXN0RXZlbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBBISCgpiZWZvcmVfc2VxGAMgASgEEhEKCXBhZ2Vfc2l6ZRgEIAEoDSJEChJMaXN0RXZlbnRzUmVzcG9uc2USIAoGZXZlbnRzGAEgAygLMhAuYWdlbnRkLnYxLkV2ZW50EgwKBGhlYWQYAiABKAQiXwoURmluZEluU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJEhIKCmJlZm9yZV9zZXEYAyABKAQSEQoJcGFnZV9zaXplGAQgASgNIlUKFUZpbmRJblNlc3Npb25SZXNwb25zZRIjCgVmb3VuZBgBIAMoCzIULmFnZW50ZC52MS5Gb3VuZFRleHQSFwoPbmV4dF9iZWZvcmVfc2VxGAIgASgEIiYKCUZvdW5kVGV4dBILCgNzZXEYASABKAQSDAoEbGluZRgCIAEoCSJJChNXYXRjaFNlc3Npb25SZXF1ZXN0EjIKDHN1YnNjcmlwdGlvbhgBIAEoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbiI6ChRXYXRjaFNlc3Npb25SZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSLYAQoRV2F0Y2hTdWJzY3JpcHRpb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAQSEAoIcHJldmlld3MYAyABKAgSDgoGb3V0cHV0GAQgASgIEhkKEW91dHB1dF90YWlsX2J5dGVzGAUgASgEEg4KBndyaXRlchgGIAEoCRIPCgdjbGllbnRzGAcgASgIEi4KDW91dHB1dF9yZXN1bWUYCCABKAsyFy5hZ2VudGQudjEuT3V0cHV0UmVzdW1lEg4KBnZpZXdlchgJIAEoCSI4CgxPdXRwdXRSZXN1bWUSKAoHY3Vyc29ycxgBIAMoCzIXLmFnZW50ZC52MS5PdXRwdXRDdXJzb3IiTQoMT3V0cHV0Q3Vyc29yEg8KB2V4ZWNfaWQYASABKAkSFQoNc3Rkb3V0X29mZnNldBgCIAEoBBIVCg1zdGRlcnJfb2Zmc2V0GAMgASgEIpMDCglXYXRjaEl0ZW0SEgoKc2Vzc2lvbl9pZBgBIAEoCRIhCgVldmVudBgCIAEoCzIQLmFnZW50ZC52MS5FdmVudEgAEigKCWNhdWdodF91cBgDIAEoCzITLmFnZW50ZC52MS5DYXVnaHRVcEgAEiUKB3ByZXZpZXcYBCABKAsyEi5hZ2VudGQudjEuUHJldmlld0gAEigKBm91dHB1dBgFIAEoCzIWLmFnZW50ZC52MS5PdXRwdXRDaHVua0gAEiUKB3Nlc3Npb24YBiABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbkgAEiUKB2NsaWVudHMYByABKAsyEi5hZ2VudGQudjEuQ2xpZW50c0gAEisKBnNjcmVlbhgIIAEoCzIZLmFnZW50ZC52MS5UZXJtaW5hbFNjcmVlbkgAEioKBnB1cmdlZBgKIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUHVyZ2VkSAASJQoFYm9hcmQYFCABKAsyFC5hZ2VudGQudjEuQm9hcmRNYXJrSABCBgoEaXRlbSIPCg1TZXNzaW9uUHVyZ2VkIhgKCENhdWdodFVwEgwKBGhlYWQYASABKAQibQoHUHJldmlldxIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SDwoHcmVzdGFydBgDIAEoCBIMCgR0ZXh0GAQgASgJEhEKCXJlYXNvbmluZxgFIAEoCRIRCgl0b29sX2NhbGwYBiABKAkifAoLT3V0cHV0Q2h1bmsSDwoHZXhlY19pZBgBIAEoCRInCgZzdHJlYW0YAiABKA4yFy5hZ2VudGQudjEuT3V0cHV0U3RyZWFtEg4KBm9mZnNldBgDIAEoBBIMCgRkYXRhGAQgASgMEhUKDWRyb3BwZWRfYnl0ZXMYBSABKAQidQoOVGVybWluYWxTY3JlZW4SDwoHZXhlY19pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAQSDwoHY29sdW1ucxgDIAEoDRIMCgRyb3dzGAQgASgNEgwKBGRhdGEYBSABKAwSFQoNc2tpcHBlZF9ieXRlcxgGIAEoBCJlCgxXYXRjaFJlcXVlc3QSMwoNc3Vic2NyaXB0aW9ucxgBIAMoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbhIQCghzZXNzaW9ucxgCIAEoCBIOCgZib2FyZHMYFCABKAgiKwoJQm9hcmRNYXJrEhEKCXdvcmtzcGFjZRgBIAEoCRILCgNyZXYYAiABKAQiMwoNV2F0Y2hSZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSqUAQoMU2Vzc2lvbk9yZGVyEh0KGVNFU1NJT05fT1JERVJfVU5TUEVDSUZJRUQQABIaChZTRVNTSU9OX09SREVSX0FDVElWSVRZEAESFgoSU0VTU0lPTl9PUkRFUl9OQU1FEAISGQoVU0VTU0lPTl9PUkRFUl9DUkVBVEVEEAMSFgoSU0VTU0lPTl9PUkRFUl9DT1NUEAQqVQoKT25BcHByb3ZhbBIbChdPTl9BUFBST1ZBTF9VTlNQRUNJRklFRBAAEhQKEE9OX0FQUFJPVkFMX1dBSVQQARIUChBPTl9BUFBST1ZBTF9ERU5ZEAIqYQoMT3V0cHV0U3RyZWFtEh0KGU9VVFBVVF9TVFJFQU1fVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU1RSRUFNX1NURE9VVBABEhgKFE9VVFBVVF9TVFJFQU1fU1RERVJSEAIy+QgKDlNlc3Npb25TZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkkKCkdldFNlc3Npb24SHC5hZ2VudGQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHS5hZ2VudGQudjEuR2V0U2Vzc2lvblJlc3BvbnNlEk8KDExpc3RTZXNzaW9ucxIeLmFnZW50ZC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh8uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlElIKDVJlbmFtZVNlc3Npb24SHy5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlc3BvbnNlEkwKC1Bvc3RNZXNzYWdlEh0uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5Qb3N0TWVzc2FnZVJlc3BvbnNlEmEKEkxpc3RRdWV1ZWRNZXNzYWdlcxIkLmFnZW50ZC52MS5MaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0GiUuYWdlbnRkLnYxLkxpc3RRdWV1ZWRNZXNzYWdlc1Jlc3BvbnNlEkwKC0VkaXRNZXNzYWdlEh0uYWdlbnRkLnYxLkVkaXRNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5FZGl0TWVzc2FnZVJlc3BvbnNlElIKDVJlbW92ZU1lc3NhZ2USHy5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlcXVlc3QaIC5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlc3BvbnNlEkwKC0xpc3RDbGllbnRzEh0uYWdlbnRkLnYxLkxpc3RDbGllbnRzUmVxdWVzdBoeLmFnZW50ZC52MS5MaXN0Q2xpZW50c1Jlc3BvbnNlElIKDUludGVycnVwdFR1cm4SHy5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlcXVlc3QaIC5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlc3BvbnNlEkkKCkxpc3RFdmVudHMSHC5hZ2VudGQudjEuTGlzdEV2ZW50c1JlcXVlc3QaHS5hZ2VudGQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlElIKDUZpbmRJblNlc3Npb24SHy5hZ2VudGQudjEuRmluZEluU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuRmluZEluU2Vzc2lvblJlc3BvbnNlElEKDFdhdGNoU2Vzc2lvbhIeLmFnZW50ZC52MS5XYXRjaFNlc3Npb25SZXF1ZXN0Gh8uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlc3BvbnNlMAESPAoFV2F0Y2gSFy5hZ2VudGQudjEuV2F0Y2hSZXF1ZXN0GhguYWdlbnRkLnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
 
 /**
  * Variables of the calling client that a turn may use. Kept in memory, for that session only; never
@@ -1091,7 +1091,7 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
 
   /**
    * Also send output of commands that run during the watch, each command's before its ExecFinished. A
-   * client that comes back after a lost connection reads what it missed with ShellService.ReadOutput.
+   * client that comes back after a lost connection says so in `output_resume`, and misses nothing.
    *
    * @generated from field: bool output = 4;
    */
@@ -1121,12 +1121,20 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
   clients: boolean;
 
   /**
+   * With `output`, from a client that comes back after a lost connection: send what it missed, as if the
+   * connection had held. Absent for a client that begins.
+   *
+   * @generated from field: agentd.v1.OutputResume output_resume = 8;
+   */
+  outputResume?: OutputResume | undefined;
+
+  /**
    * With `output`: name of the viewer that draws terminals, chosen by the client and the same when it comes back: at
    * most 64 characters. Each terminal then begins with its screen, or where this viewer was, and its bytes come with
    * flow control: at most 256 KiB that ShellService.AckOutput has not acknowledged, and the screen of now instead of
    * the bytes in between when the viewer lacks more than 1 MiB. Empty: terminals are sent as other output is.
    *
-   * @generated from field: string viewer = 8;
+   * @generated from field: string viewer = 9;
    */
   viewer: string;
 };
@@ -1137,6 +1145,63 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
  */
 export const WatchSubscriptionSchema: GenMessage<WatchSubscription> = /*@__PURE__*/
   messageDesc(file_agentd_v1_session_service, 31);
+
+/**
+ * What a client that comes back has of the output of commands. Commands that began after `after_seq` are
+ * sent from their beginning, also when they have ended by now.
+ *
+ * @generated from message agentd.v1.OutputResume
+ */
+export type OutputResume = Message<"agentd.v1.OutputResume"> & {
+  /**
+   * Commands it saw begin and not end.
+   *
+   * @generated from field: repeated agentd.v1.OutputCursor cursors = 1;
+   */
+  cursors: OutputCursor[];
+};
+
+/**
+ * Describes the message agentd.v1.OutputResume.
+ * Use `create(OutputResumeSchema)` to create a new message.
+ */
+export const OutputResumeSchema: GenMessage<OutputResume> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 32);
+
+/**
+ * How far a client read one command.
+ *
+ * @generated from message agentd.v1.OutputCursor
+ */
+export type OutputCursor = Message<"agentd.v1.OutputCursor"> & {
+  /**
+   * Which command.
+   *
+   * @generated from field: string exec_id = 1;
+   */
+  execId: string;
+
+  /**
+   * Offset of the next byte of standard output, or of a terminal.
+   *
+   * @generated from field: uint64 stdout_offset = 2;
+   */
+  stdoutOffset: bigint;
+
+  /**
+   * Offset of the next byte of standard error.
+   *
+   * @generated from field: uint64 stderr_offset = 3;
+   */
+  stderrOffset: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.OutputCursor.
+ * Use `create(OutputCursorSchema)` to create a new message.
+ */
+export const OutputCursorSchema: GenMessage<OutputCursor> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 33);
 
 /**
  * One thing about a followed session.
@@ -1220,6 +1285,14 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
      */
     value: SessionPurged;
     case: "purged";
+  } | {
+    /**
+     * A board changed, or something about its files did. `session_id` is empty.
+     *
+     * @generated from field: agentd.v1.BoardMark board = 20;
+     */
+    value: BoardMark;
+    case: "board";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1228,7 +1301,7 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
  * Use `create(WatchItemSchema)` to create a new message.
  */
 export const WatchItemSchema: GenMessage<WatchItem> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 32);
+  messageDesc(file_agentd_v1_session_service, 34);
 
 /**
  * The session is gone for good.
@@ -1243,7 +1316,7 @@ export type SessionPurged = Message<"agentd.v1.SessionPurged"> & {
  * Use `create(SessionPurgedSchema)` to create a new message.
  */
 export const SessionPurgedSchema: GenMessage<SessionPurged> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 33);
+  messageDesc(file_agentd_v1_session_service, 35);
 
 /**
  * The client has seen everything up to here.
@@ -1264,7 +1337,7 @@ export type CaughtUp = Message<"agentd.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 34);
+  messageDesc(file_agentd_v1_session_service, 36);
 
 /**
  * What was added to the answer being made since the last preview of the same step.
@@ -1320,7 +1393,7 @@ export type Preview = Message<"agentd.v1.Preview"> & {
  * Use `create(PreviewSchema)` to create a new message.
  */
 export const PreviewSchema: GenMessage<Preview> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 35);
+  messageDesc(file_agentd_v1_session_service, 37);
 
 /**
  * Bytes a command wrote.
@@ -1369,7 +1442,7 @@ export type OutputChunk = Message<"agentd.v1.OutputChunk"> & {
  * Use `create(OutputChunkSchema)` to create a new message.
  */
 export const OutputChunkSchema: GenMessage<OutputChunk> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 36);
+  messageDesc(file_agentd_v1_session_service, 38);
 
 /**
  * What a terminal shows at one moment.
@@ -1426,7 +1499,7 @@ export type TerminalScreen = Message<"agentd.v1.TerminalScreen"> & {
  * Use `create(TerminalScreenSchema)` to create a new message.
  */
 export const TerminalScreenSchema: GenMessage<TerminalScreen> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 37);
+  messageDesc(file_agentd_v1_session_service, 39);
 
 /**
  * Follows several sessions on one stream.
@@ -1447,6 +1520,14 @@ export type WatchRequest = Message<"agentd.v1.WatchRequest"> & {
    * @generated from field: bool sessions = 2;
    */
   sessions: boolean;
+
+  /**
+   * Also send a mark for each board that is in use, now and whenever any of them changed: call
+   * TaskService.ListTasks for what it says.
+   *
+   * @generated from field: bool boards = 20;
+   */
+  boards: boolean;
 };
 
 /**
@@ -1454,7 +1535,35 @@ export type WatchRequest = Message<"agentd.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 38);
+  messageDesc(file_agentd_v1_session_service, 40);
+
+/**
+ * How far a board is.
+ *
+ * @generated from message agentd.v1.BoardMark
+ */
+export type BoardMark = Message<"agentd.v1.BoardMark"> & {
+  /**
+   * Its workspace.
+   *
+   * @generated from field: string workspace = 1;
+   */
+  workspace: string;
+
+  /**
+   * Number of its last change.
+   *
+   * @generated from field: uint64 rev = 2;
+   */
+  rev: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.BoardMark.
+ * Use `create(BoardMarkSchema)` to create a new message.
+ */
+export const BoardMarkSchema: GenMessage<BoardMark> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 41);
 
 /**
  * One thing on the multiplexed watch.
@@ -1475,7 +1584,7 @@ export type WatchResponse = Message<"agentd.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 39);
+  messageDesc(file_agentd_v1_session_service, 42);
 
 /**
  * In which order sessions are listed.
