@@ -119,6 +119,7 @@ async fn watch(context: &Context, request: pb::ListSessionsRequest, limit: usize
     let everything = pb::WatchRequest {
         subscriptions: Vec::new(),
         sessions: true,
+        ..Default::default()
     };
     let mut changes = context.client.watch(everything).await?;
     loop {
