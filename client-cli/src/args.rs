@@ -195,7 +195,7 @@ pub(crate) enum Verb {
         verb: Option<StorageVerb>,
     },
     /// The task board of this directory: docs/TASKS.md
-    #[command(before_help = help::TASKS, alias = "t")]
+    #[command(override_help = help::TASKS, alias = "t")]
     Tasks {
         #[command(subcommand)]
         verb: Option<TasksVerb>,

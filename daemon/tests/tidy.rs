@@ -147,6 +147,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "clock",
             "config",
             "domain",
             "jail",
@@ -162,6 +163,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "supervisor",
         &[
+            "clock",
             "config",
             "credentials",
             "domain",
@@ -179,6 +181,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "clock",
             "accounts",
             "board",
             "credentials",
@@ -500,7 +503,7 @@ fn unnamed_points(source: &Source) -> Vec<String> {
         "fs::rename(",
         "renameat(",
         "renameat_with(",
-        "\"COMMIT",
+        "\"COMMIT\"",
         ".commit()",
         "net::send(",
         "net::sendmsg(",

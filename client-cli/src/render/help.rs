@@ -111,7 +111,20 @@ pub(crate) const TASKS: &str = "\
 Examples:
   agentctl tasks list --free             what could be begun, most urgent first
   agentctl tasks run T-12 -m demo        works on it in the background, to Review
-  agentctl tasks done T-12 --link HEAD";
+  agentctl tasks done T-12 --link HEAD
+
+The task board of this directory: docs/TASKS.md
+
+Usage: agentctl tasks [FLAGS] VERB …    (agentctl tasks VERB -h for each)
+  list          the board                      show T        all about one
+  add TITLE     write a new one                edit T        title, priority, owner, notes, id
+  move T S      todo in-progress blocked …     note T TEXT   add a note
+  claim T       take it for a while            unclaim T     give it back
+  start T       a session for it               run T         work on it, to Review
+  block T       with the reason                review T      move it to Review
+  done T        with the commit or PR          sync          hand edits and conflicts
+Flags of every verb: agentctl -h
+";
 pub(crate) const APPROVALS: &str = "\
 Examples:
   agentctl approvals list

@@ -94,7 +94,7 @@ impl Supervisor {
     /// Takes away what is wished, and what is over its cap in any case.
     pub async fn prune(&self, wish: PruneWish) -> Result<Pruned, Fault> {
         let mut pruned = Pruned::default();
-        let now = SystemTime::now();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_micros(now_us().max(0).unsigned_abs());
         let mut kept: u64 = 0;
         let mut files = self.output_files();
         files.sort_by_key(|file| std::cmp::Reverse(file.written));

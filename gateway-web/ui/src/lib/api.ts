@@ -4,9 +4,7 @@ import { createGrpcWebTransport } from '@connectrpc/connect-web'
 import { AccountService } from '../gen/agentd/v1/account_service_pb'
 import { ApprovalService } from '../gen/agentd/v1/approval_service_pb'
 import { DaemonService } from '../gen/agentd/v1/daemon_service_pb'
-import { LifecycleService } from '../gen/agentd/v1/lifecycle_service_pb'
 import { SessionService } from '../gen/agentd/v1/session_service_pb'
-import { TaskService } from '../gen/agentd/v1/task_service_pb'
 import { ShellService } from '../gen/agentd/v1/shell_service_pb'
 
 // A foreign page can't send this header without asking first, and nobody answers it.
@@ -17,13 +15,12 @@ const csrf: Interceptor = (next) => (request) => {
 
 export const transport = createGrpcWebTransport({ baseUrl: self.location.origin, interceptors: [csrf] })
 
-export const sessions = createClient(SessionService, transport)
-export const lifecycle = createClient(LifecycleService, transport)
-export const shells = createClient(ShellService, transport)
-export const tasks = createClient(TaskService, transport)
-export const approvals = createClient(ApprovalService, transport)
-export const daemon = createClient(DaemonService, transport)
-export const accounts = createClient(AccountService, transport)
+// Pure, so that the worker carries only those that it uses.
+export const sessions = /* @__PURE__ */ createClient(SessionService, transport)
+export const shells = /* @__PURE__ */ createClient(ShellService, transport)
+export const approvals = /* @__PURE__ */ createClient(ApprovalService, transport)
+export const daemon = /* @__PURE__ */ createClient(DaemonService, transport)
+export const accounts = /* @__PURE__ */ createClient(AccountService, transport)
 
 /** What went wrong, as a person reads it. */
 export type Trouble = { code: string; message: string; next: string[]; lost: boolean; denied: boolean }
