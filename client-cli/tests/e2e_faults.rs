@@ -55,6 +55,20 @@ fn without_bwrap_the_cause_and_the_fix_are_named_and_nothing_runs_unjailed() {
 }
 
 #[test]
+fn without_user_namespaces_the_setting_and_its_fix_are_named() {
+    let home = TestDaemon::home();
+    let blocked = |words: &[&str]| run(support::without_namespaces(&home.agentctl(words)), b"");
+    let ran = blocked(&["exec", "--", "echo x > made"]).exits(125);
+    let said = ran.err();
+    assert!(said.contains("user.max_user_namespaces = 0"), "{ran}");
+    assert!(said.contains("sudo sysctl --system"), "{ran}");
+    let doctor = blocked(&["doctor"]);
+    assert_ne!(doctor.code, 0, "{doctor}");
+    assert!(doctor.out().contains("FAILED    user_namespaces"), "{doctor}");
+    assert!(!home.project().join("made").exists());
+}
+
+#[test]
 fn a_second_daemon_says_who_is_first() {
     let home = TestDaemon::start();
     let mut command = home.command(home.bin().join("agentd"));

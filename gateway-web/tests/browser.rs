@@ -71,6 +71,11 @@ fn every_page_is_accessible_in_every_theme_and_width() {
 }
 
 #[test]
+fn moves_on_the_board_reach_the_file() {
+    drive("tasks.mjs");
+}
+
+#[test]
 fn the_page_works_over_lines_that_are_not_loopback() {
     drive("lines.mjs");
 }

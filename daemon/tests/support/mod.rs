@@ -497,16 +497,30 @@ pub fn without_bwrap(home: &TestDaemon, command: &Command) -> Command {
     for file in &hidden {
         without.arg("--ro-bind").args([&nothing, file]);
     }
-    without
-        .arg("--")
+    without.arg("--");
+    behind(without, command)
+}
+
+/// The same command where no user namespace can be made, as a hardened kernel has it: the limit is set in a namespace
+/// of the test's own, never in the machine's.
+pub fn without_namespaces(command: &Command) -> Command {
+    let mut without = Command::new("unshare");
+    let set = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    without.args(["--user", "--map-root-user", "sh", "-c", set, "sh"]);
+    behind(without, command)
+}
+
+/// `command` with all that belongs to it, started by `first`.
+fn behind(mut first: Command, command: &Command) -> Command {
+    first
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
-            without.env(name, value);
+            first.env(name, value);
         }
     }
-    without.current_dir(command.get_current_dir().unwrap());
-    without
+    first.current_dir(command.get_current_dir().unwrap());
+    first
 }

@@ -41,6 +41,10 @@ await page.locator('article.say, .fin').first().waitFor()
 await post('release', 'demo:\nthink\nrun ls -la && head -5 README.md\nsay Next I note how the tests are run.\nask')
 await page.getByRole('region', { name: /^Approval a-/ }).waitFor()
 
+ctl('tasks', 'add', 'Say what is wrong with a slug', '--priority', 'High', '-C', WORKSPACE)
+ctl('tasks', 'add', 'Name the longest title that fits', '-C', WORKSPACE)
+ctl('tasks', 'move', 'T-1', 'in-progress', '-C', WORKSPACE)
+
 ctl('usage', 'budget', 'set', '500000 tokens', '--per', 'day')
 ctl('usage', 'budget', 'set', '$10', '--per', 'day')
 
@@ -49,6 +53,7 @@ const PAGES = [
   ['session', `/s/${id('fix-slug')}`, 'fix-slug'],
   ['approval', `/s/${id('release')}`, 'release'],
   ['shell', `/s/${id('fix-slug')}/shell`, 'fix-slug'],
+  ['tasks', '/tasks', 'Tasks'],
   ['approvals', '/approvals', 'Approvals'],
   ['usage', '/usage', 'Usage'],
   ['budgets', '/usage/budgets', 'Budgets'],
