@@ -27,20 +27,25 @@ fn at_prompt(screen: &Screen<'_>) {
     });
 }
 
-/// A pager that is told of a new size in the moment a key comes may miss the key.
-fn leave_by_q(screen: &Screen<'_>) {
-    let ended = |now: &str| now.lines().any(|line| ["$", "#"].contains(&line.trim_end()));
+/// Presses a key until the screen is as wished: a program may miss one that comes while its window changes.
+fn press_until(screen: &Screen<'_>, key: &str, wished: impl Fn(&str) -> bool) {
     for _ in 0..10 {
-        screen.keys(&["q"]);
+        screen.keys(&[key]);
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until {
-            if ended(&screen.capture()) {
+            if wished(&screen.capture()) {
                 return;
             }
             pause(Duration::from_millis(20));
         }
     }
-    panic!("it does not end: {}", screen.capture());
+    panic!("{key} has no effect: {}", screen.capture());
+}
+
+fn leave_by_q(screen: &Screen<'_>) {
+    press_until(screen, "q", |now| {
+        now.lines().any(|line| ["$", "#"].contains(&line.trim_end()))
+    });
 }
 
 #[test]
@@ -73,7 +78,8 @@ fn the_raw_shell_is_a_terminal_and_leaving_it_ends_nothing() {
     screen.keys(&["G"]);
     screen.shows("row 499");
     screen.resize(90, 20);
-    screen.until("less at its new size", Duration::from_secs(10), |now| {
+    // At its end again: how much of it fits tells the size that less has.
+    press_until(&screen, "G", |now| {
         now.contains("row 499") && !now.contains("row 480")
     });
     leave_by_q(&screen);
