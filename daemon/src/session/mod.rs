@@ -2,6 +2,7 @@
 //! Guarantees: one writer per session; every reader is a cursor over the log; asks go down, reports come up.
 
 mod actor;
+mod calls;
 mod execs;
 mod facts;
 pub mod feed;

@@ -1,0 +1,327 @@
+//! Owns: a tool call of a turn: looked at, asked about, started, performed, settled.
+//! Guarantees: its start is committed before it runs, together with the end of the call before it; whatever
+//! became of a call that was begun, it is not run again.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use super::execs::ToolRunner;
+use super::facts::{SCRIPT_IN_LOG, approval, change_fact};
+use super::mailbox::TurnView;
+use super::turn::{Gone, TurnJob};
+use crate::domain::event::{CallOutcome, EventBody, ExecResult, TurnOutcome};
+use crate::domain::id::ExecId;
+use crate::domain::message::ToolCall;
+use crate::domain::policy::{self, Decision};
+use crate::domain::session::{CallStage, OpenCall, clip};
+use crate::tools::{CallPlan, Registry, ToolContext, ToolOutput};
+
+/// What stands in the log where a secret was.
+const REDACTED: &str = "[redacted:";
+
+/// What a call came to before anything ran.
+pub(super) enum Begun {
+    /// It may run: its start is among the facts.
+    Ready(Box<Ready>),
+    /// It has its result already (malformed, denied): among the facts.
+    Settled,
+    /// It ends the turn.
+    Ends(TurnOutcome),
+    /// It waits for a person.
+    Waits,
+}
+
+/// A call whose start is among the facts.
+pub(super) struct Ready {
+    pub(super) call: ToolCall,
+    arguments: serde_json::Value,
+    plan: CallPlan,
+    pub(super) exec_id: Option<ExecId>,
+}
+
+impl TurnJob {
+    /// A call left over from before: waiting for an answer, answered, or never looked at.
+    pub(super) async fn take_up(
+        &self,
+        view: &mut TurnView,
+        tools: &Registry,
+        open: OpenCall,
+    ) -> Result<Option<Box<Ready>>, Gone> {
+        if let CallStage::Waiting(_) = open.stage {
+            // The answer is a fact: wait for the head to move, then look again.
+            let mut bell = self.feed.listen();
+            loop {
+                let seen = bell.borrow_and_update().head;
+                *view = self.view().await?;
+                let waiting = view
+                    .calls
+                    .front()
+                    .is_some_and(|c| c.call == open.call && matches!(c.stage, CallStage::Waiting(_)));
+                if !waiting {
+                    return Ok(None);
+                }
+                if bell.borrow().head > seen {
+                    continue;
+                }
+                tokio::select! {
+                    () = self.stop.cancelled() => return Ok(None),
+                    changed = bell.changed() => changed.map_err(|_| Gone)?,
+                }
+            }
+        }
+        let mut facts = Vec::new();
+        let begun = self.begin(tools, view, &open, &mut facts);
+        self.record_begun(view, facts, begun).await
+    }
+
+    /// After a performed call: its facts, and the start of the next call of the same step, in one commit.
+    pub(super) async fn go_on(
+        &self,
+        view: &mut TurnView,
+        tools: &Registry,
+        facts: &mut Vec<EventBody>,
+        done: &ToolCall,
+    ) -> Result<Option<Box<Ready>>, Gone> {
+        let next = view
+            .calls
+            .iter()
+            .find(|open| open.call.call_id != done.call_id)
+            .cloned();
+        let begun = match next {
+            Some(open) => self.begin(tools, view, &open, facts),
+            None => Begun::Settled,
+        };
+        self.record_begun(view, std::mem::take(facts), begun).await
+    }
+
+    pub(super) async fn record_begun(
+        &self,
+        view: &mut TurnView,
+        facts: Vec<EventBody>,
+        begun: Begun,
+    ) -> Result<Option<Box<Ready>>, Gone> {
+        if let Begun::Ends(outcome) = begun {
+            self.finish(facts, outcome).await?;
+            return Err(Gone);
+        }
+        *view = self.actor.record(&self.turn_id, facts).await?.ok_or(Gone)?;
+        self.feed.end_step();
+        Ok(match begun {
+            Begun::Ready(ready) => Some(ready),
+            _ => None,
+        })
+    }
+
+    /// Looks at a call and says what is to happen; nothing has happened yet.
+    pub(super) fn begin(
+        &self,
+        tools: &Registry,
+        view: &TurnView,
+        open: &OpenCall,
+        facts: &mut Vec<EventBody>,
+    ) -> Begun {
+        let kept = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&open.call.call_id)
+            .cloned();
+        let call = kept.as_ref().unwrap_or(&open.call);
+        if let CallStage::Started(_) = &open.stage {
+            // Whatever became of it: it is not run again.
+            let text = "[outcome unknown: it was not run again. Look at the state of things first.]";
+            facts.push(self.settled(call, CallOutcome::Unknown, text.to_owned()));
+            return Begun::Settled;
+        }
+        if kept.is_none() && call.arguments.contains(REDACTED) {
+            let text =
+                "Its text held a secret, which was not kept over a restart of agentd. Make the call again.";
+            facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
+            return Begun::Settled;
+        }
+        if let CallStage::Denied(reason) = &open.stage {
+            let text = if reason.is_empty() {
+                "denied by the person. Find another way, or ask what they want.".to_owned()
+            } else {
+                format!("denied by the person: {reason}")
+            };
+            facts.push(self.settled(call, CallOutcome::Denied, text));
+            return Begun::Settled;
+        }
+        let Some(tool) = tools.get(&call.tool) else {
+            let names: Vec<String> = tools.specs().iter().map(|s| s.name.clone()).collect();
+            let text = format!(
+                "There is no tool '{}'. There are: {}.",
+                call.tool,
+                names.join(", ")
+            );
+            facts.push(self.settled(call, CallOutcome::Failed, text));
+            return Begun::Settled;
+        };
+        let context = self.context(None, Vec::new());
+        let planned = crate::tools::parse_arguments(&call.arguments)
+            .and_then(|arguments| tool.plan(&arguments, &context).map(|plan| (arguments, plan)));
+        let (arguments, plan) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                facts.push(self.settled(call, CallOutcome::Failed, error.to_string()));
+                return Begun::Settled;
+            }
+        };
+        let ready = Ready {
+            call: call.clone(),
+            arguments,
+            plan,
+            exec_id: None,
+        };
+        self.weigh(view, open, ready, facts)
+    }
+
+    /// Asks the doorman about a call that could run.
+    fn weigh(&self, view: &TurnView, open: &OpenCall, mut ready: Ready, facts: &mut Vec<EventBody>) -> Begun {
+        let (call, plan) = (&ready.call, &ready.plan);
+        let call_facts = plan.facts(&call.tool);
+        let decision = match open.stage {
+            CallStage::Approved => Decision::Allow,
+            _ => policy::decide(&self.settings.policy, &view.grants, &call_facts),
+        };
+        match decision {
+            Decision::Allow => {
+                let runs = plan.effects.contains(&crate::domain::tool::Effect::Executes);
+                let exec_id = plan.command.as_ref().filter(|_| runs).map(|_| ExecId::random());
+                facts.push(EventBody::ToolCallStarted {
+                    turn_id: self.turn_id.clone(),
+                    call: call.clone(),
+                    summary: plan.summary.clone(),
+                    effects: plan.effects.clone(),
+                    exec_id: exec_id.clone(),
+                });
+                if let (Some(exec_id), Some(command)) = (&exec_id, &plan.command) {
+                    facts.push(EventBody::ExecStarted {
+                        exec_id: exec_id.clone(),
+                        script: clip(command, SCRIPT_IN_LOG),
+                        script_truncated: command.chars().count() > SCRIPT_IN_LOG,
+                        call_id: Some(call.call_id.clone()),
+                        pty: false,
+                        timeout_ms: None,
+                    });
+                }
+                ready.exec_id = exec_id;
+                Begun::Ready(Box::new(ready))
+            }
+            Decision::Deny { why } => {
+                facts.push(self.settled(call, CallOutcome::Denied, format!("denied by policy: {why}")));
+                Begun::Settled
+            }
+            Decision::Ask { why } if view.options.deny_approvals => {
+                let text = format!("denied: {why}, and nobody is there to ask (--on-approval=deny)");
+                facts.push(self.settled(call, CallOutcome::Denied, text));
+                Begun::Ends(TurnOutcome::Denied {
+                    reason: format!("{} ({why})", plan.summary),
+                })
+            }
+            Decision::Ask { why } => {
+                facts.push(EventBody::ApprovalRequested {
+                    approval: approval(call, plan, &call_facts, why),
+                });
+                Begun::Waits
+            }
+        }
+    }
+
+    /// Runs a call whose start is committed; gives the facts of its end.
+    pub(super) async fn perform(&self, tools: &Registry, ready: &Ready) -> Vec<EventBody> {
+        let started = Instant::now();
+        let call = &ready.call;
+        let runner = Arc::new(ToolRunner::new(
+            self.execs.clone(),
+            ready.exec_id.clone(),
+            self.stop.clone(),
+            self.why.clone(),
+        ));
+        let context = self.context(Some(runner.clone()), ready.plan.cleared());
+        let result = match tools.get(&call.tool) {
+            Some(tool) => tool.run(&ready.arguments, &context).await,
+            None => Err(crate::tools::ToolError::Failed("the tool is gone".into())),
+        };
+        let mut facts = Vec::new();
+        let left_running = runner.left_running();
+        if let Some(exec_id) = ready.exec_id.as_ref().filter(|_| !left_running) {
+            let result = runner.take_result().unwrap_or_else(|| ExecResult {
+                exit_code: 125,
+                message: "the command was not run".into(),
+                ..ExecResult::default()
+            });
+            facts.push(EventBody::ExecFinished {
+                exec_id: exec_id.clone(),
+                result,
+            });
+        }
+        let (outcome, text, changes) = match result {
+            Ok(ToolOutput {
+                text, ok, changes, ..
+            }) => {
+                let outcome = if ok {
+                    CallOutcome::Succeeded
+                } else {
+                    CallOutcome::Failed
+                };
+                (outcome, text, changes)
+            }
+            Err(error) => (CallOutcome::Failed, error.to_string(), Vec::new()),
+        };
+        for change in &changes {
+            facts.push(change_fact(call, change));
+        }
+        if !changes.is_empty() {
+            self.purse.changed();
+        }
+        // A command that stays with its jail keeps its call open: its result follows when it ends.
+        if !left_running {
+            let outcome = if self.stop.is_cancelled() {
+                CallOutcome::Interrupted
+            } else {
+                outcome
+            };
+            facts.push(EventBody::ToolCallFinished {
+                turn_id: self.turn_id.clone(),
+                call_id: call.call_id.clone(),
+                outcome,
+                result: text,
+                duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        facts
+    }
+
+    fn context(&self, runner: Option<Arc<ToolRunner>>, cleared: Vec<std::path::PathBuf>) -> ToolContext {
+        let runner = runner.unwrap_or_else(|| {
+            Arc::new(ToolRunner::new(
+                self.execs.clone(),
+                None,
+                self.stop.clone(),
+                self.why.clone(),
+            ))
+        });
+        ToolContext {
+            guard: self.guard.clone(),
+            paths: self.execs.paths(),
+            files: self.files.clone(),
+            shell: runner,
+            hook: self.hook.clone(),
+            desk: self.desk.clone(),
+            cleared: cleared.into(),
+            cancel: self.stop.clone(),
+        }
+    }
+
+    fn settled(&self, call: &ToolCall, outcome: CallOutcome, result: String) -> EventBody {
+        EventBody::ToolCallFinished {
+            turn_id: self.turn_id.clone(),
+            call_id: call.call_id.clone(),
+            outcome,
+            result,
+            duration_ms: 0,
+        }
+    }
+}
