@@ -16,6 +16,8 @@ mod support;
 mod exec;
 #[path = "../benches/bench/figures.rs"]
 mod figures;
+#[path = "../benches/bench/ledger.rs"]
+mod ledger;
 #[path = "../benches/bench/model.rs"]
 mod model;
 #[path = "../benches/bench/report.rs"]
@@ -41,6 +43,8 @@ fn every_figure_can_be_measured() {
         "Many",
         "long log",
         "kill -9",
+        "The ledger",
+        "A long board",
     ] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }

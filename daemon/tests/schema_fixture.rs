@@ -12,11 +12,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use agentd::domain::event::{EventBody, NewEvent, SCHEMA};
+use agentd::domain::event::{EventBody, NewEvent};
 use agentd::domain::principal::{Caller, Client};
 use agentd::domain::session::Session;
 use agentd::store::redact::Redactor;
 use agentd::store::{Append, SessionFilter, Store};
+
+/// The databases that were saved, by the number of their schema: one for each that left a developer's machine.
+const SAVED: &[u32] = &[1, 5];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -28,7 +31,7 @@ fn open(path: &Path) -> Store {
 
 #[tokio::test]
 async fn every_saved_database_opens_folds_and_goes_on() {
-    for schema in 1..=SCHEMA {
+    for schema in SAVED {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agentd.db");
         std::fs::copy(fixtures().join(format!("schema-{schema}.db")), &path).unwrap();

@@ -1,7 +1,7 @@
 //! Owns: which parts are measured, in which size, and the order of the report.
 
 use super::report::Report;
-use super::{exec, scale, turns};
+use super::{exec, ledger, scale, turns};
 
 /// How much of everything.
 #[derive(Debug, Clone)]
@@ -22,6 +22,10 @@ pub struct Size {
     pub events: u64,
     /// Sessions that a killed daemon had.
     pub recover: usize,
+    /// Rows of usage.
+    pub usage_rows: u64,
+    /// Tasks of a board.
+    pub tasks: usize,
     /// How long nothing happens.
     pub idle_seconds: u64,
 }
@@ -37,6 +41,8 @@ impl Size {
         busy: 20,
         events: 1_000_000,
         recover: 1000,
+        usage_rows: 1_000_000,
+        tasks: 5000,
         idle_seconds: 60,
     };
     /// What shows in seconds that everything can be measured.
@@ -49,6 +55,8 @@ impl Size {
         busy: 2,
         events: 2000,
         recover: 5,
+        usage_rows: 3000,
+        tasks: 50,
         idle_seconds: 1,
     };
 }
@@ -84,6 +92,12 @@ pub fn measure(size: &Size, only: Option<&str>) -> Report {
     }
     if wanted("recovery") {
         runtime.block_on(scale::recovery(size, &mut report));
+    }
+    if wanted("ledger") {
+        runtime.block_on(ledger::ledger(size, &mut report));
+    }
+    if wanted("board") {
+        runtime.block_on(ledger::board(size, &mut report));
     }
     report.end();
     report

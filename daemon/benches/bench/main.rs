@@ -15,6 +15,7 @@ mod support;
 
 mod exec;
 mod figures;
+mod ledger;
 mod model;
 mod report;
 mod rig;

@@ -404,7 +404,9 @@ impl JailHost {
         if let Some(record) = record {
             if alive(&record) {
                 let inits = init_of(&record);
-                if let Ok((link, _frames)) = Link::connect(&self.dir(session).join("ctl")) {
+                // Held until it is gone: closing with its Hello unread would make a reset overtake the End.
+                let link = Link::connect(&self.dir(session).join("ctl"));
+                if let Ok((link, _)) = &link {
                     let _dying = link.send(&ToJail::End, &[]).await;
                 }
                 if !gone_within(&record, &inits, END).await {
