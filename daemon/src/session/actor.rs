@@ -3,6 +3,7 @@
 //! never a model, a shell or a client.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -10,8 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::execs::Execs;
 use super::feed::Feed;
-use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
+use super::mailbox::{Actor, Ask, FIRST_WAIT, Heard, Recorded, Standing, TurnView, Wish, pause};
+use super::prepare::Brief;
 use super::purse::Purse;
+use super::recall::Recall;
+use super::repeats::Repeats;
 use super::turn::{Stop, TurnJob};
 use super::{Fault, Settings};
 use crate::clock::now_us;
@@ -110,6 +114,12 @@ impl State {
                 }
                 Ask::Queue(answer) => {
                     let _unheard = answer.send(self.session.queue.iter().cloned().collect());
+                }
+                Ask::Context(answer) => {
+                    let _unheard = answer.send(Standing {
+                        session: self.session.clone(),
+                        history: self.history.clone(),
+                    });
                 }
                 Ask::Interrupt(caller, key, answer) => {
                     let _unheard = answer.send(self.interrupt(caller, key).await);
@@ -290,7 +300,7 @@ impl State {
                 self.execs.acknowledge(exec_id);
             }
         }
-        self.history.extend(draft.take_said());
+        draft.heard.tell(&mut self.history);
         self.session = draft;
         self.stand_still(self.session.standing.rests());
         self.published.send_replace(summary);
@@ -320,13 +330,21 @@ impl State {
             history: self.history.clone(),
             calls: turn.calls.clone(),
             steps: turn.steps,
-            options: turn.options,
+            options: turn.options.clone(),
             grants: self.session.grants.clone(),
             totals: turn.totals.clone(),
             started_us: turn.started_us,
             asker: turn.asker.clone(),
             task: self.session.task.clone(),
             context_tokens: self.session.spent.context_tokens,
+            heard: Heard {
+                instructed: self.session.heard.instructed.clone(),
+                oriented: self.session.heard.oriented,
+                wanted: self.session.heard.wanted.clone(),
+                fresh_bytes: self.session.heard.fresh_bytes,
+            },
+            plan: self.session.plan.clone(),
+            titled: self.session.titled,
         })
     }
 
@@ -521,7 +539,8 @@ impl State {
         let job = TurnJob {
             turn_id: turn_id.clone(),
             actor: actor.clone(),
-            model,
+            model: std::sync::Mutex::new(model),
+            fallbacks: std::sync::Mutex::default(),
             settings: self.settings.clone(),
             feed: self.feed.clone(),
             execs: self.execs.clone(),
@@ -534,6 +553,13 @@ impl State {
             gate: self.gate.subscribe(),
             asked: std::sync::Mutex::default(),
             purse: Purse::default(),
+            brief: Brief::default(),
+            repeats: Repeats::default(),
+            repaired: AtomicBool::new(false),
+            log: Arc::new(Recall {
+                store: self.store.clone(),
+                session_id: self.session.session_id.clone(),
+            }),
         };
         let task = tokio::spawn(job.run());
         tokio::spawn(async move {

@@ -143,6 +143,7 @@ impl Tool for Exec {
             ok,
             changes: Vec::new(),
             exec: Some(output),
+            ..ToolOutput::default()
         })
     }
 }
