@@ -56,6 +56,30 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "last_cached_tokens": session.last_cached_tokens,
         "input_tokens": session.input_tokens,
         "cached_input_tokens": session.cached_input_tokens,
+        "waiting": session.waiting.as_ref().map(waiting),
+    })
+}
+
+/// A command that waits for input.
+pub(crate) fn waiting(wait: &pb::InputWait) -> Value {
+    json!({
+        "exec_id": wait.exec_id,
+        "line": wait.line,
+        "pty": wait.pty,
+        "wait_time": rfc3339(wait.wait_time),
+        "call_id": wait.call_id,
+    })
+}
+
+/// What a command left running.
+pub(crate) fn job(job: &pb::Job) -> Value {
+    let processes = job.processes.iter();
+    json!({
+        "exec_id": job.exec_id,
+        "script": job.script,
+        "start_time": rfc3339(job.start_time),
+        "processes": processes.map(|one| json!({"pid": one.pid, "command": one.command})).collect::<Value>(),
+        "output_open": job.output_open,
     })
 }
 
