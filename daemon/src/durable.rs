@@ -54,6 +54,9 @@ points! {
     SendRest "send-rest",
     SendFreeze "send-freeze",
     SendThaw "send-thaw",
+    SendListen "send-listen",
+    SendUnlisten "send-unlisten",
+    SendDial "send-dial",
     HearHello "hear-hello",
     HearReady "hear-ready",
     HearRunning "hear-running",
@@ -64,6 +67,8 @@ points! {
     HearShellGone "hear-shell-gone",
     HearBusy "hear-busy",
     HearResting "hear-resting",
+    HearListening "hear-listening",
+    HearDialled "hear-dialled",
 }
 
 /// Where the new text of `path` is written before it takes that name.

@@ -2,7 +2,7 @@
 //! Guarantees: decoding never panics and never reads past a frame; encode then decode is identity.
 
 /// Version of these frames. The daemon also adopts jails of [`OLDEST`].
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The oldest version this daemon can still talk to.
 pub const OLDEST: u16 = 1;
 /// No frame is longer: input is cut to fit, everything bulky travels in files.
@@ -39,7 +39,8 @@ pub struct RunFrame {
     pub cols: u16,
 }
 
-/// Daemon to jinit. A [`ToJail::Run`] carries two spool files, out and err, as descriptors.
+/// Daemon to jinit. Frames came with a version and stay as they are: what an older jinit does not know is not sent to it.
+/// Version 2: [`ToJail::Listen`], [`ToJail::Unlisten`], [`ToJail::Dial`]. A [`ToJail::Run`] carries two spool files, out and err, as descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToJail {
     Run(RunFrame),
@@ -77,6 +78,19 @@ pub enum ToJail {
     Thaw,
     /// Exit if nothing runs here; answered with [`FromJail::Resting`] or [`FromJail::Busy`].
     Rest,
+    /// Listen on a port of the jail's loopback and hand the listener over; answered with [`FromJail::Listening`].
+    Listen {
+        port: u16,
+    },
+    /// Let a port go.
+    Unlisten {
+        port: u16,
+    },
+    /// Make a socket of the jail's network; answered with [`FromJail::Dialled`] of the same number.
+    Dial {
+        dial: u64,
+        v6: bool,
+    },
 }
 
 /// How a run ended.
@@ -147,6 +161,16 @@ pub enum FromJail {
     /// The last word before the exit that [`ToJail::Rest`] asked for; whether files in /tmp go with it.
     Resting {
         files: bool,
+    },
+    /// A listener, as a descriptor; or why there is none, as the system's number.
+    Listening {
+        port: u16,
+        errno: u32,
+    },
+    /// A socket, as a descriptor; or why there is none.
+    Dialled {
+        dial: u64,
+        errno: u32,
     },
 }
 
@@ -290,6 +314,9 @@ impl ToJail {
             Self::Heal => Writer::tag(10).0,
             Self::Freeze => Writer::tag(11).0,
             Self::Thaw => Writer::tag(12).0,
+            Self::Listen { port } => Writer::tag(40).num(u64::from(*port)).0,
+            Self::Unlisten { port } => Writer::tag(41).num(u64::from(*port)).0,
+            Self::Dial { dial, v6 } => Writer::tag(42).num(*dial).flag(*v6).0,
         }
     }
 
@@ -345,6 +372,12 @@ impl ToJail {
             10 => Self::Heal,
             11 => Self::Freeze,
             12 => Self::Thaw,
+            40 => Self::Listen { port: r.small()? },
+            41 => Self::Unlisten { port: r.small()? },
+            42 => Self::Dial {
+                dial: r.num()?,
+                v6: r.flag()?,
+            },
             _ => return Err(BadFrame),
         })
     }
@@ -410,6 +443,8 @@ impl FromJail {
             Self::ShellGone { status, signal } => Writer::tag(8).num(signed(*status)).num(signed(*signal)).0,
             Self::Busy => Writer::tag(9).0,
             Self::Resting { files } => Writer::tag(10).flag(*files).0,
+            Self::Listening { port, errno } => Writer::tag(40).num(u64::from(*port)).num(u64::from(*errno)).0,
+            Self::Dialled { dial, errno } => Writer::tag(41).num(*dial).num(u64::from(*errno)).0,
         }
     }
 
@@ -477,6 +512,14 @@ impl FromJail {
             },
             9 => Self::Busy,
             10 => Self::Resting { files: r.flag()? },
+            40 => Self::Listening {
+                port: r.small()?,
+                errno: r.small()?,
+            },
+            41 => Self::Dialled {
+                dial: r.num()?,
+                errno: r.small()?,
+            },
             _ => return Err(BadFrame),
         })
     }
@@ -514,6 +557,11 @@ mod tests {
                 exec: "x-1".into(),
                 why: Refusal::MountsLost,
             },
+            FromJail::Listening {
+                port: 3128,
+                errno: 98,
+            },
+            FromJail::Dialled { dial: 7, errno: 0 },
         ] {
             assert_eq!(FromJail::decode(&frame.encode()).as_ref(), Ok(&frame));
         }
@@ -531,6 +579,9 @@ mod tests {
             ToJail::Freeze,
             ToJail::Thaw,
             ToJail::End,
+            ToJail::Listen { port: 3128 },
+            ToJail::Unlisten { port: 5432 },
+            ToJail::Dial { dial: 7, v6: true },
         ] {
             let bytes = frame.encode();
             assert_eq!(ToJail::decode(&bytes).as_ref(), Ok(&frame));

@@ -8,6 +8,7 @@ pub mod guard;
 pub mod layout;
 pub mod link;
 pub mod mounts;
+pub mod network;
 pub mod plan;
 pub mod probe;
 pub mod process;
@@ -21,7 +22,7 @@ pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use scope::Scopes;
-pub use spec::{JailPolicy, JailSpec, Limits, Network};
+pub use spec::{JailPolicy, JailSpec, Limits};
 
 use std::path::PathBuf;
 

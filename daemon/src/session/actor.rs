@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::execs::Execs;
 use super::feed::Feed;
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
+use super::network::View;
 use super::purse::Purse;
 use super::turn::{Stop, TurnJob};
 use super::{Fault, Settings};
@@ -46,6 +47,8 @@ struct State {
     model: Option<Arc<dyn Model>>,
     answered: VecDeque<(RequestKey, Reply)>,
     published: watch::Sender<Summary>,
+    /// What the gate of its network knows.
+    network: watch::Sender<View>,
     waiting_for_rest: Vec<oneshot::Sender<()>>,
     /// True while the session is paused: the turn waits at its next safe point.
     gate: watch::Sender<bool>,
@@ -66,7 +69,7 @@ pub(super) fn start(
     settings: Arc<Settings>,
     feed: Arc<Feed>,
     execs: Arc<Execs>,
-    published: watch::Sender<Summary>,
+    (published, network): (watch::Sender<Summary>, watch::Sender<View>),
 ) -> Actor {
     let (asks, mailbox) = mpsc::channel(MAILBOX);
     let actor = Actor { asks };
@@ -86,6 +89,7 @@ pub(super) fn start(
         model: None,
         answered: VecDeque::new(),
         published,
+        network,
         waiting_for_rest: Vec::new(),
         gate,
         stopping: false,
@@ -165,6 +169,7 @@ impl State {
             _ => Vec::new(),
         };
         let redacts = matches!(wish.command, Command::Redact { .. });
+        let network = self.session.network;
         match self
             .commit_with(bodies, &wish.caller, record, now, rewrites)
             .await
@@ -182,6 +187,9 @@ impl State {
             // The fold holds what was taken out: it begins anew from the log.
             let (session, history) = super::recover::fold(&self.store, &self.session.session_id).await?;
             (self.session, self.history) = (session, history);
+        }
+        if self.session.network != network {
+            self.execs.set_network(self.session.network);
         }
         if let Some(key) = wish.request {
             self.remember(key, reply.clone());
@@ -293,6 +301,12 @@ impl State {
         self.history.extend(draft.take_said());
         self.session = draft;
         self.stand_still(self.session.standing.rests());
+        self.network.send_if_modified(|view| {
+            let now = View::of(&self.session);
+            let changed = *view != now;
+            *view = now;
+            changed
+        });
         self.published.send_replace(summary);
         self.feed.announce(self.session.head);
         Ok(())

@@ -3,17 +3,20 @@
 
 mod actor;
 mod calls;
+mod doors;
 mod execs;
 mod facts;
 pub mod feed;
 mod follow;
 mod lifecycle;
 mod mailbox;
+mod network;
 mod presence;
 mod prompt;
 mod purse;
 mod recover;
 mod step;
+mod stray;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -39,6 +42,7 @@ use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::domain::task::TaskId;
+use crate::jail::network::NetworkSettings;
 use crate::jail::{JailHost, Limits};
 use crate::ledger::Ledger;
 pub use crate::model::Environment;
@@ -49,6 +53,7 @@ use crate::tools::TaskDesk;
 use execs::Execs;
 use feed::Feed;
 use mailbox::{Actor, Wish};
+use network::Net;
 use presence::Presence;
 
 /// What all sessions of a daemon share.
@@ -63,6 +68,8 @@ pub struct Settings {
     pub jails: Arc<JailHost>,
     /// Limits of a jail.
     pub limits: Limits,
+    /// What the user's configuration says of networks.
+    pub network: Arc<NetworkSettings>,
     /// Extra read-only mounts.
     pub read_only: Vec<PathBuf>,
     /// Where package caches are kept.
@@ -153,6 +160,7 @@ pub struct SessionHandle {
     store: Store,
     published: watch::Receiver<Summary>,
     presence: Arc<Presence>,
+    net: Arc<Net>,
 }
 
 /// What a person posts.
@@ -502,6 +510,7 @@ impl SessionHandle {
 
     /// Brings the open turn to a stop for a shutdown.
     pub async fn shut_down(&self, keep_jails: bool) {
+        self.net.flush().await;
         self.actor.shutdown(keep_jails).await;
     }
 

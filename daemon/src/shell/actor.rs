@@ -481,6 +481,8 @@ impl Actor {
             }
             FromJail::Busy => self.idle.refused(),
             FromJail::Resting { files } => self.idle.sleeps(files),
+            // Those go to the session's network.
+            FromJail::Listening { .. } | FromJail::Dialled { .. } => {}
         }
     }
 

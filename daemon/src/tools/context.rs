@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FileChange, ToolError};
 use crate::domain::id::ExecId;
+use crate::domain::network::Target;
 use crate::workspace::{Guard, Stamp};
 
 /// The names files have for the model, and for the Workspace.
@@ -50,6 +51,8 @@ pub struct ToolContext {
     pub cleared: Arc<[PathBuf]>,
     /// The workspace's board.
     pub desk: Arc<dyn TaskDesk>,
+    /// The web, as far as the session may reach it.
+    pub web: Arc<dyn Web>,
     /// Stops the call.
     pub cancel: CancellationToken,
 }
@@ -173,6 +176,30 @@ pub trait CommandRunner: Send + Sync {
     fn cwd(&self) -> Option<String> {
         None
     }
+}
+
+/// A page of the web.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Where from, in the end.
+    pub url: String,
+    /// HTTP's number.
+    pub status: u16,
+    /// What it is, as the server says.
+    pub content_type: String,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// There were more.
+    pub cut: bool,
+    /// Another host it leads to, as an address in full.
+    pub leads_to: Option<String>,
+}
+
+/// The web, by the rules of the Session's network.
+#[async_trait]
+pub trait Web: Send + Sync {
+    /// Gets a page; the decision on the call has covered the host. An error is a sentence.
+    async fn get(&self, url: &str, host: &Target) -> Result<Page, String>;
 }
 
 /// One of a command's two streams.

@@ -7,6 +7,7 @@ mod context;
 mod draft;
 mod edit;
 mod exec;
+mod fetch;
 mod heredoc;
 mod matching;
 mod output;
@@ -32,13 +33,14 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::domain::network::Target;
 use crate::domain::policy::{CallFacts, ProtectedPath};
 use crate::domain::tool::{Effect, ToolSpec};
 
 pub use arguments::parse_arguments;
 pub use context::{
     ChangeHook, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk, OutputStream,
-    OutputView, PlanContext, Seen, TaskCall, TaskDesk, ToolContext,
+    OutputView, Page, PlanContext, Seen, TaskCall, TaskDesk, ToolContext, Web,
 };
 pub use output::clean;
 pub use registry::{Registry, written_dirs};
@@ -69,6 +71,8 @@ pub struct CallPlan {
     pub protected: Vec<(PathBuf, &'static str)>,
     /// The command text, where it runs one.
     pub command: Option<String>,
+    /// The hosts it reaches itself.
+    pub hosts: Vec<Target>,
 }
 
 impl CallPlan {
@@ -87,6 +91,7 @@ impl CallPlan {
                 .collect(),
             command: self.command.clone(),
             paths: self.paths.clone(),
+            hosts: self.hosts.clone(),
         }
     }
 

@@ -113,6 +113,16 @@ impl super::TaskDesk for NoBoard {
     }
 }
 
+/// A web without pages.
+struct NoWeb;
+
+#[async_trait]
+impl Web for NoWeb {
+    async fn get(&self, url: &str, _: &crate::domain::network::Target) -> Result<Page, String> {
+        Err(format!("{url} is not there"))
+    }
+}
+
 pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
     pub(super) shell: Arc<FakeShell>,
@@ -132,6 +142,7 @@ impl Bench {
             hook: witness.clone(),
             cleared: Arc::from([]),
             desk: Arc::new(NoBoard),
+            web: Arc::new(NoWeb),
             cancel: CancellationToken::new(),
         };
         let bench = Self {
