@@ -164,6 +164,12 @@ pub(crate) enum Verb {
     /// Stop a session's turn; the session stays
     #[command(before_help = help::INTERRUPT)]
     Interrupt(InterruptArgs),
+    /// Programs that listen in a session's jail
+    #[command(before_help = help::PORTS)]
+    Ports(OneSession),
+    /// Open a port of a session's jail on this machine
+    #[command(before_help = help::FORWARD)]
+    Forward(ForwardArgs),
     /// Wait for a session to reach a state
     #[command(before_help = help::WAIT)]
     Wait(WaitArgs),

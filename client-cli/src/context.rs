@@ -29,6 +29,7 @@ pub(crate) struct Wanted {
     pub(crate) jail: Option<Jail>,
     pub(crate) shell: pb::ShellKind,
     pub(crate) model: Option<String>,
+    pub(crate) network: pb::NetworkMode,
 }
 
 impl Context {
@@ -183,8 +184,15 @@ impl Context {
         }
     }
 
-    /// The session to work in: `-s` never makes one, a name makes or finds it, else the directory's own.
+    /// The session to work in, with the network that is wanted: `-s` never makes one, a name makes or finds it, else the
+    /// directory's own.
     pub(crate) async fn session_for(&self, wanted: Wanted) -> Result<pb::Session, Failure> {
+        let network = wanted.network;
+        let session = self.session_of(wanted).await?;
+        crate::command::network::set(self, session, network).await
+    }
+
+    async fn session_of(&self, wanted: Wanted) -> Result<pb::Session, Failure> {
         // A name or --new on the command line wins over AGENTCTL_SESSION in the environment.
         if let (Some(name), None, false) = (&self.global.session, &wanted.name, wanted.new) {
             let session = self.session(name).await?;
@@ -238,6 +246,7 @@ impl Context {
             model: wanted.model.clone().unwrap_or_default(),
             get_or_create,
             task_id: String::new(),
+            network: wanted.network.into(),
         };
         self.client
             .create_session(request)

@@ -195,9 +195,11 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::BudgetNotFound
         | ErrorReason::AlertNotFound
         | ErrorReason::TaskNotFound
+        | ErrorReason::PortNotOpen
         | ErrorReason::CommitUnknown => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
+        | ErrorReason::PortTaken
         | ErrorReason::JailDiffers
         | ErrorReason::ApprovalDecided
         | ErrorReason::NoOpenTurn

@@ -13,6 +13,8 @@ const VERBS: &[&str] = &[
     "send",
     "interrupt",
     "wait",
+    "ports",
+    "forward",
     "logs",
     "search",
     "sessions",

@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
     BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
-    ModelEntry, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
+    ModelEntry, NetworkConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub shell: ShellConfig,
     /// `[limits]`
     pub limits: LimitsConfig,
+    /// `[network]`
+    pub network: NetworkConfig,
     /// `[log]`
     pub log: LogConfig,
     /// `[git]`

@@ -55,6 +55,9 @@ points! {
     SendFreeze "send-freeze",
     SendThaw "send-thaw",
     SendJobs "send-jobs",
+    SendListen "send-listen",
+    SendUnlisten "send-unlisten",
+    SendDial "send-dial",
     HearHello "hear-hello",
     HearReady "hear-ready",
     HearRunning "hear-running",
@@ -68,6 +71,8 @@ points! {
     HearWritten "hear-written",
     HearWaiting "hear-waiting",
     HearJobs "hear-jobs",
+    HearListening "hear-listening",
+    HearDialled "hear-dialled",
 }
 
 /// Where the new text of `path` is written before it takes that name.

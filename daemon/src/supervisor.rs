@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use crate::domain::approval::Approval;
 use crate::domain::event::Event;
 use crate::domain::id::{ApprovalId, Seq, SessionId};
+use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{State, Summary};
@@ -58,6 +59,10 @@ pub struct Defaults {
     pub layout: Option<Layout>,
     /// Shell for every session, where configured.
     pub shell: Option<ShellKind>,
+    /// What programs of a session for work with a model can reach.
+    pub agent_network: NetworkMode,
+    /// The same, of a session for commands.
+    pub shell_network: NetworkMode,
     /// Time-out of people's and programs' commands.
     pub exec_timeout: Option<Duration>,
     /// How long deleted sessions can be restored.

@@ -77,6 +77,7 @@ fn begin() -> Event {
         persona: "default".into(),
         policy_generation: 1,
         task: None,
+        network: agentd::domain::network::NetworkMode::Off,
     };
     event(&SessionId::random(), 1, EventBody::SessionCreated(spec))
 }
@@ -182,6 +183,7 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
                     why: "asked".into(),
                     session_rule: None,
                     session_grant: None,
+                    hosts: Vec::new(),
                     asked_us: 1,
                     answer: None,
                 },

@@ -448,6 +448,20 @@ unary! {
     approval_service_client::ApprovalServiceClient.get_approval(GetApprovalRequest) -> GetApprovalResponse;
     /// Answers a question.
     approval_service_client::ApprovalServiceClient.resolve_approval(ResolveApprovalRequest) -> ResolveApprovalResponse;
+    /// What a session may reach, and its open doors.
+    network_service_client::NetworkServiceClient.get_network(GetNetworkRequest) -> GetNetworkResponse;
+    /// Another network for a session.
+    network_service_client::NetworkServiceClient.set_network(SetNetworkRequest) -> SetNetworkResponse;
+    /// What a session reached.
+    network_service_client::NetworkServiceClient.list_connections(ListConnectionsRequest) -> ListConnectionsResponse;
+    /// Who listens in a jail.
+    network_service_client::NetworkServiceClient.list_ports(ListPortsRequest) -> ListPortsResponse;
+    /// A port of a jail, here.
+    network_service_client::NetworkServiceClient.forward_port(ForwardPortRequest) -> ForwardPortResponse;
+    /// A port of this machine, inside.
+    network_service_client::NetworkServiceClient.request_host_port(RequestHostPortRequest) -> RequestHostPortResponse;
+    /// Closes either.
+    network_service_client::NetworkServiceClient.close_port(ClosePortRequest) -> ClosePortResponse;
     /// Workspaces that have a board.
     task_service_client::TaskServiceClient.list_boards(ListBoardsRequest) -> ListBoardsResponse;
     /// A board.

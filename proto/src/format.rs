@@ -3,10 +3,37 @@
 
 use std::time::Duration;
 
-use crate::pb::{SessionState, TurnOutcome};
+use crate::pb::event::Body;
+use crate::pb::{Event, NetworkMode, PortDirection, PortDoor, SessionState, TurnOutcome};
 
 /// Shown where something is unknown.
 pub const UNKNOWN: &str = "—";
+
+/// What programs of a session can reach, in a word.
+pub fn network_word(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Ask => "ask",
+        NetworkMode::List => "list",
+        NetworkMode::Off | NetworkMode::Unspecified => "off",
+    }
+}
+
+/// What an event says of the session's network, as a line; empty for other events.
+pub fn network_line(event: &Event) -> String {
+    let door = |door: &Option<PortDoor>| {
+        let door = door.unwrap_or_default();
+        match door.direction() {
+            PortDirection::Host => format!("port {} of this machine, inside", door.local_port),
+            _ => format!("port {} of the jail on 127.0.0.1:{}", door.port, door.local_port),
+        }
+    };
+    match &event.body {
+        Some(Body::NetworkChosen(chosen)) => format!("the network is now '{}'", network_word(chosen.mode())),
+        Some(Body::PortOpened(opened)) => format!("open: {}", door(&opened.door)),
+        Some(Body::PortClosed(closed)) => format!("closed: {}", door(&closed.door)),
+        _ => String::new(),
+    }
+}
 
 /// Tokens with three significant digits: `812`, `13.3k`, `1.20M`.
 pub fn tokens(count: u64) -> String {

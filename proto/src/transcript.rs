@@ -257,6 +257,9 @@ impl Transcript {
             }
             Body::ChangeRecorded(change) => self.add(event, Kind::Change(change.clone())),
             Body::TurnFinished(end) => self.add(event, Kind::TurnEnd(Box::new(end.clone()))),
+            Body::NetworkChosen(_) | Body::PortOpened(_) | Body::PortClosed(_) => {
+                self.add(event, Kind::Notice(format::network_line(event)))
+            }
             Body::NoticeRecorded(notice) => self.add(event, Kind::Notice(notice.message.clone())),
             Body::SessionRenamed(renamed) => self.add(
                 event,

@@ -56,6 +56,17 @@ pub(crate) struct RunArgs {
         hide_short_help = true
     )]
     pub(crate) jail: Option<Jail>,
+    /// What programs can reach: off, ask (listed hosts; others are asked about) or list
+    #[arg(
+        long,
+        value_name = "MODE",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) net: Option<Net>,
+    /// Make this machine's port reachable inside, after an approval (repeatable)
+    #[arg(long, value_name = "PORT", hide_short_help = true)]
+    pub(crate) host_port: Vec<u16>,
 }
 
 /// What `run` does when a tool call needs an approval.
@@ -69,6 +80,29 @@ pub(crate) enum OnApproval {
     Deny,
     /// Leave with exit 10; the question stays open.
     Exit,
+}
+
+/// What a session's programs can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Net {
+    /// Nothing.
+    Off,
+    /// Listed hosts, and those a person approves.
+    Ask,
+    /// Listed hosts.
+    List,
+}
+
+/// Flags of `forward`.
+#[derive(Debug, Args)]
+pub(crate) struct ForwardArgs {
+    /// Session
+    pub(crate) target: String,
+    /// Port inside, or PORT:LOCAL; nothing: list the open ones
+    pub(crate) port: Option<String>,
+    /// Close it
+    #[arg(long, requires = "port")]
+    pub(crate) close: bool,
 }
 
 /// Layouts.
@@ -131,6 +165,17 @@ pub(crate) struct ExecArgs {
     /// A new session's jail: bwrap, or outer (a container is the wall)
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
+    /// What programs can reach: off, ask (listed hosts; others are asked about) or list
+    #[arg(
+        long,
+        value_name = "MODE",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) net: Option<Net>,
+    /// Make this machine's port reachable inside, after an approval (repeatable)
+    #[arg(long, value_name = "PORT", hide_short_help = true)]
+    pub(crate) host_port: Vec<u16>,
 }
 
 /// Flags of `shell`.
@@ -148,6 +193,17 @@ pub(crate) struct ShellArgs {
     /// A new session's jail: bwrap, or outer (a container is the wall)
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
+    /// What programs can reach: off, ask (listed hosts; others are asked about) or list
+    #[arg(
+        long,
+        value_name = "MODE",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) net: Option<Net>,
+    /// Make this machine's port reachable inside, after an approval (repeatable)
+    #[arg(long, value_name = "PORT", hide_short_help = true)]
+    pub(crate) host_port: Vec<u16>,
 }
 
 /// Flags of `attach`.
@@ -384,6 +440,9 @@ pub(crate) struct SessionsNew {
     /// What encloses its commands
     #[arg(long, value_name = "KIND")]
     pub(crate) jail: Option<Jail>,
+    /// What programs can reach: off, ask (listed hosts; others are asked about) or list
+    #[arg(long, value_name = "MODE", hide_possible_values = true)]
+    pub(crate) net: Option<Net>,
 }
 
 /// Flags of `sessions show`.

@@ -39,9 +39,11 @@ async fn exec(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
         origin: pb::SessionOrigin::Shell,
         layout: args.layout,
         jail: args.jail,
+        network: super::network::mode(args.net),
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;
+    super::network::host_ports(context, &session, &args.host_port).await?;
     context.warn_outer(&session);
     let mode = if args.terminal {
         pb::StdinMode::Pty

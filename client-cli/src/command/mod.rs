@@ -17,6 +17,7 @@ mod interrupt;
 mod lifecycle;
 mod logs;
 mod models;
+pub(crate) mod network;
 mod prompt;
 mod run;
 mod screen;
@@ -51,6 +52,8 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         Verb::Attach(args) => attach::run(&context, args).await,
         Verb::Send(args) => send::run(&context, args).await,
         Verb::Interrupt(args) => interrupt::run(&context, args).await,
+        Verb::Ports(args) => network::ports(&context, args).await,
+        Verb::Forward(args) => network::forward(&context, args).await,
         Verb::Wait(args) => wait::run(&context, args).await,
         Verb::Logs(args) => logs::run(&context, args).await,
         Verb::Sessions { verb: Some(verb) } => sessions::run(&context, verb).await,

@@ -108,10 +108,12 @@ async fn post(
         origin: pb::SessionOrigin::Agent,
         layout: args.layout,
         jail: args.jail,
+        network: super::network::mode(args.net),
         model: args.model.clone(),
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;
+    super::network::host_ports(context, &session, &args.host_port).await?;
     let on_approval = if approvals == Approvals::Deny {
         pb::OnApproval::Deny
     } else {

@@ -294,6 +294,7 @@ async fn new(context: &Context, args: SessionsNew) -> Result<u8, Failure> {
         origin: pb::SessionOrigin::Agent,
         layout: args.layout,
         jail: args.jail,
+        network: super::network::mode(args.net),
         shell: match args.shell {
             None => pb::ShellKind::Unspecified,
             Some(Shell::Sh) => pb::ShellKind::Sh,

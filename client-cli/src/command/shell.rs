@@ -18,13 +18,15 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
         );
     }
     let wanted = Wanted {
-        name: args.name,
+        name: args.name.clone(),
         origin: pb::SessionOrigin::Shell,
         layout: args.layout,
         jail: args.jail,
+        network: super::network::mode(args.net),
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;
+    super::network::host_ports(context, &session, &args.host_port).await?;
     context.warn_outer(&session);
     let joined = args.rejoin.is_some();
     let exec_id = match args.rejoin {

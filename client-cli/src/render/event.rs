@@ -207,6 +207,23 @@ impl Lines {
                 "session.imported",
                 json!({"from_session": imported.session_id, "from_seq": imported.seq}),
             )],
+            Body::ConnectionsRecorded(recorded) => {
+                let mut lines: Vec<Value> = recorded
+                    .connections
+                    .iter()
+                    .map(|one| line("network.connection", connection(one)))
+                    .collect();
+                if recorded.omitted > 0 {
+                    lines.push(line("network.omitted", json!({"connections": recorded.omitted})));
+                }
+                lines
+            }
+            Body::NetworkChosen(chosen) => vec![line(
+                "network.chosen",
+                json!({"mode": agentd_proto::format::network_word(chosen.mode())}),
+            )],
+            Body::PortOpened(opened) => vec![line("port.opened", door(opened.door.as_ref()))],
+            Body::PortClosed(closed) => vec![line("port.closed", door(closed.door.as_ref()))],
             Body::Redacted(redacted) => vec![line(
                 "redacted",
                 json!({"seqs": redacted.seqs, "reason": redacted.reason}),
@@ -237,6 +254,21 @@ impl Lines {
         }
         self.line("tool.output", None, fields)
     }
+}
+
+fn connection(one: &pb::Connection) -> Value {
+    json!({"host": one.host, "port": one.port, "address": one.address, "exec": one.exec_id, "program": one.program,
+        "refusal": one.refusal, "count": one.count, "sent_bytes": one.sent_bytes,
+        "received_bytes": one.received_bytes})
+}
+
+fn door(door: Option<&pb::PortDoor>) -> Value {
+    let door = door.copied().unwrap_or_default();
+    let direction = match door.direction() {
+        pb::PortDirection::Host => "host",
+        _ => "forward",
+    };
+    json!({"direction": direction, "port": door.port, "local_port": door.local_port})
 }
 
 /// The end of a turn.

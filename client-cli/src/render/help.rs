@@ -15,6 +15,7 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   send S TEXT      post a message                models     list test
   interrupt [S]    stop the turn                 auth       set list rm
   wait [S]         until ready or needs you      config     get set unset list edit …
+  ports [S]        who listens in the jail       forward S  a port of the jail, here
   logs [S]         what happened                 daemon     status start stop restart logs
   search TEXT      words in all that happened    storage    report prune
   doctor           check prerequisites           web        open url token stop
@@ -64,6 +65,16 @@ Examples:
   agentctl send build --list; agentctl send build --edit m-8w3n2k4p \"other words\"
   agentctl send build --stdin yes      answers the command that waits for input
   echo \"use the other branch\" | agentctl send build -";
+pub(crate) const PORTS: &str = "\
+Examples:
+  agentctl ports                who listens in this directory's jail
+  agentctl ports build
+  agentctl ports build -o json";
+pub(crate) const FORWARD: &str = "\
+Examples:
+  agentctl forward build 3000           open port 3000 of the jail on 127.0.0.1
+  agentctl forward build 3000:8080      on port 8080
+  agentctl forward build; agentctl forward build 3000 --close";
 pub(crate) const INTERRUPT: &str = "\
 Examples:
   agentctl interrupt            stop this directory's turn

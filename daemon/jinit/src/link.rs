@@ -4,18 +4,19 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use agent_jinit::wire::{FromJail, MAX_FRAME};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 
 /// One connection.
 pub(crate) struct Link {
     pub(crate) fd: OwnedFd,
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
 }
 
 /// What one read brought.
@@ -39,23 +40,28 @@ impl Link {
 
     /// Sends or queues.
     pub(crate) fn send(&mut self, frame: &FromJail) {
-        self.waiting.push_back(frame.encode());
+        self.hand_over(frame, None);
+    }
+
+    /// The same, with a descriptor.
+    pub(crate) fn hand_over(&mut self, frame: &FromJail, fd: Option<OwnedFd>) {
+        self.waiting.push_back((frame.encode(), fd));
         self.flush();
     }
 
     /// Sends now or not at all.
     pub(crate) fn ring(&mut self, frame: &FromJail) {
         if self.waiting.is_empty() {
-            let _full = self.push(&frame.encode());
+            let _full = self.push(&frame.encode(), None);
         }
     }
 
     pub(crate) fn flush(&mut self) {
-        while let Some(frame) = self.waiting.pop_front() {
-            match self.push(&frame) {
+        while let Some((frame, fd)) = self.waiting.pop_front() {
+            match self.push(&frame, fd.as_ref()) {
                 Ok(()) => {}
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
-                    self.waiting.push_front(frame);
+                    self.waiting.push_front((frame, fd));
                     return;
                 }
                 // The reading side will notice that the daemon is gone.
@@ -64,13 +70,18 @@ impl Link {
         }
     }
 
-    fn push(&self, frame: &[u8]) -> Result<(), Errno> {
-        let mut none = SendAncillaryBuffer::default();
+    fn push(&self, frame: &[u8], fd: Option<&OwnedFd>) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fd = fd.map(|fd| [fd.as_fd()]);
+        if let Some(fd) = &fd {
+            control.push(SendAncillaryMessage::ScmRights(fd));
+        }
         loop {
             match sendmsg(
                 &self.fd,
                 &[IoSlice::new(frame)],
-                &mut none,
+                &mut control,
                 SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
             ) {
                 Err(Errno::INTR) => {}

@@ -1,12 +1,14 @@
 //! Owns: what `agent-jinit` does by its first argument: `launch` and
 //! `launch-from` (on the host, become bwrap), `serve` (PID 1 of the
-//! jail), `terminal` (takes a terminal as its own, becomes the person's shell).
+//! jail), `terminal` (takes a terminal as its own, becomes the person's shell), `connect` (ssh's way through the proxy).
 //! Guarantees: no descriptor but the ones it was given on 0, 1, 2 survives into the jail.
 
 mod command;
 mod input;
 mod jobs;
 mod keys;
+mod connect;
+mod door;
 mod launch;
 mod link;
 mod options;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("launch") => launch::launch(&rest),
         Some("launch-from") => launch::launch_from(&rest),
         Some("terminal") => launch::terminal(&rest),
+        Some("connect") => connect::connect(&rest),
         Some("serve") => options::Options::parse(&rest).and_then(|options| {
             if let Some(mask) = options.umask.and_then(|mask| u32::try_from(mask).ok()) {
                 rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));

@@ -1,4 +1,4 @@
-//! Owns: the names of the files of one run in the exchange directory (`/run/j` inside).
+//! Owns: the names of the files of one run in the exchange directory (`/run/j` inside), and the proxy's port.
 //! Guarantees: both ends derive them from the run's id alone; an id that could leave the directory is refused.
 
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ pub const ERR: &str = "e";
 pub const INPUT: &str = "i";
 /// Restores a shell's state from a snapshot.
 pub const RESTORE: &str = "r";
+
+/// Where the proxy listens on the jail's loopback.
+pub const PROXY_PORT: u16 = 3128;
 
 /// The run that asks the shell for its state: never a user's name, which begin with `x-`.
 pub const SNAPSHOT: &str = "snapshot";

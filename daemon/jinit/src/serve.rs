@@ -47,6 +47,8 @@ pub(crate) struct Server {
     random: std::fs::File,
     pub(crate) me: u32,
     ending: bool,
+    /// Listeners on loopback, by port; the daemon has them too.
+    pub(crate) doors: BTreeMap<u16, OwnedFd>,
     /// Since when everything stands still.
     frozen: Option<Instant>,
     pub(crate) jobs: Jobs,
@@ -93,6 +95,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
         random: std::fs::File::open("/dev/urandom")?,
         me: std::process::id(),
         ending: false,
+        doors: BTreeMap::new(),
         frozen: None,
         jobs: Jobs::default(),
     };
@@ -325,6 +328,9 @@ impl Server {
             ToJail::Thaw => self.thaw(),
             ToJail::End => self.ending = true,
             ToJail::Rest => self.rest(),
+            ToJail::Listen { port } => self.listen(port),
+            ToJail::Unlisten { port } => self.unlisten(port),
+            ToJail::Dial { dial, v6 } => self.dial(dial, v6),
             ToJail::Heal => {
                 if let Some(shell) = self.shell.as_ref().filter(|_| self.current.is_none()) {
                     let _dying = rustix::io::write(&shell.stdin, crate::shell::HEAL);

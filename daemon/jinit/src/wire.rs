@@ -6,7 +6,7 @@ mod codec;
 use codec::{Reader, Writer, signed};
 
 /// Version of these frames. The daemon also adopts jails of [`OLDEST`].
-/// 2: input by writer and answered, jobs, the word about waiting.
+/// 2: input by writer and answered, jobs, the word about waiting, listeners and sockets of the jail.
 pub const VERSION: u16 = 2;
 /// The oldest version this daemon can still talk to.
 pub const OLDEST: u16 = 1;
@@ -44,7 +44,8 @@ pub struct RunFrame {
     pub cols: u16,
 }
 
-/// Daemon to jinit. A [`ToJail::Run`] carries two spool files, out and err, as descriptors.
+/// Daemon to jinit. Frames came with a version and stay as they are: what an older jinit does not know is not sent to it.
+/// Version 2: [`ToJail::Listen`], [`ToJail::Unlisten`], [`ToJail::Dial`]. A [`ToJail::Run`] carries two spool files, out and err, as descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToJail {
     Run(RunFrame),
@@ -83,6 +84,19 @@ pub enum ToJail {
     Thaw,
     /// Exit if nothing runs here; answered with [`FromJail::Resting`] or [`FromJail::Busy`].
     Rest,
+    /// Listen on a port of the jail's loopback and hand the listener over; answered with [`FromJail::Listening`].
+    Listen {
+        port: u16,
+    },
+    /// Let a port go.
+    Unlisten {
+        port: u16,
+    },
+    /// Make a socket of the jail's network; answered with [`FromJail::Dialled`] of the same number.
+    Dial {
+        dial: u64,
+        v6: bool,
+    },
     /// Input, counted by writer: what was taken before is not taken again. Each is answered with
     /// [`FromJail::Written`], once there is room for more.
     Write {
@@ -204,6 +218,16 @@ pub enum FromJail {
     Jobs {
         processes: Vec<JobProcess>,
     },
+    /// A listener, as a descriptor; or why there is none, as the system's number.
+    Listening {
+        port: u16,
+        errno: u32,
+    },
+    /// A socket, as a descriptor; or why there is none.
+    Dialled {
+        dial: u64,
+        errno: u32,
+    },
 }
 
 /// Why a run was not started.
@@ -293,6 +317,9 @@ impl ToJail {
             }
             Self::Jobs => Writer::tag(14).0,
             Self::EndJob { exec } => Writer::tag(15).text(exec).0,
+            Self::Listen { port } => Writer::tag(40).num(u64::from(*port)).0,
+            Self::Unlisten { port } => Writer::tag(41).num(u64::from(*port)).0,
+            Self::Dial { dial, v6 } => Writer::tag(42).num(*dial).flag(*v6).0,
         }
     }
 
@@ -357,6 +384,12 @@ impl ToJail {
             },
             14 => Self::Jobs,
             15 => Self::EndJob { exec: r.id()? },
+            40 => Self::Listen { port: r.small()? },
+            41 => Self::Unlisten { port: r.small()? },
+            42 => Self::Dial {
+                dial: r.num()?,
+                v6: r.flag()?,
+            },
             _ => return Err(BadFrame),
         })
     }
@@ -437,6 +470,8 @@ impl FromJail {
                 };
                 processes.iter().fold(frame, each).0
             }
+            Self::Listening { port, errno } => Writer::tag(40).num(u64::from(*port)).num(u64::from(*errno)).0,
+            Self::Dialled { dial, errno } => Writer::tag(41).num(*dial).num(u64::from(*errno)).0,
         }
     }
 
@@ -530,6 +565,14 @@ impl FromJail {
                 }
                 Self::Jobs { processes }
             }
+            40 => Self::Listening {
+                port: r.small()?,
+                errno: r.small()?,
+            },
+            41 => Self::Dialled {
+                dial: r.num()?,
+                errno: r.small()?,
+            },
             _ => return Err(BadFrame),
         })
     }

@@ -54,6 +54,9 @@ fn need(path: &str) -> Need {
         | "ShellService/AckOutput"
         | "ApprovalService/ListApprovals"
         | "ApprovalService/GetApproval"
+        | "NetworkService/GetNetwork"
+        | "NetworkService/ListConnections"
+        | "NetworkService/ListPorts"
         | "TaskService/ListBoards"
         | "TaskService/ListTasks"
         | "TaskService/GetTask"
@@ -89,6 +92,9 @@ fn need(path: &str) -> Need {
         | "ShellService/InterruptExec"
         | "ShellService/EndJob"
         | "ShellService/OpenShell"
+        | "NetworkService/ForwardPort"
+        | "NetworkService/RequestHostPort"
+        | "NetworkService/ClosePort"
         | "UsageService/AcknowledgeAlert"
         | "TaskService/AddTask"
         | "TaskService/EditTask"
@@ -99,7 +105,8 @@ fn need(path: &str) -> Need {
         | "TaskService/ChooseTask"
         | "TaskService/ResolveConflict"
         | "TaskService/SyncBoard" => Need::Scope(Scope::Drive),
-        "ApprovalService/ResolveApproval" => Need::Scope(Scope::Approve),
+        // What is widened thereby is what approvals guard.
+        "ApprovalService/ResolveApproval" | "NetworkService/SetNetwork" => Need::Scope(Scope::Approve),
         _ => Need::Scope(Scope::Admin),
     }
 }

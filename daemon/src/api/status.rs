@@ -118,8 +118,9 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::BudgetNotFound(_)
         | Rejection::AlertNotFound(_)
         | Rejection::TaskNotFound { .. }
+        | Rejection::PortNotOpen(_)
         | Rejection::CommitUnknown(_) => Code::NotFound,
-        Rejection::NameTaken { .. } => Code::AlreadyExists,
+        Rejection::NameTaken { .. } | Rejection::PortTaken(_) => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }
         | Rejection::NoOpenTurn(_)
         | Rejection::TaskClaimed { .. }

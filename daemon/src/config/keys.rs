@@ -299,6 +299,44 @@ pub const KEYS: &[Key] = &[
         "Private memory of each process in a jail.",
     ),
     key(
+        "network.agent_mode",
+        Kind::Choice(&["off", "ask", "list"]),
+        Some("ask"),
+        Some("AGENTD_NETWORK_AGENT_MODE"),
+        "What programs of a session for work with a model can reach: nothing (`off`), hosts of `allow` and those you \
+         approve (`ask`), hosts of `allow` only (`list`).",
+    ),
+    key(
+        "network.shell_mode",
+        Kind::Choice(&["off", "ask", "list"]),
+        Some("off"),
+        Some("AGENTD_NETWORK_SHELL_MODE"),
+        "The same for sessions made by `exec`, `shell` and programs.",
+    ),
+    key(
+        "network.allow",
+        Kind::Hosts,
+        None,
+        None,
+        "Hosts that need no question: `name`, `*.name` for what lies below it, either with `:port` (without: 443, 80 and \
+         22). Unset or empty: none.",
+    ),
+    key(
+        "network.pins",
+        Kind::Pins,
+        None,
+        None,
+        "Addresses of hosts, as `\"host:port\" = \"address\"` or `\"address:port\"`: the name is not looked up, and the \
+         address may be a private one. The host is still asked about unless it is in `allow`.",
+    ),
+    key(
+        "network.ca_file",
+        Kind::Path,
+        None,
+        Some("AGENTD_NETWORK_CA_FILE"),
+        "A PEM file with further certificate authorities that programs in jails trust, such as a company's.",
+    ),
+    key(
         "log.level",
         Kind::Filter,
         Some("info"),

@@ -3,11 +3,13 @@
 //! read (debug assertion).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::value::Value;
+use super::value::{self, Value};
 use super::{Config, Settings, keys};
+use crate::domain::network::{HostRule, NetworkMode, Target};
 
 /// `[model]`: which model, and how far it may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +158,21 @@ pub struct LimitsConfig {
     pub data: Option<u64>,
 }
 
+/// `[network]`: what programs in jails can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Of sessions for work with a model.
+    pub agent_mode: NetworkMode,
+    /// Of sessions for commands.
+    pub shell_mode: NetworkMode,
+    /// Hosts that need no question.
+    pub allow: Vec<HostRule>,
+    /// Addresses of hosts that are not looked up.
+    pub pins: BTreeMap<Target, SocketAddr>,
+    /// Further certificate authorities, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// `[log]`: the daemon's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -265,6 +282,22 @@ impl Config {
                 nproc: get.count("limits.nproc"),
                 data: get.size("limits.data"),
             },
+            network: NetworkConfig {
+                agent_mode: get.network_mode("network.agent_mode"),
+                shell_mode: get.network_mode("network.shell_mode"),
+                // Checked when they were read.
+                allow: get
+                    .list("network.allow")
+                    .iter()
+                    .filter_map(|text| text.parse().ok())
+                    .collect(),
+                pins: get
+                    .map("network.pins")
+                    .iter()
+                    .filter_map(|(host, address)| value::pin(host, address).ok())
+                    .collect(),
+                ca_file: get.text("network.ca_file").map(|text| get.path(&text)),
+            },
             log: LogConfig {
                 level: get.text("log.level").unwrap_or_else(|| "info".to_owned()),
                 json: get.is("log.format", "json"),
@@ -319,6 +352,14 @@ impl<'a> Getter<'a> {
 
     fn is(&self, name: &str, word: &str) -> bool {
         self.text(name).as_deref() == Some(word)
+    }
+
+    fn network_mode(&self, name: &str) -> NetworkMode {
+        match self.text(name).as_deref() {
+            Some("ask") => NetworkMode::Ask,
+            Some("list") => NetworkMode::List,
+            _ => NetworkMode::Off,
+        }
     }
 
     fn count(&self, name: &str) -> u64 {

@@ -3,9 +3,12 @@
 //! was found and what would be right.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use toml::de::DeValue;
+
+use crate::domain::network::{HostRule, Target};
 
 /// What values a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,10 @@ pub enum Kind {
     TextMap,
     /// US dollars per million tokens, as text.
     Price,
+    /// Several hosts.
+    Hosts,
+    /// Hosts with addresses.
+    Pins,
 }
 
 /// A value that fits its kind.
@@ -58,9 +65,9 @@ pub enum Value {
     Span(Option<Duration>),
     /// Size; `None`: no limit.
     Size(Option<u64>),
-    /// Texts, Paths.
+    /// Texts, Paths, Hosts.
     List(Vec<String>),
-    /// TextMap.
+    /// TextMap, Pins.
     Map(BTreeMap<String, String>),
 }
 
@@ -81,6 +88,8 @@ impl Kind {
             Self::Paths => "list of paths",
             Self::TextMap => "table of texts",
             Self::Price => "US dollars per million tokens",
+            Self::Hosts => "list of hosts",
+            Self::Pins => "table of addresses",
         }
     }
 
@@ -132,6 +141,7 @@ impl Kind {
             Self::Paths => split(word).map(path).collect::<Result<_, _>>().map(Value::List),
             Self::TextMap => Err("can't be set by a variable".to_owned()),
             Self::Price => price(word).map(Value::Text),
+            Self::TextMap | Self::Hosts | Self::Pins => Err("can't be set by a variable".to_owned()),
         }
     }
 
@@ -153,27 +163,36 @@ impl Kind {
             (Self::Price, DeValue::Float(number)) => self.parse_text(number.as_str()),
             (Self::Price, _) => wanted("a number of US dollars"),
             (Self::Span, DeValue::Integer(number)) => self.parse_text(number.as_str()),
-            (Self::Texts | Self::Paths, DeValue::Array(items)) => {
+            (Self::Texts | Self::Paths | Self::Hosts, DeValue::Array(items)) => {
                 let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
                 let Some(texts) = texts else {
                     return Err("a list of strings is wanted here".to_owned());
                 };
-                let one = if self == Self::Paths { path } else { non_empty };
+                let one = match self {
+                    Self::Paths => path,
+                    Self::Hosts => host_rule,
+                    _ => non_empty,
+                };
                 texts
                     .into_iter()
                     .map(one)
                     .collect::<Result<_, _>>()
                     .map(Value::List)
             }
-            (Self::Texts | Self::Paths, _) => wanted("a list of strings"),
-            (Self::TextMap, DeValue::Table(table)) => {
-                let entries = table.iter().map(|(name, item)| match item.get_ref().as_str() {
-                    Some(text) => Ok((name.get_ref().to_string(), text.to_owned())),
-                    None => Err(format!("'{}' must be a string", name.get_ref())),
+            (Self::Texts | Self::Paths | Self::Hosts, _) => wanted("a list of strings"),
+            (Self::TextMap | Self::Pins, DeValue::Table(table)) => {
+                let entries = table.iter().map(|(name, item)| {
+                    let Some(text) = item.get_ref().as_str() else {
+                        return Err(format!("'{}' must be a string", name.get_ref()));
+                    };
+                    if self == Self::Pins {
+                        pin(name.get_ref(), text)?;
+                    }
+                    Ok((name.get_ref().to_string(), text.to_owned()))
                 });
                 entries.collect::<Result<_, _>>().map(Value::Map)
             }
-            (Self::TextMap, _) => wanted("a table of strings"),
+            (Self::TextMap | Self::Pins, _) => wanted("a table of strings"),
             (_, DeValue::String(text)) => self.parse_text(text),
             _ => wanted("a string"),
         }
@@ -289,6 +308,25 @@ fn digits(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at_checked(end)?;
     Some((number.parse().ok()?, rest))
+}
+
+fn host_rule(text: &str) -> Result<String, String> {
+    let rule: Result<HostRule, _> = text.parse();
+    rule.map(|_| text.to_owned()).map_err(|why| {
+        format!("'{text}': {why}; write it like 'example.org', '*.example.org' or 'example.org:8443'")
+    })
+}
+
+/// `"host:port" = "address"`, where the port of the address is the host's unless it has one.
+pub(super) fn pin(host: &str, address: &str) -> Result<(Target, SocketAddr), String> {
+    let target = Target::parse(host, None)
+        .map_err(|why| format!("'{host}': {why}; write it like 'example.org:443'"))?;
+    let at = address
+        .parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, target.port()))
+        .or_else(|_| address.parse::<SocketAddr>());
+    at.map(|at| (target, at))
+        .map_err(|_| format!("'{address}' is not an address; write it like '10.0.0.5' or '127.0.0.1:8443'"))
 }
 
 fn non_empty(text: &str) -> Result<String, String> {

@@ -13,6 +13,7 @@ use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
+use crate::jail::network::NetworkSettings;
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
@@ -154,6 +155,11 @@ pub(super) async fn settings(
             tmp_bytes: config.limits.tmp.unwrap_or(Limits::default().tmp_bytes),
             umask: paths::persons_umask(),
         },
+        network: Arc::new(NetworkSettings {
+            allow: config.network.allow.clone(),
+            pins: config.network.pins.clone(),
+            ca_file: config.network.ca_file.clone(),
+        }),
         read_only: config.jail.read_only.clone(),
         cache_dir: paths.cache_dir.clone(),
         git_identity: if config.git.pass_identity {
@@ -206,6 +212,8 @@ pub(super) fn defaults(config: &Config) -> Defaults {
             config::ShellChoice::Sh => Some(ShellKind::Sh),
             config::ShellChoice::Bash => Some(ShellKind::Bash),
         },
+        agent_network: config.network.agent_mode,
+        shell_network: config.network.shell_mode,
         exec_timeout: config.shell.timeout,
         trash: config.storage.trash,
         archive_keep: config.storage.archive_keep,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{ApprovalId, CallId};
+use super::network::Target;
 use super::policy::Grant;
 use super::tool::Effect;
 
@@ -29,10 +30,20 @@ pub struct Approval {
     /// What that rule is to the policy.
     #[serde(default)]
     pub session_grant: Option<Grant>,
+    /// The hosts in question, where it is about reaching them: no call waits for the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Target>,
     /// When it was asked, microseconds since the epoch.
     pub asked_us: i64,
     /// The answer, once there is one.
     pub answer: Option<Answer>,
+}
+
+impl Approval {
+    /// True when a call of the turn waits for the answer.
+    pub fn holds_a_call(&self) -> bool {
+        self.hosts.is_empty()
+    }
 }
 
 /// Who said what to an Approval, and when.

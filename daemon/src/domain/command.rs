@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::approval::Verdict;
+use super::approval::{Approval, Verdict};
 use super::event::{EventBody, ExecResult, ModelRef, TurnOptions};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, TurnId};
 use super::message::Part;
+use super::network::{Connection, Direction, Door, NetworkMode};
 use super::task::TaskId;
 use super::usage::Usage;
 
@@ -138,6 +139,35 @@ pub enum Command {
         rewrites: Vec<(Seq, EventBody)>,
         /// Why; may be empty.
         reason: String,
+    },
+    /// Ask whether hosts may be reached.
+    AskHosts {
+        /// The question.
+        approval: Box<Approval>,
+    },
+    /// Take entries of the connection log into the log.
+    RecordConnections {
+        /// The entries.
+        connections: Vec<Connection>,
+        /// How many more there were.
+        omitted: u32,
+    },
+    /// Let programs reach other things.
+    ChooseNetwork {
+        /// What.
+        mode: NetworkMode,
+    },
+    /// A door between the jail and this machine is open.
+    OpenPort {
+        /// Which.
+        door: Door,
+    },
+    /// Close one.
+    ClosePort {
+        /// Which way it goes.
+        direction: Direction,
+        /// The port inside.
+        port: u16,
     },
     /// Say something a person should know.
     Notice {

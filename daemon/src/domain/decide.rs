@@ -1,7 +1,7 @@
 //! Owns: what a Command leads to: Events, or a Rejection.
 //! Guarantees: pure; looks only at the state and the Command; never half a yes.
 
-use super::approval::{Answer, Verdict};
+use super::approval::{Answer, Approval, Verdict};
 use super::command::Command;
 use super::event::{CallOutcome, EventBody, ExecResult, TurnOptions, TurnOutcome};
 use super::id::{CallId, ExecId, Seq, TurnId};
@@ -195,6 +195,11 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             seqs: rewrites.iter().map(|(seq, _)| *seq).collect(),
             reason: reason.clone(),
         }]),
+        Command::AskHosts { .. }
+        | Command::RecordConnections { .. }
+        | Command::ChooseNetwork { .. }
+        | Command::OpenPort { .. }
+        | Command::ClosePort { .. } => super::reach::decide(session, command),
         Command::Notice { code, message } => Ok(vec![EventBody::NoticeRecorded {
             code: code.clone(),
             message: message.clone(),
@@ -290,6 +295,7 @@ fn withdraw(session: &Session) -> Vec<EventBody> {
     session
         .approvals
         .iter()
+        .filter(|approval| approval.holds_a_call())
         .map(|approval| EventBody::ApprovalResolved {
             approval_id: approval.approval_id.clone(),
             call_id: approval.call_id.clone(),
@@ -347,7 +353,8 @@ pub fn recover(session: &Session, running: &dyn Fn(&ExecId) -> bool) -> Vec<Even
             .map(|open| call_unknown(&turn.turn_id, &open.call.call_id)),
     );
     // A turn that only waits for an answer lost nothing: it stays open, and the answer moves it on.
-    if session.approvals.is_empty() || !begun.is_empty() {
+    let waits = session.approvals.iter().any(Approval::holds_a_call);
+    if !waits || !begun.is_empty() {
         let reason = "agentd went down during the turn".to_owned();
         events.extend(withdraw(session));
         events.push(finish(

@@ -12,6 +12,7 @@ use super::approval::{Approval, Verdict};
 use super::context::{CompactReason, ContextItem, ContextSize, PlanItem};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Part, ToolCall};
+use super::network::{Connection, Door, NetworkMode};
 use super::principal::Caller;
 use super::task::TaskId;
 use super::tool::Effect;
@@ -322,6 +323,29 @@ pub enum EventBody {
         /// Why; may be empty.
         reason: String,
     },
+    /// What programs reached beyond the jail, or were refused.
+    ConnectionsRecorded {
+        /// One for each command, program, host and outcome.
+        connections: Vec<Connection>,
+        /// Those beyond the most that one fact holds.
+        #[serde(default)]
+        omitted: u32,
+    },
+    /// Programs can reach other things from here on.
+    NetworkChosen {
+        /// What.
+        mode: NetworkMode,
+    },
+    /// A door between the jail and this machine was opened.
+    PortOpened {
+        /// Which.
+        door: Door,
+    },
+    /// It was closed.
+    PortClosed {
+        /// Which.
+        door: Door,
+    },
     /// Something a person should know that changes nothing.
     NoticeRecorded {
         /// Stable word.
@@ -368,6 +392,10 @@ impl EventBody {
             Self::SessionForked { .. } => "session_forked",
             Self::SessionImported { .. } => "session_imported",
             Self::Redacted { .. } => "redacted",
+            Self::ConnectionsRecorded { .. } => "connections_recorded",
+            Self::NetworkChosen { .. } => "network_chosen",
+            Self::PortOpened { .. } => "port_opened",
+            Self::PortClosed { .. } => "port_closed",
             Self::NoticeRecorded { .. } => "notice_recorded",
         }
     }
@@ -397,6 +425,9 @@ pub struct SessionSpec {
     /// Its first task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+    /// What its programs can reach at first.
+    #[serde(default)]
+    pub network: NetworkMode,
 }
 
 /// What a session was made for.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::{self, Target};
 use super::tool::Effect;
 
 /// Ordered Rules. The first Rule that matches a part of a call decides that part; the strictest part decides the call.
@@ -104,6 +105,8 @@ pub struct CallFacts {
     pub command: Option<String>,
     /// All paths written, relative to the Workspace.
     pub paths: Vec<PathBuf>,
+    /// The hosts of a tool that reaches out itself.
+    pub hosts: Vec<Target>,
 }
 
 /// A rule an approval added "for the session": exactly this tool with exactly this command or these paths.
@@ -120,6 +123,9 @@ pub struct Grant {
     /// Exactly these written paths, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// These hosts, for every program of the session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Target>,
 }
 
 /// Commands longer than this cannot be checked at a glance, so no standing grant is offered for them.
@@ -185,6 +191,7 @@ pub fn decide(policy: &Policy, grants: &[Grant], call: &CallFacts) -> Decision {
     match strictest {
         (Verdict::Allow, _) => Decision::Allow,
         (Verdict::Ask, _) if grants.iter().any(|grant| grant.covers(call)) => Decision::Allow,
+        (Verdict::Ask, _) if only_reaches(grants, call) => Decision::Allow,
         (Verdict::Ask, why) => Decision::Ask { why },
         (Verdict::Deny, why) => Decision::Deny { why },
     }
@@ -193,6 +200,9 @@ pub fn decide(policy: &Policy, grants: &[Grant], call: &CallFacts) -> Decision {
 /// The rule an approval "for the session" would add, in words; `None` where none is offered.
 pub fn rule_text(call: &CallFacts) -> Option<String> {
     let grant = grant_for(call)?;
+    if !grant.hosts.is_empty() {
+        return Some(reach_rule(&grant.hosts));
+    }
     let what = match (&grant.command, grant.paths.as_slice()) {
         (Some(command), _) => format!("exactly `{command}`"),
         (None, []) => return None,
@@ -204,6 +214,9 @@ pub fn rule_text(call: &CallFacts) -> Option<String> {
 /// The grant an approval "for the session" adds. Not offered for compound commands (their parts hide each other), for
 /// text that does not show what it is, and where there is nothing exact to hold on to.
 pub fn grant_for(call: &CallFacts) -> Option<Grant> {
+    if !call.hosts.is_empty() {
+        return Some(reach_grant(call.hosts.clone()));
+    }
     if let Some(command) = &call.command {
         if command.trim().is_empty() || command.len() > MAX_GRANTED_COMMAND || is_compound(command) {
             return None;
@@ -216,7 +229,34 @@ pub fn grant_for(call: &CallFacts) -> Option<Grant> {
         effects: sorted(call.effects.clone()),
         command: call.command.clone(),
         paths: exact_paths(call)?,
+        hosts: Vec::new(),
     })
+}
+
+/// What lets every program of the session reach these hosts.
+pub fn reach_grant(hosts: Vec<Target>) -> Grant {
+    Grant {
+        tool: "network".to_owned(),
+        effects: vec![Effect::ReachesOut],
+        command: None,
+        paths: Vec::new(),
+        hosts,
+    }
+}
+
+/// That grant in words.
+pub fn reach_rule(hosts: &[Target]) -> String {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    format!("reach {}, for this session", hosts.join(", "))
+}
+
+/// True for a call that does nothing but reach hosts the session may reach already.
+fn only_reaches(grants: &[Grant], call: &CallFacts) -> bool {
+    call.effects == [Effect::ReachesOut]
+        && call.command.is_none()
+        && call.protected.is_empty()
+        && !call.hosts.is_empty()
+        && call.hosts.iter().all(|host| network::is_granted(grants, host))
 }
 
 /// True when the text is more than one plain command: lists, pipes, substitutions, redirections, here-documents,
@@ -281,6 +321,8 @@ impl Grant {
     /// True for a call that is the same in everything the person saw.
     fn covers(&self, call: &CallFacts) -> bool {
         self.tool == call.tool
+            && self.hosts.is_empty()
+            && call.hosts.is_empty()
             && call.effects.iter().all(|effect| self.effects.contains(effect))
             && self.command == call.command
             && exact_paths(call).as_ref() == Some(&self.paths)

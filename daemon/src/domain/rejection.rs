@@ -181,6 +181,12 @@ pub enum Rejection {
     /// The commit does not exist.
     #[error("{0}")]
     CommitUnknown(String),
+    /// Another program has the port.
+    #[error("port {0} of this machine is taken")]
+    PortTaken(u16),
+    /// No such door.
+    #[error("no such port is open between this machine and session '{0}'")]
+    PortNotOpen(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -224,6 +230,8 @@ impl Rejection {
             Self::TaskWaits { .. } => "TASK_WAITS",
             Self::BoardRefused { .. } => "BOARD_REFUSED",
             Self::CommitUnknown(_) => "COMMIT_UNKNOWN",
+            Self::PortTaken(_) => "PORT_TAKEN",
+            Self::PortNotOpen(_) => "PORT_NOT_OPEN",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -253,6 +261,8 @@ impl Rejection {
                 vec!["agentctl approvals list".into()]
             }
             Self::MessageNotWaiting { session, .. } => vec![format!("agentctl send {session} --list")],
+            Self::PortTaken(_) => vec!["agentctl forward SESSION PORT:OTHER".into()],
+            Self::PortNotOpen(session) => vec![format!("agentctl ports {session}")],
             Self::TokenRefused | Self::PairingRefused(_) => vec!["agentctl web".into()],
             Self::DeviceNotFound(_) => vec!["agentctl web token list".into()],
             Self::BudgetNotFound(_) => vec!["agentctl usage budget list".into()],

@@ -12,6 +12,7 @@ use super::event::{
 use super::heard::{Heard, title_of};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Message, Part, Role, ToolResult};
+use super::network::{Door, NetworkMode};
 use super::policy::Grant;
 use super::principal::Asker;
 use super::standing::Standing;
@@ -74,6 +75,10 @@ pub struct Session {
     pub last_line: String,
     /// Paused, archived, in the trash; where it came from.
     pub standing: Standing,
+    /// What its programs can reach.
+    pub network: NetworkMode,
+    /// Open doors between its jail and this machine.
+    pub doors: Vec<Door>,
 }
 
 /// A message in the queue.
@@ -105,6 +110,8 @@ impl Session {
             head: event.seq,
             model: spec.model.clone(),
             task: spec.task.clone(),
+            network: spec.network,
+            doors: Vec::new(),
             spec: spec.clone(),
             queue: VecDeque::new(),
             turn: None,
@@ -162,6 +169,7 @@ impl Session {
             | EventBody::StepRetried { .. }
             | EventBody::ChangeRecorded { .. }
             | EventBody::Redacted { .. }
+            | EventBody::ConnectionsRecorded { .. }
             | EventBody::NoticeRecorded { .. } => {}
             EventBody::CompactionRequested { focus } => self.heard.wanted = Some(focus.clone()),
             EventBody::ContextAdded { items, .. } => self.heard.add(items),
@@ -186,6 +194,9 @@ impl Session {
                 self.titled = true;
                 self.spend_aside(usage.as_ref());
             }
+            EventBody::NetworkChosen { mode } => self.network = *mode,
+            EventBody::PortOpened { door } => self.doors.push(*door),
+            EventBody::PortClosed { door } => self.doors.retain(|open| open != door),
             EventBody::SessionResumed => {
                 self.standing.apply(&event.body);
                 // A turn that ended over its limits left the session paused too.
@@ -193,11 +204,13 @@ impl Session {
                     self.last_outcome = None;
                 }
             }
-            EventBody::SessionPaused { .. }
-            | EventBody::SessionArchived
-            | EventBody::SessionUnarchived
-            | EventBody::SessionDeleted { .. }
-            | EventBody::SessionRestored => self.standing.apply(&event.body),
+            EventBody::SessionArchived | EventBody::SessionDeleted { .. } => {
+                self.standing.apply(&event.body);
+                self.doors.clear();
+            }
+            EventBody::SessionPaused { .. } | EventBody::SessionUnarchived | EventBody::SessionRestored => {
+                self.standing.apply(&event.body)
+            }
             EventBody::SessionForked { .. } | EventBody::SessionImported { .. } => {
                 self.standing.apply(&event.body);
                 // What was spent was spent by the original, and what it was granted was granted to it.
@@ -205,6 +218,7 @@ impl Session {
                 self.spent.unknown = false;
                 self.spent.tokens = super::usage::Tokens::default();
                 self.grants.clear();
+                self.doors.clear();
             }
             EventBody::SessionRenamed { name } => self.name.clone_from(name),
             EventBody::ModelChosen { model } => self.model = Some(model.clone()),
@@ -249,10 +263,10 @@ impl Session {
             }
             EventBody::StepFinished { parts, usage, .. } => self.finish_step(parts, usage),
             EventBody::ApprovalRequested { approval } => {
-                self.set_stage(
-                    &approval.call_id,
-                    CallStage::Waiting(approval.approval_id.clone()),
-                );
+                if approval.holds_a_call() {
+                    let waiting = CallStage::Waiting(approval.approval_id.clone());
+                    self.set_stage(&approval.call_id, waiting);
+                }
                 self.approvals.push(approval.clone());
             }
             EventBody::ApprovalResolved {
@@ -441,13 +455,13 @@ impl Session {
         {
             self.grants.push(grant.clone());
         }
-        self.set_stage(
-            call_id,
-            match verdict {
+        if approval.holds_a_call() {
+            let stage = match verdict {
                 Verdict::ApprovedOnce | Verdict::ApprovedSession => CallStage::Approved,
                 Verdict::Denied | Verdict::Withdrawn => CallStage::Denied(reason.to_owned()),
-            },
-        );
+            };
+            self.set_stage(call_id, stage);
+        }
         self.decided.push_back(approval);
         if self.decided.len() > DECIDED_KEPT {
             self.decided.pop_front();
@@ -519,6 +533,7 @@ impl Session {
             open_execs: u32::try_from(self.execs.len()).unwrap_or(u32::MAX),
             standing: self.standing.clone(),
             waiting: None,
+            network: self.network,
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{EventBody, ModelRef, SessionSpec, TurnOutcome};
 use super::id::{ApprovalId, CallId, ExecId, Seq, SessionId, TurnId};
 use super::message::{Message, Role};
+use super::network::NetworkMode;
 use super::standing::Standing;
 use super::task::TaskId;
 use super::usage::{Tokens, Usage};
@@ -50,6 +51,9 @@ pub struct Summary {
     /// Paused, archived, in the trash; where it came from.
     #[serde(default)]
     pub standing: Standing,
+    /// What its programs can reach.
+    #[serde(default)]
+    pub network: NetworkMode,
     /// The command that waits for input. Not folded from the log: it is so as long as it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<InputWait>,
@@ -240,6 +244,10 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
         | EventBody::SessionUnarchived
         | EventBody::SessionDeleted { .. }
         | EventBody::SessionRestored => return None,
+        EventBody::ConnectionsRecorded { .. } => return None,
+        EventBody::NetworkChosen { mode } => format!("network {}", mode.word()),
+        EventBody::PortOpened { door } => door.to_string(),
+        EventBody::PortClosed { door } => format!("closed: {door}"),
         EventBody::NoticeRecorded { message, .. } => message.clone(),
     };
     let first = text

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::spec::JailSpec;
+
 /// Files taken as they are on the host, when they exist.
 const COPIED: [&str; 4] = ["ld.so.cache", "localtime", "ssl/openssl.cnf", "mime.types"];
 /// Directories shown read-only, when they exist: links into them are all over /usr.
@@ -16,12 +18,33 @@ const SHOWN: [&str; 6] = [
     "crypto-policies",
 ];
 
+/// All certificate authorities, where the user has further ones; relative to /etc.
+pub(super) const CA: &str = "agentd-ca.pem";
+/// Where the system's own are, by distribution.
+const BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+/// ssh, and with it git, scp and rsync, goes through the proxy. Nothing inside knows any host's key, nobody inside can be
+/// asked, and no key of the user's is inside: a host is believed the first time.
+const SSH: &str = "Host * !localhost !127.0.0.1 !::1
+    ProxyCommand {jinit} connect %h %p
+    StrictHostKeyChecking accept-new
+";
+
 /// Shown in place of the kernel's.
 pub(super) const BOOT_ID: &str = "boot_id";
 
 /// Writes the files into `dir`; returns the host directories to show inside it, relative to /etc. Git does not see
 /// `hidden`: mount points in the workspace are full of files that are not the project's.
-pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
+pub(super) fn write(
+    dir: &Path,
+    uid: u32,
+    gid: u32,
+    hidden: &[PathBuf],
+    spec: &JailSpec,
+) -> io::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(dir)?;
     let (user, home) = (if uid == 0 { "root" } else { "agent" }, super::spec::HOME);
     let text = |name: &str, text: String| std::fs::write(dir.join(name), text);
@@ -47,6 +70,13 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::R
             .map(|name| format!("/{}/\n", name.display()))
             .collect(),
     )?;
+    if spec.has_proxy() {
+        std::fs::create_dir_all(dir.join("ssh"))?;
+        text("ssh/ssh_config", SSH.replace("{jinit}", super::plan::JINIT))?;
+        if let Some(own) = &spec.ca_file {
+            std::fs::write(dir.join(CA), authorities(own)?)?;
+        }
+    }
     for name in COPIED {
         let from = Path::new("/etc").join(name);
         if from.is_file() {
@@ -66,4 +96,21 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::R
         }
     }
     Ok(shown)
+}
+
+/// The system's certificate authorities and the user's own, in one file: many programs take only one.
+fn authorities(own: &Path) -> io::Result<Vec<u8>> {
+    let mut all = BUNDLES
+        .iter()
+        .find_map(|path| std::fs::read(path).ok())
+        .unwrap_or_default();
+    all.push(b'\n');
+    let own = std::fs::read(own).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("network.ca_file {}: {error}", own.display()),
+        )
+    })?;
+    all.extend(own);
+    Ok(all)
 }

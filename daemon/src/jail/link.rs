@@ -10,8 +10,8 @@ use std::sync::Arc;
 use agent_jinit::wire::{FromJail, MAX_FRAME, ToJail};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -26,6 +26,16 @@ pub const MAX_SOCKET_PATH: usize = 107;
 pub struct Link {
     fd: Arc<AsyncFd<OwnedFd>>,
 }
+
+/// What a Jail hands over: a frame that answers for a socket, and the socket.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) frame: FromJail,
+    pub(super) fd: Option<OwnedFd>,
+}
+
+/// The two streams of what a Jail says: of its runs, and of sockets.
+pub(super) type Heard = (mpsc::UnboundedReceiver<FromJail>, mpsc::UnboundedReceiver<Handed>);
 
 /// The control socket, bound and listening, for jinit to inherit.
 pub(super) fn listen(path: &Path) -> std::io::Result<OwnedFd> {
@@ -90,8 +100,8 @@ fn socket() -> std::io::Result<OwnedFd> {
 }
 
 impl Link {
-    /// Connects; the receiver yields every frame until the Jail is gone or another daemon took over.
-    pub(super) fn connect(path: &Path) -> std::io::Result<(Self, mpsc::UnboundedReceiver<FromJail>)> {
+    /// Connects; the receivers yield every frame until the Jail is gone or another daemon took over.
+    pub(super) fn connect(path: &Path) -> std::io::Result<(Self, Heard)> {
         let fd = socket()?;
         rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
         let fd = Arc::new(watched(fd)?);
@@ -100,8 +110,13 @@ impl Link {
             reason = "frames are few and small; a bounded queue could make jinit wait for us"
         )]
         let (tx, rx) = mpsc::unbounded_channel();
-        tokio::spawn(read_all(Arc::clone(&fd), tx));
-        Ok((Self { fd }, rx))
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "each answers a frame of ours, which are bounded where they are asked for"
+        )]
+        let (hand, handed) = mpsc::unbounded_channel();
+        tokio::spawn(read_all(Arc::clone(&fd), tx, hand));
+        Ok((Self { fd }, (rx, handed)))
     }
 
     /// Sends one frame with descriptors.
@@ -151,6 +166,9 @@ fn point_of(frame: &ToJail) -> Point {
         ToJail::Freeze => Point::SendFreeze,
         ToJail::Thaw => Point::SendThaw,
         ToJail::Jobs | ToJail::EndJob { .. } => Point::SendJobs,
+        ToJail::Listen { .. } => Point::SendListen,
+        ToJail::Unlisten { .. } => Point::SendUnlisten,
+        ToJail::Dial { .. } => Point::SendDial,
     }
 }
 
@@ -170,10 +188,16 @@ pub(crate) fn hearing_of(frame: &FromJail) -> Point {
         FromJail::Written { .. } => Point::HearWritten,
         FromJail::Waiting { .. } => Point::HearWaiting,
         FromJail::Jobs { .. } => Point::HearJobs,
+        FromJail::Listening { .. } => Point::HearListening,
+        FromJail::Dialled { .. } => Point::HearDialled,
     }
 }
 
-async fn read_all(fd: Arc<AsyncFd<OwnedFd>>, tx: mpsc::UnboundedSender<FromJail>) {
+async fn read_all(
+    fd: Arc<AsyncFd<OwnedFd>>,
+    tx: mpsc::UnboundedSender<FromJail>,
+    hand: mpsc::UnboundedSender<Handed>,
+) {
     let mut buf = vec![0; MAX_FRAME];
     loop {
         let ready = tokio::select! {
@@ -183,18 +207,31 @@ async fn read_all(fd: Arc<AsyncFd<OwnedFd>>, tx: mpsc::UnboundedSender<FromJail>
         };
         let Ok(mut guard) = ready else { return };
         let got = guard.try_io(|fd| {
-            let mut none = RecvAncillaryBuffer::default();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut parts = [IoSliceMut::new(&mut buf)];
-            match rustix::net::recvmsg(fd.as_fd(), &mut parts, &mut none, RecvFlags::empty()) {
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            match rustix::net::recvmsg(fd.as_fd(), &mut parts, &mut control, flags) {
                 Err(Errno::INTR) => Ok(None),
                 Err(error) => Err(error.into()),
-                Ok(message) => Ok(Some(message.bytes)),
+                Ok(message) => {
+                    let fd = control.drain().find_map(|part| match part {
+                        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+                        _ => None,
+                    });
+                    Ok(Some((message.bytes, fd)))
+                }
             }
         });
         match got {
             Ok(Ok(None)) | Err(_) => {}
-            Ok(Ok(Some(0)) | Err(_)) => return,
-            Ok(Ok(Some(n))) => match FromJail::decode(buf.get(..n).unwrap_or_default()) {
+            Ok(Ok(Some((0, _))) | Err(_)) => return,
+            Ok(Ok(Some((n, fd)))) => match FromJail::decode(buf.get(..n).unwrap_or_default()) {
+                Ok(frame @ (FromJail::Listening { .. } | FromJail::Dialled { .. })) => {
+                    let _passing = hearing_of(&frame).pass();
+                    // Without a network nobody asked for it.
+                    let _unasked = hand.send(Handed { frame, fd });
+                }
                 Ok(frame) => {
                     if tx.send(frame).is_err() {
                         return;

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod link;
 mod look;
 pub mod mounts;
+pub mod network;
 pub mod plan;
 pub mod probe;
 pub mod process;
@@ -23,7 +24,7 @@ pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use scope::Scopes;
-pub use spec::{JailPolicy, JailSpec, Limits, Network};
+pub use spec::{JailPolicy, JailSpec, Limits};
 
 use std::path::PathBuf;
 

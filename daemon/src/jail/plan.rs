@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::bwrap::{Enclosure, Mount};
 use super::guard::GitGuard;
-use super::spec::{CACHE, HOME, JailSpec, Network};
+use super::spec::{CACHE, HOME, JailSpec};
 use crate::domain::workspace::{Layout, ShellKind};
 
 /// Where the exchange directory is inside.
@@ -165,9 +165,7 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         env: spec.environment(),
         uid: inputs.uid,
         gid: inputs.gid,
-        own_network: match spec.policy.network {
-            Network::Off => true,
-        },
+        own_network: true,
         filters: inputs.filters,
         chdir: "/".into(),
         command,

@@ -9,7 +9,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use agent_jinit::names;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::link::{self, Link, MAX_SOCKET_PATH};
 use super::mounts::{MountJournal, MountPoints};
+use super::network::Network;
 use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
 use super::scope::{self, Scopes};
 use super::spec::JailSpec;
@@ -62,6 +63,7 @@ pub struct JailHost {
     config: JailHostConfig,
     points: MountPoints,
     live: Mutex<HashMap<SessionId, Record>>,
+    networks: Mutex<HashMap<SessionId, Weak<Network>>>,
 }
 
 impl std::fmt::Debug for JailHost {
@@ -132,6 +134,7 @@ impl JailHost {
             config,
             points: MountPoints::new(journal),
             live: Mutex::default(),
+            networks: Mutex::default(),
         });
         host.find_live();
         host.points.sweep();
@@ -151,6 +154,18 @@ impl JailHost {
     /// Where the spool files of a session are.
     pub fn spool_dir(&self, session: &SessionId) -> PathBuf {
         self.config.state_dir.join("spool").join(session.as_str())
+    }
+
+    /// The network of a session, told of its Jails from here on.
+    pub fn attach(&self, session: &SessionId, network: &Arc<Network>) {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        networks.retain(|_, network| network.strong_count() > 0);
+        networks.insert(session.clone(), Arc::downgrade(network));
+    }
+
+    fn network(&self, session: &SessionId) -> Option<Arc<Network>> {
+        let networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        networks.get(session)?.upgrade()
     }
 
     /// Starts a Jail. The long-lived shell inside is not started yet.
@@ -333,8 +348,8 @@ impl JailHost {
             rustix::process::getgid().as_raw(),
         );
         let etc_dir = dir.join("etc");
-        let shown =
-            etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
+        let shown = etc::write(&etc_dir, uid, gid, &hidden, spec)
+            .map_err(JailError::io("writing the jail's /etc"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
         let inputs = Inputs {
             spec,
@@ -373,11 +388,15 @@ impl JailHost {
     async fn connect(&self, session: &SessionId) -> Result<Jail, JailError> {
         let dir = self.dir(session);
         let record = self.records().get(session).cloned().ok_or(JailError::Gone)?;
-        let (link, mut frames) = Link::connect(&dir.join("ctl")).map_err(|_| JailError::Gone)?;
+        let (link, (mut frames, handed)) = Link::connect(&dir.join("ctl")).map_err(|_| JailError::Gone)?;
         let first = frames.recv().await;
         let _passing = first.as_ref().map(|frame| link::hearing_of(frame).pass());
         match first {
             Some(FromJail::Hello { version, shell, .. }) if (OLDEST..=VERSION).contains(&version) => {
+                if let Some(network) = self.network(session).filter(|_| record.kind == JailKind::Bwrap) {
+                    let init = init_of(&record).first().map(|(pid, _)| *pid);
+                    network.connected(link.clone(), handed, version, init).await;
+                }
                 let exchange = dir.join("j");
                 let inside = match record.kind {
                     JailKind::Bwrap => PathBuf::from(EXCHANGE),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::id::SessionId;
+use crate::domain::network::NetworkMode;
 use crate::domain::workspace::{JailKind, ShellKind, Workspace};
 
 /// Where the home directory is inside: on the Jail's own tmpfs, never the project.
@@ -54,21 +55,13 @@ fn default_nproc() -> Option<u64> {
     (version >= (5, 14)).then_some(4096)
 }
 
-/// What a Jail may reach beyond its own loopback.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Network {
-    /// Nothing.
-    #[default]
-    Off,
-}
-
 /// What Policy says of the wall.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JailPolicy {
     /// Which policy this was made from: it rises with every change.
     pub generation: u64,
     /// What can be reached.
-    pub network: Network,
+    pub network: NetworkMode,
 }
 
 /// What a Jail shall be.
@@ -94,6 +87,8 @@ pub struct JailSpec {
     pub read_only: Vec<PathBuf>,
     /// Host directory for the package managers' caches, writable.
     pub cache_dir: Option<PathBuf>,
+    /// Further certificate authorities for programs inside, PEM.
+    pub ca_file: Option<PathBuf>,
     /// A Jail in which nothing ran for this long ends; the next command starts it again.
     pub idle_timeout: Option<Duration>,
 }
@@ -112,8 +107,14 @@ impl JailSpec {
             git_identity: None,
             read_only: Vec::new(),
             cache_dir: None,
+            ca_file: None,
             idle_timeout: None,
         }
+    }
+
+    /// True where programs inside have the proxy as their way out.
+    pub fn has_proxy(&self) -> bool {
+        self.kind == JailKind::Bwrap && self.policy.network != NetworkMode::Off
     }
 
     /// The whole environment of a shell inside.
@@ -166,6 +167,9 @@ impl JailSpec {
                 env.insert(name.to_owned(), cache.join(dir).to_string_lossy().into_owned());
             }
         }
+        if self.has_proxy() {
+            env.extend(super::network::environment(self.ca_file.is_some()));
+        }
         let mut git = vec![
             ("commit.gpgsign", "false"),
             ("tag.gpgsign", "false"),
@@ -173,6 +177,10 @@ impl JailSpec {
         ];
         if self.kind != JailKind::Outer {
             git.push(("core.excludesFile", "/etc/gitignore"));
+        }
+        if self.has_proxy() {
+            // No key for ssh ever enters: what is public is fetched without one.
+            git.extend(super::network::GIT.iter().copied());
         }
         if let Some((name, email)) = &self.git_identity {
             git.extend([("user.name", name.as_str()), ("user.email", email.as_str())]);

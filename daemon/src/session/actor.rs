@@ -15,6 +15,8 @@ use super::execs::Execs;
 use super::feed::Feed;
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Heard, Recorded, Standing, TurnView, Wish, pause};
 use super::prepare::Brief;
+use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
+use super::network::View;
 use super::purse::Purse;
 use super::recall::Recall;
 use super::repeats::Repeats;
@@ -55,6 +57,8 @@ struct State {
     /// The command that waits for input, and the news of it.
     waiting: Option<InputWait>,
     waits: watch::Receiver<Option<InputWait>>,
+    /// What the gate of its network knows.
+    network: watch::Sender<View>,
     waiting_for_rest: Vec<oneshot::Sender<()>>,
     /// True while the session is paused: the turn waits at its next safe point.
     gate: watch::Sender<bool>,
@@ -75,7 +79,7 @@ pub(super) fn start(
     settings: Arc<Settings>,
     feed: Arc<Feed>,
     execs: Arc<Execs>,
-    published: watch::Sender<Summary>,
+    (published, network): (watch::Sender<Summary>, watch::Sender<View>),
 ) -> Actor {
     let (asks, mailbox) = mpsc::channel(MAILBOX);
     let actor = Actor { asks };
@@ -102,6 +106,7 @@ pub(super) fn start(
         published,
         waiting: None,
         waits,
+        network,
         waiting_for_rest: Vec::new(),
         gate,
         stopping: false,
@@ -195,6 +200,7 @@ impl State {
             _ => Vec::new(),
         };
         let redacts = matches!(wish.command, Command::Redact { .. });
+        let network = self.session.network;
         match self
             .commit_with(bodies, &wish.caller, record, now, rewrites)
             .await
@@ -212,6 +218,9 @@ impl State {
             // The fold holds what was taken out: it begins anew from the log.
             let (session, history) = super::recover::fold(&self.store, &self.session.session_id).await?;
             (self.session, self.history) = (session, history);
+        }
+        if self.session.network != network {
+            self.execs.set_network(self.session.network);
         }
         if let Some(key) = wish.request {
             self.remember(key, reply.clone());
@@ -323,6 +332,12 @@ impl State {
         draft.heard.tell(&mut self.history);
         self.session = draft;
         self.stand_still(self.session.standing.rests());
+        self.network.send_if_modified(|view| {
+            let now = View::of(&self.session);
+            let changed = *view != now;
+            *view = now;
+            changed
+        });
         self.published.send_replace(summary);
         self.feed.announce(self.session.head);
         Ok(())

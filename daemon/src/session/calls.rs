@@ -12,6 +12,7 @@ use super::turn::{Gone, TurnJob};
 use crate::domain::event::{CallOutcome, EventBody, ExecResult, TurnOutcome};
 use crate::domain::id::ExecId;
 use crate::domain::message::ToolCall;
+use crate::domain::network::Judgement;
 use crate::domain::policy::{self, Decision};
 use crate::domain::session::{CallStage, OpenCall, clip};
 use crate::tools::{CallPlan, Registry, ToolContext, ToolOutput};
@@ -182,9 +183,19 @@ impl TurnJob {
             return Begun::Settled;
         }
         let call_facts = plan.facts(&call.tool);
+        // The rules of the network come first: what they refuse nobody is asked about, and what they allow needs no question.
+        let network = self.execs.judge_hosts(&plan.hosts);
+        if let Some(Judgement::Refuse(why)) = network {
+            facts.push(self.settled(call, CallOutcome::Denied, format!("denied: {why}")));
+            return Begun::Settled;
+        }
         let decision = match open.stage {
             CallStage::Approved => Decision::Allow,
             _ => policy::decide(&self.settings.policy, &view.grants, &call_facts),
+        };
+        let decision = match decision {
+            Decision::Ask { .. } if network == Some(Judgement::Allow) => Decision::Allow,
+            decided => decided,
         };
         match decision {
             Decision::Allow => {
@@ -364,6 +375,7 @@ impl TurnJob {
             hook: self.hook.clone(),
             desk: self.desk.clone(),
             log: self.log.clone(),
+            web: self.execs.web(),
             cleared: cleared.into(),
             cancel: self.stop.clone(),
         }

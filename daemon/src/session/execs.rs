@@ -23,15 +23,17 @@ pub use terminals::{ScreenPiece, Shown, Viewing};
 
 use super::feed::Feed;
 use super::mailbox::Actor;
+use super::network::Net;
 use super::{Run, Settings};
 use crate::clock::now_us;
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
+use crate::domain::network::{Judgement, NetworkMode, Target};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{InputWait, Session};
 use crate::domain::workspace::{JailKind, Workspace};
-use crate::jail::{JailPolicy, JailSpec, Network, ensure_jail_possible};
+use crate::jail::{JailPolicy, JailSpec, ensure_jail_possible};
 use crate::shell::{
     DEFAULT_TERM, PtySize, RunHandle, RunRequest, RunResult, RunState, Shell, ShellError, ShellSnapshot,
     Stdin, Terminal,
@@ -60,7 +62,8 @@ pub(super) struct Execs {
     store: Store,
     feed: Arc<Feed>,
     shell: Mutex<Shell>,
-    spec: JailSpec,
+    spec: Mutex<JailSpec>,
+    net: Arc<Net>,
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
     terminals: Mutex<BTreeMap<ExecId, Arc<terminals::Terminal>>>,
     cwd: Mutex<Option<String>>,
@@ -93,16 +96,16 @@ impl Execs {
     pub(super) async fn open(
         session: &Session,
         settings: Arc<Settings>,
-        store: Store,
-        feed: Arc<Feed>,
+        (store, feed, net): (Store, Arc<Feed>, Arc<Net>),
         snapshot: Option<String>,
     ) -> Arc<Self> {
         let spec = JailSpec {
             kind: session.spec.jail,
             policy: JailPolicy {
                 generation: session.spec.policy_generation,
-                network: Network::Off,
+                network: session.network,
             },
+            ca_file: settings.network.ca_file.clone(),
             env: settings.environment.clone(),
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
@@ -132,7 +135,8 @@ impl Execs {
             store,
             feed,
             shell: Mutex::new(shell.clone()),
-            spec,
+            spec: Mutex::new(spec),
+            net,
             live: Mutex::default(),
             terminals: Mutex::default(),
             cwd: Mutex::new(cwd),
@@ -301,7 +305,13 @@ impl Execs {
         }
         tracing::debug!(exec = %handle.exec_id, exit = result.exit_code, "exec: ended");
         self.keep_snapshot();
-        let message = result.message.clone().unwrap_or_default();
+        let stderr = match result.exit_code {
+            0 => String::new(),
+            _ => spool_end(&handle.spool.stderr),
+        };
+        let network = self.net.after_command(&handle.exec_id, &stderr);
+        let message = [result.message.clone(), network].into_iter().flatten();
+        let message = message.collect::<Vec<String>>().join("; ");
         Some(ExecResult {
             exit_code: result.exit_code,
             timed_out: result.timed_out,
@@ -480,8 +490,42 @@ impl Execs {
             .ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
     }
 
+    /// The run that has the shell, and the call that runs it; nothing where several run or none does.
+    pub(super) fn current(&self) -> (Option<ExecId>, Option<CallId>) {
+        let live = self.live();
+        let mut running = live
+            .values()
+            .filter(|handle| handle.changed.borrow().state == RunState::Running);
+        match (running.next(), running.next()) {
+            (Some(handle), None) => (Some(handle.exec_id.clone()), None),
+            _ => (None, None),
+        }
+    }
+
+    /// The web, for the model's own tool.
+    pub(super) fn web(&self) -> Arc<dyn crate::tools::Web> {
+        self.net.clone()
+    }
+
+    /// What the rules of the network say of the hosts of a call; the strictest counts. `None`: it names none.
+    pub(super) fn judge_hosts(&self, hosts: &[Target]) -> Option<Judgement> {
+        self.net.judge(hosts)
+    }
+
+    /// From the next command on the jail is another one, with another network and the shell's state.
+    pub(super) fn set_network(&self, mode: NetworkMode) {
+        let spec = {
+            let mut spec = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
+            spec.policy.network = mode;
+            spec.clone()
+        };
+        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
+        *shell = Shell::open_after(shell.clone(), self.settings.jails.clone(), spec);
+    }
+
     fn reopen(&self, ended: &Shell) -> Shell {
-        let shell = Shell::open(self.settings.jails.clone(), self.spec.clone(), ended.snapshot());
+        let spec = self.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let shell = Shell::open(self.settings.jails.clone(), spec, ended.snapshot());
         *self.shell.lock().unwrap_or_else(PoisonError::into_inner) = shell.clone();
         shell
     }
@@ -493,6 +537,23 @@ impl Execs {
     fn live(&self) -> MutexGuard<'_, BTreeMap<ExecId, RunHandle>> {
         // A map of handles is whole after any panic elsewhere.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of a stream's end that are looked at.
+const END: u64 = 4096;
+
+/// The end of an output file, as text.
+fn spool_end(file: &Path) -> String {
+    use std::os::unix::fs::FileExt as _;
+    let Ok(file) = std::fs::File::open(file) else {
+        return String::new();
+    };
+    let len = file.metadata().map_or(0, |m| m.len());
+    let mut end = vec![0; usize::try_from(len.min(END)).unwrap_or_default()];
+    match file.read_exact_at(&mut end, len.saturating_sub(END)) {
+        Ok(()) => String::from_utf8_lossy(&end).into_owned(),
+        Err(_) => String::new(),
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why:
         why,
         session_rule: grant.as_ref().and_then(|_| policy::rule_text(facts)),
         session_grant: grant,
+        hosts: Vec::new(),
         asked_us: now_us(),
         answer: None,
     }

@@ -5,6 +5,7 @@ mod actor;
 pub mod answer;
 mod calls;
 mod compact;
+mod doors;
 mod execs;
 mod facts;
 pub mod feed;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod mailbox;
 mod mend;
 mod prepare;
+mod network;
 mod presence;
 mod prompt;
 mod purse;
@@ -22,6 +24,7 @@ mod recover;
 mod repeats;
 mod step;
 mod surroundings;
+mod stray;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -49,6 +52,7 @@ use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::domain::task::TaskId;
+use crate::jail::network::NetworkSettings;
 use crate::jail::{JailHost, Limits};
 use crate::ledger::Ledger;
 pub use crate::model::Environment;
@@ -59,6 +63,7 @@ use crate::tools::TaskDesk;
 use execs::Execs;
 use feed::Feed;
 use mailbox::{Actor, Wish};
+use network::Net;
 use presence::Presence;
 
 /// What all sessions of a daemon share.
@@ -79,6 +84,8 @@ pub struct Settings {
     pub jails: Arc<JailHost>,
     /// Limits of a jail.
     pub limits: Limits,
+    /// What the user's configuration says of networks.
+    pub network: Arc<NetworkSettings>,
     /// Extra read-only mounts.
     pub read_only: Vec<PathBuf>,
     /// Where package caches are kept.
@@ -179,6 +186,7 @@ pub struct SessionHandle {
     store: Store,
     published: watch::Receiver<Summary>,
     presence: Arc<Presence>,
+    net: Arc<Net>,
 }
 
 /// What a person posts.
@@ -543,6 +551,7 @@ impl SessionHandle {
 
     /// Brings the open turn to a stop for a shutdown.
     pub async fn shut_down(&self, keep_jails: bool) {
+        self.net.flush().await;
         self.actor.shutdown(keep_jails).await;
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::actor;
 use super::execs::Execs;
 use super::feed::Feed;
+use super::network::{Net, View};
 use super::presence::Presence;
 use super::{Fault, SessionHandle, Settings};
 use crate::clock::now_us;
@@ -35,9 +36,16 @@ pub async fn load(
     let (mut session, mut history) = fold(store, session_id).await?;
     let feed = Arc::new(Feed::new(session.head));
     let snapshot = store.snapshot(session_id).await?;
-    let execs = Execs::open(&session, settings.clone(), store.clone(), feed.clone(), snapshot).await;
+    let presence = Presence::new();
+    let (show, view) = watch::channel(View::of(&session));
+    let root = session.spec.workspace.root.clone();
+    let (net, engine) = Net::new(settings.clone(), root, presence.clone(), view);
+    settings.jails.attach(session_id, &engine);
+    let parts = (store.clone(), feed.clone(), net.clone());
+    let execs = Execs::open(&session, settings.clone(), parts, snapshot).await;
     sweep(&session, &execs);
     append_truth(store, &mut session, &mut history, &execs).await?;
+    show.send_replace(View::of(&session));
     execs.forget_known(&session);
     if execs.has_jail() {
         execs.keep_snapshot();
@@ -66,8 +74,9 @@ pub async fn load(
         settings.clone(),
         feed.clone(),
         execs.clone(),
-        publish,
+        (publish, show),
     );
+    net.begin(actor.clone(), &execs, engine);
     for (exec_id, pty) in adopted {
         let call = calls
             .iter()
@@ -88,7 +97,8 @@ pub async fn load(
         execs,
         store: store.clone(),
         published,
-        presence: Presence::new(),
+        presence,
+        net,
     })
 }
 

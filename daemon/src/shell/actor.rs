@@ -464,6 +464,8 @@ impl Actor {
             FromJail::Jobs { processes } => self.told_jobs(processes),
             FromJail::Busy => self.idle.refused(),
             FromJail::Resting { files } => self.idle.sleeps(files),
+            // Those go to the session's network.
+            FromJail::Listening { .. } | FromJail::Dialled { .. } => {}
         }
     }
 

@@ -365,6 +365,32 @@ impl Shell {
         }
     }
 
+    /// The next Shell of the same Session, in another Jail: what is asked of it waits until `before` is gone, and finds its
+    /// state. Must be called inside a tokio runtime.
+    pub fn open_after(before: Self, host: Arc<JailHost>, spec: JailSpec) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "asks carry no output; callers wait for their results, not for room"
+        )]
+        let (asks, inbox) = mpsc::unbounded_channel();
+        let spool_dir = host.spool_dir(&spec.session);
+        let snapshot = Arc::new(Mutex::new(before.snapshot()));
+        let (kept, weak) = (Arc::clone(&snapshot), asks.downgrade());
+        tokio::spawn(async move {
+            let state = before.settled().await;
+            if let Err(error) = before.end().await {
+                tracing::warn!(%error, session = %spec.session, "the jail before could not be ended");
+            }
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = state;
+            actor::Actor::new(host, spec, kept, weak).run(inbox).await;
+        });
+        Self {
+            asks,
+            snapshot,
+            spool_dir,
+        }
+    }
+
     /// Queues a command behind those of other callers.
     ///
     /// # Errors

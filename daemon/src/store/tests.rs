@@ -44,6 +44,7 @@ pub(super) fn spec(name: &str) -> SessionSpec {
         persona: "default".into(),
         policy_generation: 1,
         task: None,
+        network: crate::domain::network::NetworkMode::Off,
     }
 }
 

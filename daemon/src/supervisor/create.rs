@@ -8,6 +8,7 @@ use crate::clock::now_us;
 use crate::domain::decide::check_name;
 use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
 use crate::domain::id::SessionId;
+use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
@@ -40,6 +41,8 @@ pub struct NewSession {
     pub get_or_create: bool,
     /// The task it is made for.
     pub task: Option<TaskId>,
+    /// What its programs can reach; `None`: by origin and configuration.
+    pub network: Option<NetworkMode>,
 }
 
 impl Supervisor {
@@ -208,7 +211,23 @@ impl Supervisor {
             persona: "default".into(),
             policy_generation: self.0.settings.policy.generation,
             task: wish.task.clone(),
+            network: self.network_of(wish, jail)?,
         })
+    }
+
+    /// What the programs of a new session can reach.
+    fn network_of(&self, wish: &NewSession, jail: JailKind) -> Result<NetworkMode, Rejection> {
+        let configured = match wish.origin {
+            Origin::Agent => self.0.defaults.agent_network,
+            Origin::Shell => self.0.defaults.shell_network,
+        };
+        match (jail, wish.network) {
+            (JailKind::Bwrap, asked) => Ok(asked.unwrap_or(configured)),
+            (JailKind::Outer, None | Some(NetworkMode::Off)) => Ok(NetworkMode::Off),
+            (JailKind::Outer, Some(_)) => Err(Rejection::InvalidArgument(
+                "network: without a jail of its own a session has no network of its own".into(),
+            )),
+        }
     }
 
     fn model_ref(&self, name: &str) -> ModelRef {

@@ -118,6 +118,7 @@ pub(super) fn writing_plan(verb: &str, ctx: &dyn PlanContext, mut paths: Vec<Pat
         paths,
         command: None,
         interactive: false,
+        hosts: Vec::new(),
     }
 }
 

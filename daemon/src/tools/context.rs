@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FileChange, ToolError};
 use crate::domain::id::ExecId;
+use crate::domain::network::Target;
 use crate::workspace::{Guard, Stamp};
 
 /// The names files have for the model, and for the Workspace.
@@ -52,6 +53,8 @@ pub struct ToolContext {
     pub desk: Arc<dyn TaskDesk>,
     /// The Session's own log.
     pub log: Arc<dyn SessionLog>,
+    /// The web, as far as the session may reach it.
+    pub web: Arc<dyn Web>,
     /// Stops the call.
     pub cancel: CancellationToken,
 }
@@ -193,6 +196,30 @@ pub struct CommandCall {
     pub timeout: Option<Duration>,
     /// On a terminal, into which people can type.
     pub interactive: bool,
+}
+
+/// A page of the web.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Where from, in the end.
+    pub url: String,
+    /// HTTP's number.
+    pub status: u16,
+    /// What it is, as the server says.
+    pub content_type: String,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// There were more.
+    pub cut: bool,
+    /// Another host it leads to, as an address in full.
+    pub leads_to: Option<String>,
+}
+
+/// The web, by the rules of the Session's network.
+#[async_trait]
+pub trait Web: Send + Sync {
+    /// Gets a page; the decision on the call has covered the host. An error is a sentence.
+    async fn get(&self, url: &str, host: &Target) -> Result<Page, String>;
 }
 
 /// One of a command's two streams.

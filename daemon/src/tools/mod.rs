@@ -7,6 +7,7 @@ mod context;
 mod draft;
 mod edit;
 mod exec;
+mod fetch;
 mod heredoc;
 mod matching;
 mod output;
@@ -34,13 +35,14 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::domain::context::PlanItem;
+use crate::domain::network::Target;
 use crate::domain::policy::{CallFacts, ProtectedPath};
 use crate::domain::tool::{Effect, ToolSpec};
 
 pub use arguments::parse_arguments;
 pub use context::{
     ChangeHook, CommandCall, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk,
-    OutputStream, OutputView, PlanContext, Seen, SessionLog, TaskCall, TaskDesk, ToolContext,
+    OutputStream, OutputView, Page, PlanContext, Seen, SessionLog, TaskCall, TaskDesk, ToolContext, Web,
 };
 pub use output::clean;
 pub use registry::{Registry, written_dirs};
@@ -73,6 +75,8 @@ pub struct CallPlan {
     pub command: Option<String>,
     /// The command gets a terminal, into which people can type.
     pub interactive: bool,
+    /// The hosts it reaches itself.
+    pub hosts: Vec<Target>,
 }
 
 impl CallPlan {
@@ -91,6 +95,7 @@ impl CallPlan {
                 .collect(),
             command: self.command.clone(),
             paths: self.paths.clone(),
+            hosts: self.hosts.clone(),
         }
     }
 

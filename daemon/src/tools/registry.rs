@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::apply_patch::ApplyPatch;
 use super::edit::Edit;
 use super::exec::Exec;
+use super::fetch::Fetch;
 use super::output::ReadOutput;
 use super::plan::Plan;
 use super::read::Read;
@@ -38,7 +39,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// exec, read, write, the dialect's way to edit, search, read_output, task, plan.
+    /// exec, read, write, the dialect's way to edit, search, read_output, task, plan, fetch.
     pub fn for_dialect(dialect: EditDialect) -> Self {
         let edit: Arc<dyn Tool> = match dialect {
             EditDialect::ApplyPatch => Arc::new(ApplyPatch),
@@ -53,6 +54,7 @@ impl Registry {
             Arc::new(ReadOutput),
             Arc::new(Task),
             Arc::new(Plan),
+            Arc::new(Fetch),
         ])
     }
 
@@ -110,7 +112,8 @@ mod tests {
                     "search",
                     "read_output",
                     "task",
-                    "plan"
+                    "plan",
+                    "fetch"
                 ]
             );
             let size = serde_json::to_string(&*registry.specs()).unwrap().len();

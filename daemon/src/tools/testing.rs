@@ -123,6 +123,16 @@ impl super::SessionLog for NoLog {
     }
 }
 
+/// A web without pages.
+struct NoWeb;
+
+#[async_trait]
+impl Web for NoWeb {
+    async fn get(&self, url: &str, _: &crate::domain::network::Target) -> Result<Page, String> {
+        Err(format!("{url} is not there"))
+    }
+}
+
 pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
     pub(super) shell: Arc<FakeShell>,
@@ -143,6 +153,7 @@ impl Bench {
             cleared: Arc::from([]),
             desk: Arc::new(NoBoard),
             log: Arc::new(NoLog),
+            web: Arc::new(NoWeb),
             cancel: CancellationToken::new(),
         };
         let bench = Self {

@@ -31,6 +31,7 @@ pub(in crate::api) fn approval(session_id: &SessionId, name: &str, a: Approval) 
         decide_time: answer.as_ref().map(|a| timestamp(a.at_us)),
         reason: answer.map(|a| a.reason).unwrap_or_default(),
         session_name: name.to_owned(),
+        hosts: a.hosts.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -263,6 +263,21 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             seq,
         }),
         EventBody::Redacted { seqs, reason } => Body::Redacted(pb::Redacted { seqs, reason }),
+        EventBody::ConnectionsRecorded { connections, omitted } => {
+            Body::ConnectionsRecorded(pb::ConnectionsRecorded {
+                connections: connections.into_iter().map(Into::into).collect(),
+                omitted,
+            })
+        }
+        EventBody::NetworkChosen { mode } => Body::NetworkChosen(pb::NetworkChosen {
+            mode: super::session::network(mode).into(),
+        }),
+        EventBody::PortOpened { door } => Body::PortOpened(pb::PortOpened {
+            door: Some(door.into()),
+        }),
+        EventBody::PortClosed { door } => Body::PortClosed(pb::PortClosed {
+            door: Some(door.into()),
+        }),
         EventBody::NoticeRecorded { code, message } => {
             Body::NoticeRecorded(pb::NoticeRecorded { code, message })
         }

@@ -7,6 +7,7 @@ use super::timestamp;
 use crate::domain::event::Origin;
 use crate::domain::id::MessageId;
 use crate::domain::message::Part;
+use crate::domain::network::NetworkMode;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{InputWait, QueuedMessage, State, Summary};
 use crate::domain::task::TaskId;
@@ -66,6 +67,7 @@ impl From<Summary> for pb::Session {
                 .forked_from
                 .map(|(id, _)| id.to_string())
                 .unwrap_or_default(),
+            network: network(s.network).into(),
             title: s.title,
             last_input_tokens: s.spent.input_tokens,
             last_cached_tokens: s.spent.cached_tokens,
@@ -85,6 +87,26 @@ impl From<InputWait> for pb::InputWait {
             wait_time: Some(timestamp(wait.since_us)),
             call_id: wait.call_id.map(|id| id.to_string()).unwrap_or_default(),
         }
+    }
+}
+
+/// What programs can reach.
+pub(in crate::api) fn network(mode: NetworkMode) -> pb::NetworkMode {
+    match mode {
+        NetworkMode::Off => pb::NetworkMode::Off,
+        NetworkMode::Ask => pb::NetworkMode::Ask,
+        NetworkMode::List => pb::NetworkMode::List,
+    }
+}
+
+/// What programs are to reach; `None`: nothing was said.
+pub(in crate::api) fn network_asked(number: i32) -> Result<Option<NetworkMode>, Rejection> {
+    match pb::NetworkMode::try_from(number) {
+        Ok(pb::NetworkMode::Unspecified) => Ok(None),
+        Ok(pb::NetworkMode::Off) => Ok(Some(NetworkMode::Off)),
+        Ok(pb::NetworkMode::Ask) => Ok(Some(NetworkMode::Ask)),
+        Ok(pb::NetworkMode::List) => Ok(Some(NetworkMode::List)),
+        Err(_) => Err(invalid(format!("network: {number} is not a mode"))),
     }
 }
 
