@@ -71,6 +71,16 @@ fn every_page_is_accessible_in_every_theme_and_width() {
 }
 
 #[test]
+fn a_sessions_whole_life_is_in_the_browser() {
+    drive("life.mjs");
+}
+
+#[test]
+fn charts_the_terminal_and_the_export_agree_to_the_cent() {
+    drive("money.mjs");
+}
+
+#[test]
 fn moves_on_the_board_reach_the_file() {
     drive("tasks.mjs");
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::PtySize;
 
-/// Lines above the screen that are kept and drawn too, without colours.
+/// Lines above the screen that are kept and drawn too.
 const ABOVE: usize = 200;
 /// Modes of input that the emulator does not keep: mouse, focus, bracketed paste.
 const INPUT_MODES: [u16; 9] = [9, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 2004];
@@ -87,8 +87,7 @@ impl Screen {
         let above = all.len().saturating_sub(visible);
         let mut out = String::new();
         for line in all.iter().take(above) {
-            let text: String = line.chars().collect();
-            out.push_str(text.trim_end());
+            row(line, &mut out);
             out.push_str("\r\n");
         }
         if above > 0 {
@@ -106,6 +105,50 @@ impl std::fmt::Debug for Screen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Screen").field("size", &self.size()).finish()
     }
+}
+
+/// A line's text in its colours, without the blanks at its end that have none.
+fn row(line: &avt::Line, out: &mut String) {
+    let plain = avt::Pen::default();
+    let drawn = |cell: &&avt::Cell| cell.char() != ' ' || cell.pen() != &plain;
+    let blanks = line.cells().iter().rev().take_while(|cell| !drawn(cell)).count();
+    let mut pen = plain;
+    // The second half of a wide character has no width of its own.
+    for cell in line.cells().iter().take(line.len().saturating_sub(blanks)).filter(|c| c.width() > 0) {
+        if *cell.pen() != pen {
+            pen = *cell.pen();
+            colours(&pen, out);
+        }
+        out.push(cell.char());
+    }
+    if pen != plain {
+        out.push_str("\x1b[m");
+    }
+}
+
+/// The escape sequence after which text looks like this.
+fn colours(pen: &avt::Pen, out: &mut String) {
+    out.push_str("\x1b[0");
+    let attributes = [
+        (pen.is_bold(), 1),
+        (pen.is_faint(), 2),
+        (pen.is_italic(), 3),
+        (pen.is_underline(), 4),
+        (pen.is_blink(), 5),
+        (pen.is_inverse(), 7),
+        (pen.is_strikethrough(), 9),
+    ];
+    for (_, code) in attributes.iter().filter(|(on, _)| *on) {
+        let _written = write!(out, ";{code}");
+    }
+    for (layer, colour) in [(38, pen.foreground()), (48, pen.background())] {
+        let _written = match colour {
+            Some(avt::Color::Indexed(n)) => write!(out, ";{layer};5;{n}"),
+            Some(avt::Color::RGB(c)) => write!(out, ";{layer};2;{};{};{}", c.r, c.g, c.b),
+            None => Ok(()),
+        };
+    }
+    out.push('m');
 }
 
 /// True for the beginning of a character, to be completed by the next bytes.
@@ -233,6 +276,23 @@ mod tests {
         other.feed(screen.draw().as_bytes());
         assert_eq!(screen.cells.screen().text(), other.cells.screen().text());
         assert!(other.cells.screen().text().contains(&"line 1".to_owned()));
+    }
+
+    #[test]
+    fn what_is_above_keeps_its_colours() {
+        let mut screen = Screen::new(SIZE);
+        screen.feed(b"\x1b[1;31mred\x1b[0m and \x1b[38;2;1;2;3;48;5;200;4mmore\x1b[0m\r\n");
+        screen.feed("\x1b[7m\u{6f22}\x1b[0m plain  \x1b[44m  \x1b[0m\r\n".as_bytes());
+        screen.feed("below\r\n".repeat(10).as_bytes());
+        let mut other = Screen::new(SIZE);
+        other.feed(screen.draw().as_bytes());
+        let cells = |screen: &Screen| -> Vec<Vec<avt::Cell>> {
+            let lines = screen.cells.primary_screen();
+            lines.all_lines().take(2).map(|line| line.cells().to_vec()).collect()
+        };
+        assert_eq!(cells(&screen), cells(&other));
+        let first = cells(&other)[0][0];
+        assert!(first.pen().is_bold() && first.pen().foreground() == Some(avt::Color::Indexed(1)));
     }
 
     #[test]

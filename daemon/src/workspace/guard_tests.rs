@@ -294,6 +294,33 @@ fn a_write_meets_what_it_expects_or_changes_nothing() {
 }
 
 #[test]
+fn what_is_written_into_a_file_the_moment_it_appears_is_a_change() {
+    let place = Place::new();
+    let path = Path::new("f");
+    let file = place.ws("f");
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            // Somebody's editor saves in place as soon as the name is there.
+            scope.spawn(|| {
+                while !file.exists() {
+                    std::hint::spin_loop();
+                }
+                fs::write(&file, "by hand").unwrap();
+            });
+            let stamp = place.guard.write(path, b"ours", &Expect::Any).unwrap().stamp;
+            while fs::read(&file).unwrap() != b"by hand" {
+                std::hint::spin_loop();
+            }
+            assert!(matches!(
+                place.guard.write(path, b"ours again", &Expect::Stamp(stamp)),
+                Err(GuardError::Stale(_))
+            ));
+        });
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
 fn a_failed_write_leaves_no_directories() {
     let place = Place::new();
     let result = place

@@ -31,7 +31,8 @@ struct Replacement<'a> {
 /// What a write left behind.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The new file.
+    /// The new file as it was when it got its name; on many file systems getting it moves its time of change, so that
+    /// the next look reads it once more.
     pub stamp: Stamp,
     /// Directories made on the way, outermost first.
     pub made_dirs: Vec<PathBuf>,
@@ -243,22 +244,27 @@ impl Guard {
                 let now = self.current(parent, rel, name)?;
                 self.check(rel, now.as_ref(), expect)?;
             }
+            // Before it has its name: what anybody writes into it from then on is a change.
+            let made = rustix::fs::fstat(&file).map_err(fault)?;
             let flags = match expect {
                 Expect::Absent => RenameFlags::NOREPLACE,
                 Expect::Stamp(_) | Expect::Any => RenameFlags::empty(),
             };
             Point::FileRename
                 .through(|| rustix::fs::renameat_with(parent, &temp_name, parent, name, flags))
-                .map_err(fault)
+                .map_err(fault)?;
+            Ok(made)
         })();
-        if let Err(error) = placed {
-            let _ = rustix::fs::unlinkat(parent, &temp_name, AtFlags::empty());
-            return Err(error);
-        }
+        let made = match placed {
+            Ok(made) => made,
+            Err(error) => {
+                let _ = rustix::fs::unlinkat(parent, &temp_name, AtFlags::empty());
+                return Err(error);
+            }
+        };
         sync_dir(parent);
-        let stat = rustix::fs::fstat(&file).map_err(fault)?;
         let broke_link = old.is_some_and(|stat| stat.st_nlink > 1);
-        Ok((Stamp::of(&stat, Some(Sha256::digest(bytes).into())), broke_link))
+        Ok((Stamp::of(&made, Some(Sha256::digest(bytes).into())), broke_link))
     }
 }
 

@@ -2,7 +2,7 @@
 // shared workers, a gateway that was upgraded; and how quiet a page is that nobody touches.
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { launch, must, open, until } from './browser.mjs'
+import { figures as goals, launch, must, open, until } from './browser.mjs'
 import { freePort, gatewayPort, nginx, slowLine } from './front.mjs'
 
 const { AGENTCTL, WORKSPACE, AGENTD_STATE_DIR, AGENTD_TEST_LONG } = process.env
@@ -57,13 +57,21 @@ try {
   const text = 'the quick brown fox jumps over the lazy dog 0123456789'
   await page.keyboard.type(`echo ${text} | rev\n`, { delay: 8 })
   await until(async () => (await screen(page)).includes([...text].reverse().join('')), 'all letters in order')
-  must(figures.echo_over_100ms_median_ms < 250, `echo takes ${figures.echo_over_100ms_median_ms} ms over a line of 100 ms`)
+  goals.most('echo over a line of 100 ms, median', figures.echo_over_100ms_median_ms, 250)
   line.delay = 0
 
   step('an idle page: one keep-alive in 20 s and nothing else')
   await page.goto(`${at}/s/${id}`)
   await page.getByLabel('Message', { exact: true }).waitFor()
-  await page.waitForTimeout(1500)
+  // Once what belongs to its beginning is over.
+  let rest = -1
+  await until(async () => {
+    const now = line.requests.length
+    const quiet = now === rest
+    rest = now
+    if (!quiet) await page.waitForTimeout(1500)
+    return quiet
+  }, 'the page has all it wants')
   const span = AGENTD_TEST_LONG ? 60 : 8
   const before = line.requests.length
   await page.waitForTimeout(span * 1000)
@@ -90,7 +98,7 @@ try {
   await first.waitForTimeout(700)
   await first.keyboard.type('tence')
   must((await first.getByText('New version ready').count()) === 0, 'said in the middle of a sentence')
-  await first.getByText('New version ready').waitFor({ timeout: 9000 })
+  await first.getByText('New version ready').waitFor()
   await alone.unroute('**/healthz')
   await first.getByRole('button', { name: 'Reload' }).click()
   await first.getByText('New version ready').waitFor({ state: 'detached' })

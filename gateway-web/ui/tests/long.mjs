@@ -1,7 +1,7 @@
 // A session of 100,000 events: how long until it is there, how much of it is in the document and in memory, how long
 // a page that was away takes to catch up, and that its first words are still found.
 import { execFileSync } from 'node:child_process'
-import { launch, must, open, until } from './browser.mjs'
+import { figures as goals, launch, must, open } from './browser.mjs'
 
 const { AGENTCTL, WORKSPACE, AGENTD_STATE_DIR } = process.env
 const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8' })
@@ -74,7 +74,7 @@ try {
   ctl('daemon', 'start')
   const begun = Date.now()
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
-  await page.locator('article.say', { hasText: 'the answer of turn at 1000' }).last().waitFor({ timeout: 60_000 })
+  await page.locator('article.say', { hasText: 'the answer of turn at 1000' }).last().waitFor()
   figures.catch_up_ms = Date.now() - begun
   await page.waitForTimeout(500)
   figures.nodes_after = await nodes(page)
@@ -99,12 +99,14 @@ try {
   await page.getByLabel('Find in this session').last().fill('needle of the BEGINNING')
   const looked = Date.now()
   await page.keyboard.press('Enter')
-  await page.locator('.marked', { hasText: 'needle of the beginning' }).waitFor({ timeout: 30_000 })
+  await page.locator('.marked', { hasText: 'needle of the beginning' }).waitFor()
   figures.find_ms = Date.now() - looked
   must(new URL(page.url()).searchParams.has('at'), 'the place is not in the address')
   await page.reload()
   await page.locator('.marked', { hasText: 'needle of the beginning' }).waitFor()
   console.log(JSON.stringify({ events: head, ...figures }))
+  goals.most('catching up', figures.catch_up_ms, 3000)
+  goals.most('opening', figures.open_ms, 3000)
   must(Math.max(figures.nodes_after, figures.nodes_scrolled) <= 3000, 'too much is in the document')
   must(Math.max(figures.heap_after_mb, figures.heap_scrolled_mb) <= 120, 'too much is in memory')
   must(page.complaints.length === 0, page.complaints.join('\n'))

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { launch, must, open } from './browser.mjs'
+import { launch, must, open, settled, until } from './browser.mjs'
 
 const { AGENTCTL, WORKSPACE, SCREENS } = process.env
 const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8' })
@@ -33,13 +33,17 @@ async function post(name, text) {
 }
 await post('fix-slug', 'The tests fail. Find out why and fix it.')
 const wish = page.getByRole('region', { name: /^Approval a-/ })
-await wish.waitFor({ timeout: 60_000 })
+await wish.waitFor()
 ctl('approve', (await wish.getAttribute('aria-label')).split(' ')[1])
 await page.getByText('done', { exact: true }).waitFor()
 await post('docs-sweep', 'demo:\nthink\nsay The guide names three settings that are gone.\nfail')
 await page.locator('article.say, .fin').first().waitFor()
 await post('release', 'demo:\nthink\nrun ls -la && head -5 README.md\nsay Next I note how the tests are run.\nask')
 await page.getByRole('region', { name: /^Approval a-/ }).waitFor()
+
+for (const name of ['an-old-one', 'a-wrong-one']) ctl('sessions', 'new', '--model', 'demo', '--name', name, '-C', WORKSPACE)
+ctl('sessions', 'archive', 'an-old-one')
+ctl('sessions', 'delete', 'a-wrong-one', '--yes')
 
 ctl('tasks', 'add', 'Say what is wrong with a slug', '--priority', 'High', '-C', WORKSPACE)
 ctl('tasks', 'add', 'Name the longest title that fits', '-C', WORKSPACE)
@@ -61,51 +65,71 @@ const PAGES = [
   ['settings', '/settings', 'Settings'],
   ['help', '/help', 'Help'],
   ['find', `/s/${id('fix-slug')}?find=slug`, 'fix-slug'],
+  ['about', `/s/${id('fix-slug')}/about`, 'fix-slug'],
+  ['search', '/search?q=slug', 'Search'],
+  ['archived', '/hidden', 'Archived'],
+  ['trash', '/hidden?show=trash', 'Trash'],
+  ['models', '/models', 'Models'],
   ['pair', '/pair', 'Sign in'],
 ]
 await page.goto(`${origin}/s/${id('fix-slug')}/shell`)
 await page.getByRole('button', { name: 'Open a shell' }).click()
+const screen = () => page.evaluate(() => {
+  const terminal = document.querySelector('.term .box')?.terminal
+  const rows = terminal?.buffer.active.length ?? 0
+  return Array.from({ length: rows }, (_, row) => terminal.buffer.active.getLine(row)?.translateToString(true) ?? '').join('\n')
+})
+await until(async () => /[$#] *$/.test((await screen()).trimEnd() + ' '), 'a prompt')
 await page.locator('.xterm-helper-textarea').focus()
-await page.waitForTimeout(700)
-await page.keyboard.type('git --version; ls --color src tests; make test\n', { delay: 5 })
-await page.waitForTimeout(1500)
+await page.keyboard.type('git --version; ls --color src tests; make test\n')
+await until(async () => /passed/.test(await screen()), 'the tests of the demo project')
 
+// Before anything is painted: another theme never flashes.
+for (const theme of THEMES) {
+  await page.evaluate((value) => localStorage.setItem('agentd.theme', value), theme)
+  await page.goto(`${origin}/settings`)
+  must((await page.evaluate(() => document.documentElement.dataset.theme)) === theme, `${theme} is not there at load`)
+}
+await page.close()
+
+// Colours alone differ between themes: the other rules, widths and targets are looked at once.
+const COLOURS = { runOnly: { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } }
 const cookies = await first.cookies()
-for (const [size, viewport] of SIZES) {
-  const context = await launch({ viewport, ...(size === 'phone' ? { hasTouch: true, isMobile: true, deviceScaleFactor: 2 } : {}) })
+async function look(size, viewport) {
+  const context = size === 'wide' ? first : await launch({ viewport, hasTouch: true, isMobile: true, deviceScaleFactor: 2 })
   await context.addCookies(cookies)
-  for (const theme of THEMES) {
-    for (const [name, path, title] of PAGES) {
-      const one = await context.newPage()
-      await one.addInitScript((value) => localStorage.setItem('agentd.theme', value), theme)
-      await one.goto(origin + path)
-      await one.getByRole('heading', { level: 1, name: title }).waitFor()
-      await one.waitForTimeout(name === 'shell' ? 900 : 500)
+  const one = await context.newPage()
+  await one.addInitScript(() => localStorage.setItem('agentd.theme', 'dark'))
+  for (const [name, path, title] of PAGES) {
+    await one.goto(origin + path)
+    await one.getByRole('heading', { level: 1, name: title }).waitFor()
+    if (name === 'shell') await one.waitForFunction(() => document.querySelector('.term .box')?.terminal?.buffer.active.cursorY > 0)
+    await settled(one)
+    // Evaluated, not added as an element: the page's own policy stays in force.
+    await one.evaluate(axe)
+    for (const theme of THEMES) {
       const where = `${name} ${size} ${theme}`
-      must((await one.evaluate(() => document.documentElement.dataset.theme)) === theme, `${where}: another theme`)
-      // Evaluated, not added as an element: the page's own policy stays in force.
-      await one.evaluate(axe)
-      const found = await one.evaluate(async () => (await window.axe.run(document)).violations)
+      await one.evaluate((value) => (document.documentElement.dataset.theme = value), theme)
+      const found = await one.evaluate(async (rules) => (await window.axe.run(document, rules)).violations, theme === THEMES[0] ? {} : COLOURS)
       for (const each of found) bad.push(`${where}: ${each.id} (${each.impact}): ${each.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} ${node.any[0]?.message ?? ''}`).join(' | ')}`)
-      const wide = await one.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-      if (wide > 0) bad.push(`${where}: scrolls sideways by ${wide}`)
-      if (size === 'phone') {
-        const small = await one.evaluate(() =>
-          [...document.querySelectorAll('button, a.btn, a.place, a.row, input:not([type=checkbox]):not([type=radio]), select')]
-            .filter((node) => node.offsetParent && !node.closest('.xterm') && node.getBoundingClientRect().height < 43.5)
-            .map((node) => `${node.textContent?.trim().slice(0, 30)} ${Math.round(node.getBoundingClientRect().height)}`),
-        )
-        if (small.length) bad.push(`${where}: small targets: ${small.join(', ')}`)
-      }
       if (SCREENS && (theme !== 'contrast' || name === 'session')) {
         mkdirSync(SCREENS, { recursive: true })
         await one.screenshot({ path: `${SCREENS}/${name}-${size}-${theme}.png` })
       }
-      await one.close()
+    }
+    const wide = await one.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+    if (wide > 0) bad.push(`${name} ${size}: scrolls sideways by ${wide}`)
+    if (size === 'phone') {
+      const small = await one.evaluate(() =>
+        [...document.querySelectorAll('button, a.btn, a.place, a.row, input:not([type=checkbox]):not([type=radio]), select')]
+          .filter((node) => node.offsetParent && !node.closest('.xterm') && node.getBoundingClientRect().height < 43.5)
+          .map((node) => `${node.textContent?.trim().slice(0, 30)} ${Math.round(node.getBoundingClientRect().height)}`),
+      )
+      if (small.length) bad.push(`${name} ${size}: small targets: ${small.join(', ')}`)
     }
   }
   await context.close()
 }
-await first.close()
+await Promise.all(SIZES.map(([size, viewport]) => look(size, viewport)))
 must(bad.length === 0, `\n${bad.join('\n')}`)
 console.log(`${PAGES.length} pages, ${THEMES.length} themes, ${SIZES.length} widths: nothing found`)

@@ -1,12 +1,15 @@
 // Where the page is. The address holds all that a person would share or reload.
 export type Route = { page: string; id: string; query: URLSearchParams }
 
+/** The pages of a session beside its transcript. */
+const PARTS = new Set(['shell', 'about'])
+
 function read(): Route {
   const { pathname, search } = window.location
   const pieces = pathname.split('/').filter(Boolean)
   const query = new URLSearchParams(search)
   if (pieces[0] === 's' && pieces[1]) {
-    return { page: pieces[2] === 'shell' ? 'shell' : 'session', id: decodeURIComponent(pieces[1]), query }
+    return { page: PARTS.has(pieces[2] ?? '') ? (pieces[2] as string) : 'session', id: decodeURIComponent(pieces[1]), query }
   }
   if (pieces[0] === 'usage' && pieces[1] === 'budgets') return { page: 'budgets', id: '', query }
   return { page: pieces[0] ?? 'sessions', id: '', query }

@@ -1,5 +1,5 @@
 // How a tab talks to the hub: a SharedWorker, or the leading tab over a BroadcastChannel.
-import workerUrl from './worker?sharedworker&url'
+import workerUrl from 'virtual:worker'
 import { Hub, type FromHub, type ToHub } from './hub'
 
 type Policy = { createScriptURL: (url: string) => unknown }

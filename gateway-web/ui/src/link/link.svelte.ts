@@ -23,6 +23,8 @@ class Link {
   listed = $state(false)
   /** How often each board rang: a new map with every mark, also where only its files' trouble changed. */
   boards = $state.raw<Map<string, bigint>>(new Map())
+  /** Counts what was said about any session. */
+  changes = $state(0)
   private rows = $state.raw<Map<string, Session>>(new Map())
   private followers = new Map<string, Set<Follower>>()
   private send: ((message: ToHub) => void) | undefined
@@ -34,6 +36,9 @@ class Link {
       (a, b) => (RANK[a.state] ?? 1) - (RANK[b.state] ?? 1) || millis(b.updateTime) - millis(a.updateTime),
     ),
   )
+  /** How many are archived, and how many in the trash. */
+  archived = $derived([...this.rows.values()].filter((one) => one.state === SessionState.ARCHIVED).length)
+  deleted = $derived([...this.rows.values()].filter((one) => one.state === SessionState.DELETED).length)
   waiting = $derived(this.sessions.reduce((sum, one) => sum + one.approvalIds.length, 0))
 
   start(): void {
@@ -111,11 +116,13 @@ class Link {
       const rows = new Map(this.rows)
       for (const row of message.rows) rows.set(row.sessionId, row)
       this.rows = rows
+      this.changes += 1
       if (message.rows.length) this.listed = true
     } else if (message.t === 'gone') {
       const rows = new Map(this.rows)
       rows.delete(message.id)
       this.rows = rows
+      this.changes += 1
     } else if (message.t === 'board') {
       this.boards = new Map(this.boards).set(message.workspace, (this.boards.get(message.workspace) ?? 0n) + 1n)
     } else if (message.t === 'back') {

@@ -81,6 +81,8 @@ export class Fold {
   /** Commands with a terminal that still run. */
   terminals = new Set<string>()
   requests = new Set<string>()
+  /** How many tokens filled the context at the end of each turn. */
+  fills: { turn: string; seq: bigint; tokens: number }[] = []
   turn = ''
   name = ''
   private at = new Map<string, number>()
@@ -113,7 +115,8 @@ export class Fold {
         this.change<You>(body.value.messageId, { stage: 'removed' })
         break
       case 'stepFinished': {
-        const { parts, turnId, step } = body.value
+        const { parts, turnId, step, usage } = body.value
+        if (usage?.tokens) this.filled(turnId, seq, Number(usage.tokens.input + usage.tokens.output))
         parts.forEach(({ part }, index) => {
           const id = `${turnId}/${step}/${index}`
           if (part.case === 'text' && part.value.trim()) this.push({ k: 'say', id, seq, time, text: part.value })
@@ -235,6 +238,11 @@ export class Fold {
         // A fact of a newer daemon: the cursor moves on, nothing is shown.
         break
     }
+  }
+
+  private filled(turn: string, seq: bigint, tokens: number): void {
+    if (this.fills.at(-1)?.turn === turn) this.fills.pop()
+    this.fills.push({ turn, seq, tokens })
   }
 
   private call(id: string, seq: bigint, time: number): Call {

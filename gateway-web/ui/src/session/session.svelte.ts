@@ -4,6 +4,7 @@ import type { Approval } from '../gen/agentd/v1/session_pb'
 import type { AttachedClient, OutputChunk, Preview, QueuedMessage, TerminalScreen, WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, trouble, type Trouble } from '../lib/api'
 import { outbox, type Unsent } from '../lib/prefs.svelte'
+import { inTurn } from '../lib/turns'
 import { link } from '../link/link.svelte'
 import { Fold, type Item } from './items'
 import { Tail } from './tail'
@@ -30,6 +31,8 @@ export class Following {
   queue = $state.raw<QueuedMessage[]>([])
   /** Who follows this session. */
   clients = $state.raw<AttachedClient[]>([])
+  /** How full the context was after each turn in the window. */
+  fills = $state.raw<Fold['fills']>([])
   turn = $state('')
   older = $state(false)
   newer = $state(false)
@@ -49,6 +52,7 @@ export class Following {
   private filling = false
   private sending = false
   private pending = 0
+  private later = 0
   private stops: (() => void)[] = []
 
   constructor(readonly id: string) {
@@ -62,6 +66,7 @@ export class Following {
     this.onOutput = undefined
     this.onScreen = undefined
     cancelAnimationFrame(this.pending)
+    clearTimeout(this.later)
   }
 
   private async open(): Promise<void> {
@@ -116,13 +121,13 @@ export class Following {
   }
 
   // The daemon knows the queue best: it is asked after each fact that changes it.
-  async requeue(): Promise<void> {
+  readonly requeue = inTurn(async () => {
     try {
       this.queue = (await sessions.listQueuedMessages({ sessionId: this.id })).messages
     } catch {
       // The stream notices the same and tries again.
     }
-  }
+  })
 
   /** Changes a message that waits; without a text only whether it steers. */
   async edit(one: QueuedMessage, text: string | undefined, steer: boolean | undefined): Promise<void> {
@@ -219,6 +224,7 @@ export class Following {
     this.tails = new Map([...this.outputs].map(([id, tail]) => [id, { text: tail.text }]))
     this.asking = [...this.fold.open.values()]
     this.terminals = [...this.fold.terminals]
+    this.fills = this.fold.fills.slice()
     this.turn = this.fold.turn
     const left = this.unsent.filter((one) => !this.fold.requests.has(one.requestId))
     if (left.length !== this.unsent.length) this.keep(left)
@@ -255,8 +261,10 @@ export class Following {
     }
   }
 
-  /** Goes to an event, wherever it is in the log. */
+  /** Goes to an event, wherever it is in the log; 0: no place is marked. */
   async goTo(seq: bigint): Promise<void> {
+    this.marked = seq
+    if (seq === 0n) return
     const first = this.events[0]?.seq ?? 0n
     const last = this.events.at(-1)?.seq ?? 0n
     if (seq < first || seq > last) {
@@ -264,7 +272,6 @@ export class Following {
       this.reset(page.events)
       this.newer = (page.events.at(-1)?.seq ?? 0n) < page.head
     }
-    this.marked = seq
   }
 
   /** Back to the end. */
@@ -275,8 +282,8 @@ export class Following {
   }
 
   /** Sends a message now, or as soon as there is a connection; once. */
-  send(text: string, steer = false): void {
-    this.keep([...this.unsent, { requestId: requestId(), text, steer, time: Date.now() }])
+  send(text: string, more: Pick<Unsent, 'steer' | 'model' | 'files'> = {}): void {
+    this.keep([...this.unsent, { requestId: requestId(), text, ...more, time: Date.now() }])
     void this.flush()
   }
 
@@ -288,22 +295,33 @@ export class Following {
     if (this.sending || link.state.state === 'denied') return
     this.sending = true
     try {
-      for (const one of this.unsent.filter((each) => !each.error)) {
-        const parts = [{ part: { case: 'text' as const, value: one.text } }]
+      // Looked for anew each time: another one may have been written while the last was on its way.
+      for (let one = this.next(); one; one = this.next()) {
+        const { requestId: own } = one
+        const text = one.text ? [{ part: { case: 'text' as const, value: one.text } }] : []
+        const parts = [...text, ...(one.files ?? []).map((value) => ({ part: { case: 'attachment' as const, value } }))]
         try {
-          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true, steer: one.steer ?? false })
-          this.keep(this.unsent.filter((other) => other.requestId !== one.requestId))
+          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true, steer: one.steer ?? false, model: one.model ?? '' })
+          this.keep(this.unsent.filter((other) => other.requestId !== own))
         } catch (thrown) {
           const why = trouble(thrown)
           // Lost on the way: the same id is sent again. Refused: the person decides.
-          if (why.lost || why.denied) return
+          if (why.lost || why.denied) {
+            // Where only this call broke, nothing else will say when to try again.
+            if (link.state.state === 'up') this.later = window.setTimeout(() => void this.flush(), 2000)
+            return
+          }
           const error = `${why.message} [${why.code}]`
-          this.keep(this.unsent.map((other) => (other.requestId === one.requestId ? { ...other, error } : other)))
+          this.keep(this.unsent.map((other) => (other.requestId === own ? { ...other, error } : other)))
         }
       }
     } finally {
       this.sending = false
     }
+  }
+
+  private next(): Unsent | undefined {
+    return this.unsent.find((one) => !one.error)
   }
 
   private keep(unsent: Unsent[]): void {

@@ -1,0 +1,1 @@
+function e(e){let t,n,r=()=>{if(!t)return t=e().finally(()=>t=void 0);let i=()=>(n=void 0,r());return n??=t.then(i,i)};return r}export{e as t};

@@ -1,0 +1,5 @@
+// The address of the built worker: see vite.config.ts.
+declare module 'virtual:worker' {
+  const url: string
+  export default url
+}
