@@ -196,6 +196,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::AlertNotFound
         | ErrorReason::TaskNotFound
         | ErrorReason::PortNotOpen
+        | ErrorReason::FileNotFound
         | ErrorReason::CommitUnknown => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
@@ -208,6 +209,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::TaskClaimed
         | ErrorReason::TaskWaits
         | ErrorReason::BoardRefused
+        | ErrorReason::FileChanged
         | ErrorReason::WrongState => CONFLICT,
         ErrorReason::ShuttingDown | ErrorReason::ForeignUser => DAEMON,
         ErrorReason::ProviderFailed => PROVIDER,
@@ -218,6 +220,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::StorageLocked
         | ErrorReason::Internal
         | ErrorReason::ScopeMissing
+        | ErrorReason::FileRefused
+        | ErrorReason::FileProtected
+        | ErrorReason::LimitUnavailable
         | ErrorReason::PairingRefused
         | ErrorReason::OffsetMismatch => FAILED,
     }

@@ -17,6 +17,7 @@ const VERBS: &[&str] = &[
     "forward",
     "logs",
     "search",
+    "files",
     "sessions",
     "tasks",
     "approvals",

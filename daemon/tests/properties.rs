@@ -78,6 +78,9 @@ fn begin() -> Event {
         policy_generation: 1,
         task: None,
         network: agentd::domain::network::NetworkMode::Off,
+        limits: agentd::domain::limits::LimitsWish::default(),
+        added_dirs: Vec::new(),
+        search_path: String::new(),
     };
     event(&SessionId::random(), 1, EventBody::SessionCreated(spec))
 }

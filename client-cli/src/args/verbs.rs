@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::jail::JailFlags;
 use super::lifecycle::{DeleteArgs, ExportArgs, ForkArgs, ImportArgs, Order, PauseArgs, RedactArgs};
 
 /// Flags of `run`.
@@ -67,6 +68,8 @@ pub(crate) struct RunArgs {
     /// Make this machine's port reachable inside, after an approval (repeatable)
     #[arg(long, value_name = "PORT", hide_short_help = true)]
     pub(crate) host_port: Vec<u16>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// What `run` does when a tool call needs an approval.
@@ -176,6 +179,8 @@ pub(crate) struct ExecArgs {
     /// Make this machine's port reachable inside, after an approval (repeatable)
     #[arg(long, value_name = "PORT", hide_short_help = true)]
     pub(crate) host_port: Vec<u16>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// Flags of `shell`.
@@ -204,6 +209,8 @@ pub(crate) struct ShellArgs {
     /// Make this machine's port reachable inside, after an approval (repeatable)
     #[arg(long, value_name = "PORT", hide_short_help = true)]
     pub(crate) host_port: Vec<u16>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// Flags of `attach`.
@@ -440,6 +447,8 @@ pub(crate) struct SessionsNew {
     /// What encloses its commands
     #[arg(long, value_name = "KIND")]
     pub(crate) jail: Option<Jail>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
     /// What programs can reach: off, ask (listed hosts; others are asked about) or list
     #[arg(long, value_name = "MODE", hide_possible_values = true)]
     pub(crate) net: Option<Net>,

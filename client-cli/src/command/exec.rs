@@ -40,6 +40,7 @@ async fn exec(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
         layout: args.layout,
         jail: args.jail,
         network: super::network::mode(args.net),
+        flags: args.flags.clone(),
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

@@ -11,6 +11,7 @@ mod daemon;
 mod doctor;
 mod exec;
 mod fill;
+mod files;
 mod help;
 mod interactive;
 mod interrupt;
@@ -18,6 +19,7 @@ mod lifecycle;
 mod logs;
 mod models;
 pub(crate) mod network;
+mod project;
 mod prompt;
 mod run;
 mod screen;
@@ -63,6 +65,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
             args.state = vec![State::Working, State::NeedsYou];
             sessions::list(&context, args).await
         }
+        Verb::Files { verb } => files::run(&context, verb).await,
         Verb::Search(args) => storage::search(&context, args).await,
         Verb::Storage { verb } => storage::run(&context, verb.unwrap_or(StorageVerb::Report)).await,
         Verb::Rm(args) => lifecycle::delete(&context, args).await,
@@ -82,7 +85,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
             config::run(&context, verb.unwrap_or(ConfigVerb::List { origin: false })).await
         }
         Verb::Web { args, verb } => web::run(&context, args, verb).await,
-        Verb::Doctor { prove } => doctor::run(&context, prove).await,
+        Verb::Doctor { prove, project } => doctor::run(&context, prove, project).await,
         Verb::Help { topic } => help::run(&context, &topic),
         Verb::Version => version::run(&context).await,
     }

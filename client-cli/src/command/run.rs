@@ -110,6 +110,7 @@ async fn post(
         jail: args.jail,
         network: super::network::mode(args.net),
         model: args.model.clone(),
+        flags: args.flags.clone(),
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

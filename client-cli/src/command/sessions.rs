@@ -295,6 +295,7 @@ async fn new(context: &Context, args: SessionsNew) -> Result<u8, Failure> {
         layout: args.layout,
         jail: args.jail,
         network: super::network::mode(args.net),
+        flags: args.flags,
         shell: match args.shell {
             None => pb::ShellKind::Unspecified,
             Some(Shell::Sh) => pb::ShellKind::Sh,

@@ -23,6 +23,7 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
         layout: args.layout,
         jail: args.jail,
         network: super::network::mode(args.net),
+        flags: args.flags,
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

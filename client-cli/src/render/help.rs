@@ -18,14 +18,14 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   ports [S]        who listens in the jail       forward S  a port of the jail, here
   logs [S]         what happened                 daemon     status start stop restart logs
   search TEXT      words in all that happened    storage    report prune
+  files            ls cat put edit               version    versions
   doctor           check prerequisites           web        open url token stop
-  version          versions                      usage      summary top forecast budget export …
-  help [TOPIC]     exit-codes environment …      tasks      list add show edit move run done …
+  help [TOPIC]     exit-codes environment …      usage      summary top forecast budget export …
+  tasks            list add show run done …
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, t = tasks,
-  u = usage, rm = sessions delete
+Short forms: ls = sessions list, ps = those at work, s = sessions, t = tasks, u = usage, rm = delete
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 
@@ -109,6 +109,11 @@ Usage: agentctl sessions [FLAGS] VERB …    (agentctl sessions VERB -h for each
   redact S      take texts out for good
 Flags of every verb: agentctl -h
 ";
+pub(crate) const FILES: &str = "\
+Examples:
+  agentctl files ls build src
+  agentctl files cat build src/main.c > main.c
+  agentctl files put build notes.md < notes.md        (--force replaces one that is there)";
 pub(crate) const SEARCH: &str = "\
 Examples:
   agentctl search flaky test

@@ -57,6 +57,9 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "last_cached_tokens": session.last_cached_tokens,
         "input_tokens": session.input_tokens,
         "cached_input_tokens": session.cached_input_tokens,
+        "limits": session.limits.iter().map(limit).collect::<Vec<_>>(),
+        "added_dirs": session.added_dirs.iter()
+            .map(|dir| json!({"path": dir.path, "writable": dir.writable})).collect::<Vec<_>>(),
         "waiting": session.waiting.as_ref().map(waiting),
     })
 }
@@ -82,6 +85,21 @@ pub(crate) fn job(job: &pb::Job) -> Value {
         "processes": processes.map(|one| json!({"pid": one.pid, "command": one.command})).collect::<Value>(),
         "output_open": job.output_open,
     })
+}
+
+/// A bound and who keeps it.
+pub(crate) fn limit(limit: &pb::SessionLimit) -> Value {
+    json!({"limit": limit.limit, "value": limit.value, "text": limit.text, "kept_by": keeper(limit.keeper()),
+        "note": limit.note})
+}
+
+/// The word for who keeps a limit.
+pub(crate) fn keeper(keeper: pb::LimitKeeper) -> &'static str {
+    match keeper {
+        pb::LimitKeeper::Kernel => "kernel",
+        pb::LimitKeeper::Watch => "watch",
+        pb::LimitKeeper::Unspecified => "nobody",
+    }
 }
 
 /// The word for a layout.

@@ -6,6 +6,7 @@ mod approvals;
 mod auth;
 mod convert;
 mod daemon;
+mod files;
 mod lifecycle;
 mod network;
 mod peer;
@@ -26,6 +27,7 @@ use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
 use pb::task_service_server::TaskServiceServer;
 use pb::usage_service_server::UsageServiceServer;
+use pb::workspace_service_server::WorkspaceServiceServer;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
@@ -71,6 +73,7 @@ pub async fn serve(
     health
         .set_serving::<NetworkServiceServer<network::Networks>>()
         .await;
+    health.set_serving::<WorkspaceServiceServer<files::Files>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -91,6 +94,9 @@ pub async fn serve(
     let tasks = TaskServiceServer::new(tasks::Tasks::new(supervisor.clone(), boards))
         .max_encoding_message_size(MAX_MESSAGE);
     let networks = NetworkServiceServer::new(network::Networks::new(supervisor.clone()));
+    let files = WorkspaceServiceServer::new(files::Files::new(supervisor.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -106,6 +112,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(networks, peer::check))
         .add_service(InterceptedService::new(usage, peer::check))
         .add_service(InterceptedService::new(tasks, peer::check))
+        .add_service(InterceptedService::new(files, peer::check))
         .add_service(InterceptedService::new(
             DaemonServiceServer::new(daemon),
             peer::check,

@@ -119,6 +119,7 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::AlertNotFound(_)
         | Rejection::TaskNotFound { .. }
         | Rejection::PortNotOpen(_)
+        | Rejection::FileNotFound(_)
         | Rejection::CommitUnknown(_) => Code::NotFound,
         Rejection::NameTaken { .. } | Rejection::PortTaken(_) => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }
@@ -130,8 +131,12 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::JailUnavailable { .. }
         | Rejection::JailDiffers { .. }
         | Rejection::NotNow { .. }
+        | Rejection::FileRefused(_)
+        | Rejection::FileProtected { .. }
+        | Rejection::LimitUnavailable { .. }
         | Rejection::WrongState(_) => Code::FailedPrecondition,
-        Rejection::HeadMoved { .. } => Code::Aborted,
+        Rejection::HeadMoved { .. } | Rejection::FileChanged { .. } => Code::Aborted,
+        Rejection::WorkspaceFull(_) => Code::ResourceExhausted,
         Rejection::JailFailed(_) | Rejection::ShuttingDown => Code::Unavailable,
         Rejection::Model { reason, .. } => match reason.as_str() {
             "auth_missing" | "auth_rejected" => Code::Unauthenticated,

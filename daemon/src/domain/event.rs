@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::{Approval, Verdict};
 use super::context::{CompactReason, ContextItem, ContextSize, PlanItem};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
+use super::limits::{AddedDir, LimitsWish};
 use super::message::{Part, ToolCall};
 use super::network::{Connection, Door, NetworkMode};
 use super::principal::Caller;
@@ -428,6 +429,15 @@ pub struct SessionSpec {
     /// What its programs can reach at first.
     #[serde(default)]
     pub network: NetworkMode,
+    /// Bounds other than the configured ones.
+    #[serde(default, skip_serializing_if = "LimitsWish::is_empty")]
+    pub limits: LimitsWish,
+    /// Directories beside the workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_dirs: Vec<AddedDir>,
+    /// The maker's PATH.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub search_path: String,
 }
 
 /// What a session was made for.

@@ -11,6 +11,7 @@ pub mod find;
 pub mod heard;
 pub mod id;
 pub mod latency;
+pub mod limits;
 pub mod message;
 pub mod network;
 pub mod policy;

@@ -4,6 +4,7 @@
 
 mod jobs;
 mod output;
+mod purse;
 mod runner;
 mod terminals;
 mod waits;
@@ -70,6 +71,7 @@ pub(super) struct Execs {
     kept: Arc<tokio::sync::Mutex<Kept>>,
     /// The run that waits for input.
     waits: watch::Sender<Option<InputWait>>,
+    time: purse::TimePurse,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
@@ -107,10 +109,14 @@ impl Execs {
             },
             ca_file: settings.network.ca_file.clone(),
             env: settings.environment.clone(),
-            limits: settings.limits.clone(),
+            limits: settings.limits.with(&session.spec.limits),
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
-            cache_dir: Some(settings.cache_of(&session.spec.workspace.root)),
+            added: session.spec.added_dirs.clone(),
+            person: Some(settings.person.clone()),
+            search_path: session.spec.search_path.clone(),
+            init: settings.shell_init.clone(),
+            cache_dir: Some(settings.cache_of(&session.spec.workspace.root, &session.spec.principal)),
             idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
                 session.session_id.clone(),
@@ -127,6 +133,7 @@ impl Execs {
             }
         });
         let cwd = snapshot.as_ref().map(|s| s.cwd.display().to_string());
+        let time = purse::TimePurse::open(&store, &session.session_id, spec.limits.session_time).await;
         let shell = Shell::open(settings.jails.clone(), spec.clone(), snapshot);
         let execs = Arc::new(Self {
             session_id: session.session_id.clone(),
@@ -142,6 +149,7 @@ impl Execs {
             cwd: Mutex::new(cwd),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             waits: watch::Sender::new(None),
+            time,
             tasks: TaskTracker::new(),
             settings,
         });
@@ -161,6 +169,7 @@ impl Execs {
                 hints: vec!["bring the directory back, or make a session on another one".into()],
             });
         }
+        self.time.check()?;
         if self.jail == JailKind::Bwrap {
             ensure_jail_possible().map_err(|e| Rejection::JailUnavailable {
                 message: e.to_string(),
@@ -168,6 +177,11 @@ impl Execs {
             })?;
         }
         Ok(())
+    }
+
+    /// The file mode mask of what is made on the person's behalf.
+    pub(super) fn umask(&self) -> Option<u32> {
+        self.settings.limits.umask
     }
 
     /// The names files have inside.
@@ -242,7 +256,8 @@ impl Execs {
     }
 
     /// Queues a run. Its end is the caller's to record.
-    pub(super) fn run(&self, request: RunRequest) -> Result<RunHandle, ShellError> {
+    pub(super) fn run(&self, mut request: RunRequest) -> Result<RunHandle, ShellError> {
+        request.timeout = self.time.within(request.timeout);
         let shell = self.shell();
         let handle = match shell.run(request.clone()) {
             // The shell was ended (pause, delete, idle): a new one has its state.
@@ -310,7 +325,8 @@ impl Execs {
             _ => spool_end(&handle.spool.stderr),
         };
         let network = self.net.after_command(&handle.exec_id, &stderr);
-        let message = [result.message.clone(), network].into_iter().flatten();
+        let used_up = self.time.took(result.duration, result.timed_out);
+        let message = [result.message.clone(), network, used_up].into_iter().flatten();
         let message = message.collect::<Vec<String>>().join("; ");
         Some(ExecResult {
             exit_code: result.exit_code,

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use super::redact::Redactor;
 use super::*;
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
+use crate::domain::limits::LimitsWish;
 use crate::domain::principal::{Caller, Client};
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
@@ -45,6 +46,9 @@ pub(super) fn spec(name: &str) -> SessionSpec {
         policy_generation: 1,
         task: None,
         network: crate::domain::network::NetworkMode::Off,
+        limits: LimitsWish::default(),
+        added_dirs: Vec::new(),
+        search_path: String::new(),
     }
 }
 

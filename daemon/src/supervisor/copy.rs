@@ -11,6 +11,7 @@ use crate::clock::now_us;
 use crate::domain::decide::{self, check_name};
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
 use crate::domain::id::{ExecId, Seq, SessionId};
+use crate::domain::limits::LimitsWish;
 use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
@@ -190,6 +191,9 @@ impl Supervisor {
                 (_, Origin::Agent) => defaults.agent_network,
                 (_, Origin::Shell) => defaults.shell_network,
             },
+            limits: LimitsWish::default(),
+            added_dirs: Vec::new(),
+            search_path: String::new(),
         })
     }
 

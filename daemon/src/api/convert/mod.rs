@@ -5,6 +5,7 @@ pub(super) mod approval;
 pub(super) mod context;
 pub(super) mod event;
 pub(super) mod network;
+pub(super) mod files;
 pub(super) mod session;
 pub(super) mod shell;
 pub(super) mod task;

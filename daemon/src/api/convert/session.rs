@@ -73,6 +73,17 @@ impl From<Summary> for pb::Session {
             last_cached_tokens: s.spent.cached_tokens,
             input_tokens: s.spent.tokens.input,
             cached_input_tokens: s.spent.tokens.cached_input,
+            // Costs a look at the machine: only those who ask for one session are told.
+            limits: Vec::new(),
+            added_dirs: s
+                .spec
+                .added_dirs
+                .into_iter()
+                .map(|dir| pb::AddedDir {
+                    path: dir.path.display().to_string(),
+                    writable: dir.writable,
+                })
+                .collect(),
             waiting: s.waiting.map(Into::into),
         }
     }
