@@ -230,6 +230,18 @@ impl SessionService for Flaky {
     ) -> Result<Response<pb::FindInSessionResponse>, Status> {
         absent()
     }
+    async fn compact_session(
+        &self,
+        _: Request<pb::CompactSessionRequest>,
+    ) -> Result<Response<pb::CompactSessionResponse>, Status> {
+        absent()
+    }
+    async fn get_context(
+        &self,
+        _: Request<pb::GetContextRequest>,
+    ) -> Result<Response<pb::GetContextResponse>, Status> {
+        absent()
+    }
 }
 
 /// A server on a socket of its own.

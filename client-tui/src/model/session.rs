@@ -294,6 +294,8 @@ fn part_size(part: &pb::Part) -> usize {
         Some(pb::part::Part::Text(text) | pb::part::Part::Reasoning(text)) => text.len(),
         Some(pb::part::Part::Attachment(attachment)) => attachment.text.len(),
         Some(pb::part::Part::ToolCall(call)) => call.arguments_json.len(),
+        // Its name; the picture itself is not kept here.
+        Some(pb::part::Part::Image(_)) => 100,
         None => 0,
     }
 }

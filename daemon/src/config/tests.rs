@@ -43,7 +43,10 @@ fn nothing_configured_is_a_configuration() {
         ModelConfig {
             default: None,
             effort: None,
-            max_steps: 100
+            max_steps: 100,
+            small: None,
+            fallback: Vec::new(),
+            compact_at: Some(80),
         }
     );
     assert_eq!(config.jail.kind, JailKind::Bwrap);

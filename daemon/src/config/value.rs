@@ -139,7 +139,6 @@ impl Kind {
             Self::Filter => filter(word).map(Value::Text),
             Self::Texts => Ok(Value::List(split(word).map(str::to_owned).collect())),
             Self::Paths => split(word).map(path).collect::<Result<_, _>>().map(Value::List),
-            Self::TextMap => Err("can't be set by a variable".to_owned()),
             Self::Price => price(word).map(Value::Text),
             Self::TextMap | Self::Hosts | Self::Pins => Err("can't be set by a variable".to_owned()),
         }

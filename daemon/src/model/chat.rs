@@ -314,6 +314,7 @@ mod tests {
             url: "u".into(),
             secrets: vec![],
             key_source: None,
+            proxy: None,
         }
     }
 

@@ -15,7 +15,6 @@ use super::execs::Execs;
 use super::feed::Feed;
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Heard, Recorded, Standing, TurnView, Wish, pause};
 use super::prepare::Brief;
-use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
 use super::network::View;
 use super::purse::Purse;
 use super::recall::Recall;

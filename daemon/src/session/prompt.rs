@@ -122,6 +122,10 @@ mod tests {
             persona: "default".into(),
             policy_generation: 0,
             task: None,
+            network: crate::domain::network::NetworkMode::Ask,
+            limits: crate::domain::limits::LimitsWish::default(),
+            added_dirs: Vec::new(),
+            search_path: String::new(),
         };
         let tools = serde_json::to_string(&*Registry::for_dialect(dialect).specs()).unwrap();
         format!("{}\n{tools}", instructions(&spec, dialect))
