@@ -51,7 +51,18 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "pause_reason": session.pause_reason,
         "purge_time": session.purge_time.map(|time| rfc3339(Some(time))),
         "forked_from": session.forked_from,
+        "log_level": log_level(session.log_level()),
     })
+}
+
+/// The word for what a log keeps.
+pub(crate) fn log_level(level: pb::LogLevel) -> &'static str {
+    match level {
+        pb::LogLevel::Full => "full",
+        pb::LogLevel::Redacted => "redacted",
+        pb::LogLevel::None => "none",
+        pb::LogLevel::Unspecified => "unknown",
+    }
 }
 
 /// The word for a layout.

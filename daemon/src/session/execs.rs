@@ -4,6 +4,7 @@
 
 mod output;
 mod runner;
+mod stars;
 mod terminals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,9 @@ use crate::clock::now_us;
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailPolicy, JailSpec, Network, ensure_jail_possible};
@@ -64,6 +67,10 @@ pub(super) struct Execs {
     cwd: Mutex<Option<String>>,
     kept: Arc<tokio::sync::Mutex<Kept>>,
     adopted: Mutex<BTreeSet<ExecId>>,
+    /// What the log keeps.
+    log: LogLevel,
+    /// Output that still is as its command wrote it.
+    raw: stars::Raw,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
@@ -104,6 +111,11 @@ impl Execs {
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
+            masked: if settings.mask {
+                settings.secret_files.clone()
+            } else {
+                SecretFiles::default()
+            },
             cache_dir: Some(settings.cache_of(&session.spec.workspace.root)),
             idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
@@ -136,6 +148,8 @@ impl Execs {
             cwd: Mutex::new(cwd),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             adopted: Mutex::default(),
+            log: session.spec.log,
+            raw: stars::Raw::default(),
             tasks: TaskTracker::new(),
             settings,
         });
@@ -146,7 +160,15 @@ impl Execs {
                 execs.add(&handle);
             }
         }
+        execs.learn_secrets().await;
+        execs.star_left_over();
         execs
+    }
+
+    /// Tells the redactor what the secret files of the workspace hold now.
+    pub(super) async fn learn_secrets(&self) {
+        let root = self.workspace.root.clone();
+        super::secrets::learn(&self.settings, self.store.redactor(), root).await;
     }
 
     /// Refuses before anything is written when no jail can be had.
@@ -350,6 +372,7 @@ impl Execs {
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
+        self.star_later([handle.spool.stdout.clone(), handle.spool.stderr.clone()]);
     }
 
     /// The end of a run is in the log: its jail may forget it.
@@ -471,6 +494,7 @@ impl Execs {
         self.tasks.close();
         self.tasks.wait().await;
         self.tasks.reopen();
+        self.star_now().await;
     }
 
     /// True while a jail lives.
