@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// What counts as a secret file, unless configured otherwise.
 pub const USUAL: &str = ".env:.env.*:*.env:!.env.example:!.env.sample:!.env.template:!.env.dist:.netrc:.pgpass:\
-.git-credentials:.pypirc:credentials:credentials.*:secrets.*:service-account*.json:*.pem:*.p12:*.pfx:*.jks:*.kdbx:\
-id_rsa:id_dsa:id_ecdsa:id_ed25519:id_*_sk:*.tfvars";
+.git-credentials:.pypirc:credentials:credentials.json:credentials.toml:credentials.y*ml:secrets.json:secrets.toml:\
+secrets.y*ml:service-account*.json:*.pem:*.p12:*.pfx:*.jks:*.kdbx:id_rsa:id_dsa:id_ecdsa:id_ed25519:id_*_sk:*.tfvars";
 
 /// Patterns of names. `*` stands for any characters; a pattern after `!` is an exception.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +98,8 @@ mod tests {
             "id_map.rs",
             "pem",
             "src/credentials/mod.rs",
+            "src/credentials.rs",
+            "secrets.py",
             "",
         ] {
             assert!(!usual.has(Path::new(path)), "{path}");
