@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod jail;
 mod lifecycle;
+mod record;
 mod tasks;
 mod usage;
 mod verbs;
@@ -15,6 +16,7 @@ mod web;
 
 pub(crate) use self::jail::*;
 pub(crate) use self::lifecycle::*;
+pub(crate) use self::record::*;
 pub(crate) use self::tasks::*;
 pub(crate) use self::usage::*;
 pub(crate) use self::verbs::*;
@@ -232,6 +234,15 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Option<UsageVerb>,
     },
+    /// Findings in a change, by file and line
+    #[command(before_help = help::REVIEW)]
+    Review(ReviewArgs),
+    /// What a session did: files written, hosts contacted, commands run
+    #[command(before_help = help::AUDIT)]
+    Audit(AuditArgs),
+    /// Play a session again, offline, from its cassette
+    #[command(before_help = help::REPLAY)]
+    Replay(ReplayArgs),
     /// Models that can be used
     #[command(before_help = help::MODELS)]
     Models {

@@ -2,7 +2,7 @@
 
 use agentd_proto::{Client, ClientError, Options, escape, format, id, pb, surroundings};
 
-use crate::args::{Global, Jail, JailFlags, Layout};
+use crate::args::{Global, Jail, JailFlags, Layout, LogLevel};
 use crate::command_line::nearest;
 use crate::exit::{self, Failure};
 use crate::render::{Out, json};
@@ -31,6 +31,7 @@ pub(crate) struct Wanted {
     pub(crate) model: Option<String>,
     pub(crate) network: pb::NetworkMode,
     pub(crate) flags: JailFlags,
+    pub(crate) log: Option<LogLevel>,
 }
 
 impl Context {
@@ -257,6 +258,7 @@ impl Context {
             limits: Some(limits(&wanted.flags)),
             added_dirs: added(&wanted.flags.add_dir)?,
             search_path: surroundings::search_path(),
+            log_level: log_level(wanted.log).into(),
         };
         self.client
             .create_session(request)
@@ -353,6 +355,15 @@ fn layout(layout: Option<Layout>) -> pb::Layout {
         None => pb::Layout::Unspecified,
         Some(Layout::Root) => pb::Layout::Root,
         Some(Layout::Host) => pb::Layout::Host,
+    }
+}
+
+fn log_level(level: Option<LogLevel>) -> pb::LogLevel {
+    match level {
+        None => pb::LogLevel::Unspecified,
+        Some(LogLevel::Full) => pb::LogLevel::Full,
+        Some(LogLevel::Redacted) => pb::LogLevel::Redacted,
+        Some(LogLevel::None) => pb::LogLevel::None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
     BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
-    ModelEntry, NetworkConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
+    ModelEntry, NetworkConfig, PrivacyConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[privacy]`
+    pub privacy: PrivacyConfig,
     /// `[git]`
     pub git: GitConfig,
     /// `[ledger]`

@@ -7,6 +7,7 @@ mod create;
 mod lifecycle;
 mod models;
 mod project;
+mod record;
 mod redact;
 mod storage;
 mod transfer;
@@ -22,6 +23,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{ApprovalId, Seq, SessionId};
 use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{State, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
@@ -32,6 +34,7 @@ pub use create::NewSession;
 pub use lifecycle::Deletion;
 pub use models::{ModelRow, ModelTry};
 pub use project::{Project, ProjectWish};
+pub use record::{Audit, Cassette};
 pub use redact::{RedactWish, Redaction};
 pub use storage::{PruneWish, Pruned, Storage};
 pub use transfer::{Piece, Upload};
@@ -59,6 +62,8 @@ pub struct Defaults {
     pub jail: JailKind,
     /// Layout for every session, where configured.
     pub layout: Option<Layout>,
+    /// What logs keep of what is said.
+    pub log: LogLevel,
     /// Shell for every session, where configured.
     pub shell: Option<ShellKind>,
     /// What programs of a session for work with a model can reach.

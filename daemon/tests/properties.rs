@@ -81,6 +81,7 @@ fn begin() -> Event {
         limits: agentd::domain::limits::LimitsWish::default(),
         added_dirs: Vec::new(),
         search_path: String::new(),
+        log: agentd::domain::redaction::LogLevel::default(),
     };
     event(&SessionId::random(), 1, EventBody::SessionCreated(spec))
 }

@@ -111,6 +111,7 @@ async fn post(
         network: super::network::mode(args.net),
         model: args.model.clone(),
         flags: args.flags.clone(),
+        log: args.log,
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

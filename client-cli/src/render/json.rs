@@ -61,6 +61,7 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "added_dirs": session.added_dirs.iter()
             .map(|dir| json!({"path": dir.path, "writable": dir.writable})).collect::<Vec<_>>(),
         "waiting": session.waiting.as_ref().map(waiting),
+        "log_level": log_level(session.log_level()),
     })
 }
 
@@ -99,6 +100,16 @@ pub(crate) fn keeper(keeper: pb::LimitKeeper) -> &'static str {
         pb::LimitKeeper::Kernel => "kernel",
         pb::LimitKeeper::Watch => "watch",
         pb::LimitKeeper::Unspecified => "nobody",
+    }
+}
+
+/// The word for what a log keeps.
+pub(crate) fn log_level(level: pb::LogLevel) -> &'static str {
+    match level {
+        pb::LogLevel::Full => "full",
+        pb::LogLevel::Redacted => "redacted",
+        pb::LogLevel::None => "none",
+        pb::LogLevel::Unspecified => "unknown",
     }
 }
 

@@ -142,6 +142,7 @@ pub(crate) fn session_fields(session: &pb::Session) -> Vec<(&'static str, String
             ),
         ),
         ("network", format::network_word(session.network()).to_owned()),
+        ("log", json::log_level(session.log_level()).to_owned()),
         (
             "shell",
             if session.shell() == pb::ShellKind::Bash {

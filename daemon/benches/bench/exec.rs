@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentd::domain::event::{EventBody, NewEvent};
@@ -164,7 +164,7 @@ impl Log {
 }
 
 fn store(file: &Path) -> Store {
-    Store::open(file, Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))))).unwrap()
+    Store::open(file, Arc::new(Redactor::new())).unwrap()
 }
 
 fn fact(body: EventBody) -> NewEvent {

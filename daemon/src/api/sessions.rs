@@ -84,6 +84,7 @@ impl SessionService for Sessions {
             limits: files::limits_asked(wish.limits)?,
             added_dirs: files::added_asked(wish.added_dirs)?,
             search_path: files::search_path_asked(wish.search_path)?,
+            log: convert::log_asked(wish.log_level)?,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {

@@ -104,6 +104,7 @@ impl Tasks {
             limits: LimitsWish::default(),
             added_dirs: Vec::new(),
             search_path: String::new(),
+            log: None,
         };
         let key = key(&wish.request_id, "StartTask", wish)?;
         let (handle, _) = self.supervisor.create(who, key, new).await?;

@@ -11,6 +11,7 @@ use crate::board;
 use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::network::NetworkSettings;
@@ -25,7 +26,7 @@ use crate::supervisor::Defaults;
 
 /// A redactor that knows every secret the daemon was started with.
 pub fn redactor_of(config: &Config, credentials: &Credentials, env: &Env) -> Arc<Redactor> {
-    let redactor = Redactor::new(Arc::new(RwLock::new(Vec::new())));
+    let redactor = Redactor::new();
     for secret in config.secrets().iter().chain(&credentials.secrets()) {
         redactor.learn(secret.expose());
     }
@@ -174,6 +175,8 @@ pub(super) async fn settings(
         person: Arc::new(Person::of(env, config.jail.toolchains)),
         shell_init: config.shell.init.clone(),
         read_only: config.jail.read_only.clone(),
+        secret_files: SecretFiles::new(config.privacy.secret_files.clone()),
+        mask: config.privacy.mask,
         cache_dir: paths.cache_dir.clone(),
         git_identity: if config.git.pass_identity {
             git_identity()
@@ -211,6 +214,7 @@ pub(super) fn boards(config: &Config) -> board::Settings {
 /// What a session gets when its maker does not say.
 pub(super) fn defaults(config: &Config) -> Defaults {
     Defaults {
+        log: config.privacy.log,
         jail: match config.jail.kind {
             config::JailKind::Bwrap => JailKind::Bwrap,
             config::JailKind::Outer => JailKind::Outer,

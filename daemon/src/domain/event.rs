@@ -15,6 +15,7 @@ use super::limits::{AddedDir, LimitsWish};
 use super::message::{Part, ToolCall};
 use super::network::{Connection, Door, NetworkMode};
 use super::principal::Caller;
+use super::redaction::LogLevel;
 use super::task::TaskId;
 use super::tool::Effect;
 use super::usage::{Cost, Tokens, Usage};
@@ -438,6 +439,9 @@ pub struct SessionSpec {
     /// The maker's PATH.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub search_path: String,
+    /// What its log keeps of what is said.
+    #[serde(default)]
+    pub log: LogLevel,
 }
 
 /// What a session was made for.

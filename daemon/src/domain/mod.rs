@@ -22,6 +22,7 @@ pub mod redaction;
 pub mod registries;
 pub mod rejection;
 pub mod secret;
+pub mod secret_files;
 pub mod session;
 pub mod standing;
 pub mod summary;

@@ -19,6 +19,7 @@ pub mod probe;
 pub mod process;
 mod scope;
 pub mod seccomp;
+pub mod secrets;
 pub mod sight;
 pub mod spec;
 pub mod toolchains;
@@ -31,6 +32,7 @@ pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use scope::Scopes;
+pub use secrets::secret_files;
 pub use sight::Sight;
 pub use spec::{JailPolicy, JailSpec, Person};
 

@@ -27,7 +27,7 @@ use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
 use super::scope::{self, Scopes};
 use super::sight::Sight;
 use super::spec::JailSpec;
-use super::{JailError, etc, guard, layers, probe, seccomp};
+use super::{JailError, etc, guard, layers, probe, seccomp, secrets};
 use crate::domain::id::SessionId;
 use crate::domain::workspace::{JailKind, Layout};
 use crate::durable::Point;
@@ -385,8 +385,10 @@ impl JailHost {
         let mask = dir.join("masked");
         std::fs::write(&mask, "").map_err(JailError::io("writing the mask"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
+        let masked = secrets::secret_files(root, &spec.masked);
         let inputs = Inputs {
             spec,
+            masked: &masked,
             facts: &HostFacts::gather(),
             sight,
             mask: &mask,

@@ -12,6 +12,7 @@ use super::toolchains;
 use crate::domain::id::SessionId;
 use crate::domain::limits::AddedDir;
 use crate::domain::network::NetworkMode;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::workspace::{JailKind, ShellKind, Workspace};
 
 /// Where the home directory is inside: on the Jail's own tmpfs, never the project.
@@ -86,6 +87,8 @@ pub struct JailSpec {
     pub search_path: String,
     /// Shell text that a new shell runs first.
     pub init: Option<String>,
+    /// Files of the workspace whose content stays outside.
+    pub masked: SecretFiles,
     /// Host directory for the package managers' caches, writable.
     pub cache_dir: Option<PathBuf>,
     /// Further certificate authorities for programs inside, PEM.
@@ -111,6 +114,7 @@ impl JailSpec {
             person: None,
             search_path: String::new(),
             init: None,
+            masked: SecretFiles::default(),
             cache_dir: None,
             ca_file: None,
             idle_timeout: None,

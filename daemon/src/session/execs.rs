@@ -6,6 +6,7 @@ mod jobs;
 mod output;
 mod purse;
 mod runner;
+mod stars;
 mod terminals;
 mod waits;
 
@@ -31,7 +32,9 @@ use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
 use crate::domain::network::{Judgement, NetworkMode, Target};
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::session::{InputWait, Session};
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailPolicy, JailSpec, ensure_jail_possible};
@@ -72,6 +75,10 @@ pub(super) struct Execs {
     /// The run that waits for input.
     waits: watch::Sender<Option<InputWait>>,
     time: purse::TimePurse,
+    /// What the log keeps.
+    log: LogLevel,
+    /// Output that still is as its command wrote it.
+    raw: stars::Raw,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
@@ -116,6 +123,11 @@ impl Execs {
             person: Some(settings.person.clone()),
             search_path: session.spec.search_path.clone(),
             init: settings.shell_init.clone(),
+            masked: if settings.mask {
+                settings.secret_files.clone()
+            } else {
+                SecretFiles::default()
+            },
             cache_dir: Some(settings.cache_of(&session.spec.workspace.root, &session.spec.principal)),
             idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
@@ -150,6 +162,8 @@ impl Execs {
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             waits: watch::Sender::new(None),
             time,
+            log: session.spec.log,
+            raw: stars::Raw::default(),
             tasks: TaskTracker::new(),
             settings,
         });
@@ -158,7 +172,15 @@ impl Execs {
                 execs.add(&handle);
             }
         }
+        execs.learn_secrets().await;
+        execs.star_left_over();
         execs
+    }
+
+    /// Tells the redactor what the secret files of the workspace hold now.
+    pub(super) async fn learn_secrets(&self) {
+        let root = self.workspace.root.clone();
+        super::secrets::learn(&self.settings, self.store.redactor(), root).await;
     }
 
     /// Refuses before anything is written when no jail can be had.
@@ -380,6 +402,7 @@ impl Execs {
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
+        self.star_later([handle.spool.stdout.clone(), handle.spool.stderr.clone()]);
     }
 
     /// The end of a run is in the log: its jail may forget it.
@@ -487,6 +510,7 @@ impl Execs {
         self.tasks.close();
         self.tasks.wait().await;
         self.tasks.reopen();
+        self.star_now().await;
     }
 
     /// True while a jail lives.

@@ -23,6 +23,7 @@ mod purse;
 mod recall;
 mod recover;
 mod repeats;
+mod secrets;
 mod step;
 mod surroundings;
 mod stray;
@@ -53,6 +54,7 @@ use crate::domain::message::Part;
 use crate::domain::policy::Policy;
 use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::domain::task::TaskId;
 use crate::jail::network::NetworkSettings;
@@ -97,6 +99,10 @@ pub struct Settings {
     pub shell_init: Option<String>,
     /// What this machine can keep of limits.
     pub keeping: Keeping,
+    /// Files of workspaces that hold secrets: not read by tools, their values redacted.
+    pub secret_files: SecretFiles,
+    /// They are masked in jails as well.
+    pub mask: bool,
     /// Where package caches are kept.
     pub cache_dir: PathBuf,
     /// The user's name and mail for commits made inside.

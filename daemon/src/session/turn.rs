@@ -93,6 +93,7 @@ impl TurnJob {
     async fn turn(&self) -> Result<(), Gone> {
         let mut dialect = self.model().dialect();
         let mut tools = Registry::for_dialect(dialect);
+        self.execs.learn_secrets().await;
         let mut view = self.view().await?;
         let mut ready: Option<Box<Ready>> = None;
         loop {

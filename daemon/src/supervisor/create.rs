@@ -11,6 +11,7 @@ use crate::domain::id::SessionId;
 use crate::domain::limits::{AddedDir, Limit, LimitsWish};
 use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
 use crate::domain::task::TaskId;
@@ -50,6 +51,8 @@ pub struct NewSession {
     pub added_dirs: Vec<AddedDir>,
     /// The maker's PATH; empty: not known.
     pub search_path: String,
+    /// `None`: the configured one.
+    pub log: Option<LogLevel>,
 }
 
 impl Supervisor {
@@ -228,6 +231,7 @@ impl Supervisor {
             limits: wish.limits.clone(),
             added_dirs: added(&wish.added_dirs)?,
             search_path: wish.search_path.clone(),
+            log: wish.log.unwrap_or(defaults.log),
         })
     }
 
@@ -276,7 +280,7 @@ impl Supervisor {
             caller: caller.clone(),
             body: EventBody::SessionCreated(spec),
         };
-        let sealed = store.seal(&session_id, 0, vec![new])?;
+        let sealed = store.seal(&session_id, LogLevel::default(), 0, vec![new])?;
         let Some(session) = sealed.events().first().and_then(Session::begin) else {
             return Err(Rejection::WrongState("the session could not be made".into()).into());
         };

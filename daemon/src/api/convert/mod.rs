@@ -3,6 +3,7 @@
 
 pub(super) mod approval;
 pub(super) mod context;
+pub(super) mod audit;
 pub(super) mod event;
 pub(super) mod network;
 pub(super) mod files;
