@@ -20,7 +20,7 @@ use support::{TestDaemon, finish, until};
 fn a_command_that_waits_is_seen_and_answered_from_elsewhere() {
     let mut home = TestDaemon::start();
     let script = "printf 'Overwrite? [y/N] '; read x; echo got $x; read y; echo then $y";
-    let mut command = home.agentctl(["exec", "--name", "w", "--stdin", "--", script]);
+    let mut command = home.agentctl(["--no-autostart", "exec", "--name", "w", "--stdin", "--", script]);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -45,11 +45,11 @@ fn a_command_that_waits_is_seen_and_answered_from_elsewhere() {
         .json();
     assert_eq!(list[0]["name"], "w", "{list}");
     home.ctl(["send", "w", "--stdin", "yes"]).exits(0);
-    asked(&home, "got yes");
+    asked(&home, "Overwrite? [y/N] got yes");
     // The next daemon sees it too.
     home.kill9();
     home.restart();
-    asked(&home, "got yes");
+    asked(&home, "Overwrite? [y/N] got yes");
     home.ctl(["send", "w", "--stdin", "no"]).exits(0);
     let ran = finish(waiting, "exec", begun).exits(0);
     drop(held);
@@ -63,7 +63,15 @@ fn a_command_that_waits_is_seen_and_answered_from_elsewhere() {
 #[test]
 fn input_of_a_command_survives_the_daemon_byte_for_byte() {
     let mut home = TestDaemon::start();
-    let mut command = home.agentctl(["exec", "--name", "in", "--stdin", "--", "cat >copy; echo done"]);
+    let mut command = home.agentctl([
+        "--no-autostart",
+        "exec",
+        "--name",
+        "in",
+        "--stdin",
+        "--",
+        "cat >copy; echo done",
+    ]);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -87,6 +87,14 @@ pub fn unsaid(body: &EventBody) -> Option<EventBody> {
         | EventBody::StepFinished { parts, .. } => parts.iter_mut().for_each(unsay),
         EventBody::ToolCallStarted { call, .. } => REDACTED_JSON.clone_into(&mut call.arguments),
         EventBody::ToolCallFinished { result, .. } => NOT_KEPT.clone_into(result),
+        EventBody::ContextAdded { items, .. } => {
+            items.iter_mut().for_each(|item| NOT_KEPT.clone_into(&mut item.text));
+        }
+        EventBody::ContextCompacted { summary, .. } => NOT_KEPT.clone_into(summary),
+        EventBody::PlanUpdated { items, .. } => {
+            items.iter_mut().for_each(|item| NOT_KEPT.clone_into(&mut item.text));
+        }
+        EventBody::TitleChosen { title, .. } => NOT_KEPT.clone_into(title),
         _ => return None,
     }
     Some(body)
@@ -95,6 +103,8 @@ pub fn unsaid(body: &EventBody) -> Option<EventBody> {
 fn unsay(part: &mut Part) {
     match part {
         Part::Text { text } | Part::Attachment { text, .. } => NOT_KEPT.clone_into(text),
+        Part::Image { data, .. } => data.clear(),
+        Part::Context(item) => NOT_KEPT.clone_into(&mut item.text),
         Part::Reasoning { text, opaque } => {
             NOT_KEPT.clone_into(text);
             *opaque = None;

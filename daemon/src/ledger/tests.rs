@@ -1,6 +1,5 @@
 //! The ledger over a real store.
 
-use std::sync::RwLock;
 
 use super::*;
 use crate::domain::budget::{AlertKind, Budget, Unit, Window};

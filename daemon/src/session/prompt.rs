@@ -126,6 +126,7 @@ mod tests {
             limits: crate::domain::limits::LimitsWish::default(),
             added_dirs: Vec::new(),
             search_path: String::new(),
+            log: crate::domain::redaction::LogLevel::default(),
         };
         let tools = serde_json::to_string(&*Registry::for_dialect(dialect).specs()).unwrap();
         format!("{}\n{tools}", instructions(&spec, dialect))
