@@ -45,6 +45,17 @@ pub(super) const GIT: &[(&str, &str)] = &[
     ("url.https://bitbucket.org/.insteadOf", "ssh://git@bitbucket.org/"),
 ];
 
+/// Shell text that takes the proxy's variables out of a state, and no others of these names.
+pub(crate) fn forget_proxy() -> Vec<u8> {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let variables = environment(false)
+        .into_iter()
+        .filter(|(_, value)| *value == proxy);
+    let lines =
+        variables.map(|(name, _)| format!("case \"${{{name}-}}\" in {proxy}) \\unset {name};; esac\n"));
+    lines.collect::<String>().into_bytes()
+}
+
 /// What tells programs of the proxy, and of certificate authorities where the user has further ones.
 pub(super) fn environment(has_ca: bool) -> Vec<(String, String)> {
     let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
