@@ -173,3 +173,8 @@ fn recovery_survives_a_kill_at_its_own_points() {
         world.verify(&format!("killed at {at}, then at {then}"));
     });
 }
+
+#[test]
+fn the_network_and_its_doors_survive_a_kill_at_every_point() {
+    survives("network");
+}

@@ -114,7 +114,6 @@ pub(super) struct Net {
     log: Mutex<Log>,
     /// What to tell with the result of the command that runs.
     said: Mutex<Vec<String>>,
-    strays: Mutex<u64>,
 }
 
 impl Net {
@@ -137,7 +136,6 @@ impl Net {
             waits: Mutex::default(),
             log: Mutex::default(),
             said: Mutex::default(),
-            strays: Mutex::default(),
         });
         let engine = Network::new(net.clone(), settings.network.clone());
         let _first = net.engine.set(Arc::downgrade(&engine));
@@ -270,9 +268,7 @@ impl Net {
             tokio::spawn(async move { me.flush().await });
         }
         let mut said = std::mem::take(&mut *lock(&self.said));
-        let tries = self.engine().and_then(|engine| engine.strays());
-        let before = tries.map_or(0, |tries| std::mem::replace(&mut *lock(&self.strays), tries));
-        if tries.is_some_and(|tries| tries > before)
+        if self.engine().is_some_and(|engine| engine.strayed())
             && let Some(who) = stray(stderr)
         {
             said.push(match self.view.borrow().mode {

@@ -337,7 +337,12 @@ impl Actor {
                 self.restored += 1;
                 let name = format!("state-{}", self.restored);
                 let path = names::of(jail.exchange(), &name, names::RESTORE);
-                std::fs::write(path, saved.restore()).map_err(JailError::io("writing the shell's state"))?;
+                let mut state = saved.restore();
+                if !self.spec.has_proxy() {
+                    // Its variables came with the state of a jail that had one.
+                    state.extend(crate::jail::network::forget_proxy());
+                }
+                std::fs::write(path, state).map_err(JailError::io("writing the shell's state"))?;
                 Some(name)
             }
             None => match self.spec.init.as_deref() {

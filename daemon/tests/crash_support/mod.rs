@@ -93,6 +93,10 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "network",
+        own: &[SendListen, HearListening, SendDial, HearDialled, SendUnlisten],
+    },
+    Scenario {
         name: "adopt",
         own: &[HearReady, HearRunning],
     },
@@ -639,6 +643,48 @@ async fn seen(path: &Path, word: &str) {
     }
 }
 
+/// A port of the jail opened here and tried, a port of this machine let in and closed.
+async fn through_doors(client: &Client, session: &str, trace: &Path) -> Done {
+    let forward = pb::ForwardPortRequest {
+        request_id: id(),
+        session_id: session.into(),
+        port: 4567,
+        local_port: 0,
+    };
+    let door = client.forward_port(forward).await?.door.unwrap();
+    let local = u16::try_from(door.local_port).unwrap();
+    let _closed = tokio::net::TcpStream::connect(("127.0.0.1", local)).await;
+    seen(trace, "hear-dialled:after").await;
+    let ask = pb::RequestHostPortRequest {
+        request_id: id(),
+        session_id: session.into(),
+        port: 45_678,
+    };
+    let asked = client.request_host_port(ask).await?.approval_id;
+    let answer = pb::ResolveApprovalRequest {
+        request_id: id(),
+        approval_id: asked,
+        decision: pb::ApprovalDecision::ApprovedOnce.into(),
+        ..Default::default()
+    };
+    client.resolve_approval(answer).await?;
+    let open = || pb::GetNetworkRequest {
+        session_id: session.into(),
+    };
+    while client.get_network(open()).await?.doors.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let close = pb::ClosePortRequest {
+        request_id: id(),
+        session_id: session.into(),
+        direction: pb::PortDirection::Host.into(),
+        port: 45_678,
+    };
+    client.close_port(close).await?;
+    seen(trace, "send-unlisten:after").await;
+    Ok(())
+}
+
 async fn act(name: &str, client: &Client, project: &Path, trace: &Path, model: &str, told: &Told) -> Done {
     let story = async |shell| {
         Ok::<_, ClientError>(Story {
@@ -771,6 +817,19 @@ async fn act(name: &str, client: &Client, project: &Path, trace: &Path, model: &
                 std::fs::read_to_string(project.join("moved/there.txt")).unwrap(),
                 "new\n"
             );
+        }
+        "network" => {
+            let s = story(pb::ShellKind::Sh).await?;
+            s.run("echo one >>/ran").await?;
+            let set = pb::SetNetworkRequest {
+                request_id: id(),
+                session_id: s.session.clone(),
+                mode: pb::NetworkMode::List.into(),
+            };
+            client.set_network(set).await?;
+            assert_eq!(s.run("echo two >>/ran; [ -n \"$https_proxy\" ]").await?, 0);
+            through_doors(client, &s.session, trace).await?;
+            assert_eq!(s.run("echo three >>/ran").await?, 0);
         }
         "adopt" => {
             let list = client.list_sessions(pb::ListSessionsRequest::default()).await?;

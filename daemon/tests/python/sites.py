@@ -20,7 +20,7 @@ class Site(http.server.SimpleHTTPRequestHandler):
     scheme = "http"
 
     def host(self):
-        return self.headers.get("Host", "none").split(":")[0]
+        return self.headers.get("Host", "none").split(":")[0].rstrip(".").lower()
 
     def translate_path(self, path):
         self.directory = os.path.join(ROOT, "hosts", self.host())

@@ -45,6 +45,17 @@ pub(super) const GIT: &[(&str, &str)] = &[
     ("url.https://bitbucket.org/.insteadOf", "ssh://git@bitbucket.org/"),
 ];
 
+/// Shell text that takes the proxy's variables out of a state, and no others of these names.
+pub(crate) fn forget_proxy() -> Vec<u8> {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let variables = environment(false)
+        .into_iter()
+        .filter(|(_, value)| *value == proxy);
+    let lines =
+        variables.map(|(name, _)| format!("case \"${{{name}-}}\" in {proxy}) \\unset {name};; esac\n"));
+    lines.collect::<String>().into_bytes()
+}
+
 /// What tells programs of the proxy, and of certificate authorities where the user has further ones.
 pub(super) fn environment(has_ca: bool) -> Vec<(String, String)> {
     let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
@@ -152,6 +163,8 @@ struct Connected {
     init: Option<u32>,
     gone: CancellationToken,
     waiting: Waiting,
+    /// Tries of another way out that were seen.
+    strays: AtomicU64,
 }
 
 type Waiting = Arc<Mutex<HashMap<Wanted, oneshot::Sender<io::Result<OwnedFd>>>>>;
@@ -202,6 +215,7 @@ impl Network {
             init,
             gone,
             waiting,
+            strays: AtomicU64::new(init.and_then(owner::strays).unwrap_or(0)),
         };
         let before = lock(&self.jail).replace(jail);
         if let Some(before) = before {
@@ -323,9 +337,16 @@ impl Network {
         found
     }
 
-    /// How often programs tried another way out than the proxy, since the jail began. `None` without a jail.
-    pub fn strays(&self) -> Option<u64> {
-        owner::strays(self.init()?)
+    /// True when programs of this jail tried another way out than the proxy since the last look.
+    pub fn strayed(&self) -> bool {
+        let jail = lock(&self.jail);
+        let Some(jail) = jail.as_ref().filter(|jail| !jail.gone.is_cancelled()) else {
+            return false;
+        };
+        let Some(tries) = jail.init.and_then(owner::strays) else {
+            return false;
+        };
+        tries > jail.strays.swap(tries, Ordering::Relaxed)
     }
 
     /// Opens a port of the jail on this machine's loopback; the port it got here.
