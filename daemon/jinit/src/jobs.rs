@@ -223,8 +223,10 @@ mod tests {
     #[test]
     fn a_process_stays_its_commands() {
         let nobody = |pid: u32| pid <= 2;
-        let mut jobs = Jobs::default();
-        jobs.last = Some("x-1".into());
+        let mut jobs = Jobs {
+            last: Some("x-1".into()),
+            ..Jobs::default()
+        };
         jobs.assign(&world(&[(1, 0, 1), (2, 1, 1), (10, 2, 1), (11, 1, 11)]), nobody);
         assert_eq!(owners(&jobs), [(10, "x-1"), (11, "x-1")]);
         // The first of them forks, the second's child is left without its parent; a later command leaves one too.

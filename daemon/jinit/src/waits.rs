@@ -279,7 +279,7 @@ impl Call {
 fn patient_ms(argument: u64) -> bool {
     // The register's upper half is not the kernel's to look at.
     let ms = i32::from_ne_bytes((argument as u32).to_ne_bytes());
-    u64::try_from(ms).map_or(true, |ms| Duration::from_millis(ms) >= PATIENT)
+    !u64::try_from(ms).is_ok_and(|ms| Duration::from_millis(ms) < PATIENT)
 }
 
 /// The memory of a process.
