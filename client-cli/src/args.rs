@@ -163,7 +163,7 @@ pub(crate) enum Verb {
     Send(SendArgs),
     /// Stop a session's turn; the session stays
     #[command(before_help = help::INTERRUPT)]
-    Interrupt(OneSession),
+    Interrupt(InterruptArgs),
     /// Wait for a session to reach a state
     #[command(before_help = help::WAIT)]
     Wait(WaitArgs),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::exit::Failure;
 
 /// Bytes handed on at once.
-const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// True when somebody types.
 pub(crate) fn is_terminal() -> bool {

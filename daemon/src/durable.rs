@@ -54,6 +54,7 @@ points! {
     SendRest "send-rest",
     SendFreeze "send-freeze",
     SendThaw "send-thaw",
+    SendJobs "send-jobs",
     HearHello "hear-hello",
     HearReady "hear-ready",
     HearRunning "hear-running",
@@ -64,6 +65,9 @@ points! {
     HearShellGone "hear-shell-gone",
     HearBusy "hear-busy",
     HearResting "hear-resting",
+    HearWritten "hear-written",
+    HearWaiting "hear-waiting",
+    HearJobs "hear-jobs",
 }
 
 /// Where the new text of `path` is written before it takes that name.

@@ -346,15 +346,11 @@ impl Supervisor {
     }
 
     fn watch_changes(&self, handle: &SessionHandle) {
-        let (me, mut bell) = (self.clone(), handle.listen());
+        let (me, mut bell) = (self.clone(), handle.changes());
+        bell.mark_unchanged();
         tokio::spawn(async move {
-            let mut head = bell.borrow_and_update().head;
             while bell.changed().await.is_ok() {
-                let now = bell.borrow_and_update().head;
-                if now != head {
-                    head = now;
-                    me.ring();
-                }
+                me.ring();
             }
         });
     }

@@ -398,7 +398,12 @@ async fn no_descriptor_of_the_host_is_inside() {
             )
             .unwrap();
         handle
-            .write_input(0, format!("{}; exit\n", list("$$")).into_bytes(), false)
+            .write_input(
+                (String::new(), 0),
+                format!("{}; exit\n", list("$$")).into_bytes().into(),
+                false,
+            )
+            .await
             .unwrap();
         handle.finished().await;
         let typed = std::fs::read_to_string(&handle.spool.stdout).unwrap();

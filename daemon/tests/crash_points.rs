@@ -122,6 +122,11 @@ fn a_rest_survives_a_kill_at_every_point() {
 }
 
 #[test]
+fn jobs_and_waiting_survive_a_kill_at_every_point() {
+    survives("jobs");
+}
+
+#[test]
 fn keys_devices_and_files_survive_a_kill_at_every_point() {
     survives("frame");
 }

@@ -380,9 +380,18 @@ async fn input_sent_twice_is_typed_once() {
         let mut request = RunRequest::new(ExecId::random(), "cat; echo done");
         request.stdin = Stdin::Open;
         let handle = rig.shell.run(request).unwrap();
-        handle.write_input(0, b"hello\n".to_vec(), false).unwrap();
-        handle.write_input(0, b"hello\n".to_vec(), false).unwrap();
-        handle.write_input(6, b"you\n".to_vec(), true).unwrap();
+        handle
+            .write_input((String::new(), 0), bytes::Bytes::from_static(b"hello\n"), false)
+            .await
+            .unwrap();
+        handle
+            .write_input((String::new(), 0), bytes::Bytes::from_static(b"hello\n"), false)
+            .await
+            .unwrap();
+        handle
+            .write_input((String::new(), 6), bytes::Bytes::from_static(b"you\n"), true)
+            .await
+            .unwrap();
         assert_eq!(handle.finished().await.exit_code, 0);
         assert_eq!(
             std::fs::read(&handle.spool.stdout).unwrap(),
@@ -401,13 +410,96 @@ async fn a_terminal_is_one() {
     );
     request.stdin = Stdin::Pty(PtySize { rows: 30, cols: 100 });
     let handle = rig.shell.run(request).unwrap();
-    handle.write_input(0, b"typed\n".to_vec(), false).unwrap();
+    handle
+        .write_input((String::new(), 0), bytes::Bytes::from_static(b"typed\n"), false)
+        .await
+        .unwrap();
     assert_eq!(handle.finished().await.exit_code, 0);
     let text = std::fs::read_to_string(&handle.spool.stdout).unwrap();
     assert!(
         text.contains("30 100\r\n") && text.ends_with("got typed\r\n"),
         "{text:?}"
     );
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn ctrl_c_on_a_terminal_stops_the_command_and_nothing_else() {
+    for kind in [Sh, Bash] {
+        let rig = Rig::new(kind);
+        rig.run("sleep 1000 >/dev/null 2>&1 & A=kept").await;
+        let mut request = RunRequest::new(
+            ExecId::random(),
+            "trap 'echo trapped' INT; echo on; sleep 1000; echo after",
+        );
+        request.stdin = Stdin::Pty(PtySize { rows: 30, cols: 100 });
+        let handle = rig.shell.run(request).unwrap();
+        handle
+            .changed
+            .clone()
+            .wait_for(|p| p.stdout_bytes > 0)
+            .await
+            .unwrap();
+        let key = bytes::Bytes::from_static(b"\x03");
+        handle.write_input((String::new(), 0), key, false).await.unwrap();
+        handle.finished().await;
+        let after = rig.run("trap - INT; echo $A; kill -0 $! && echo lives").await;
+        assert_eq!(after.out, "kept\nlives\n", "{kind:?} {after:?}");
+        rig.end().await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_input_is_told_apart_from_who_works() {
+    use agentd::shell::LastWords;
+    let waits = [
+        ("printf 'a? '; read x", LastWords::Stdout),
+        ("printf 'b? ' >&2; cat >/dev/null", LastWords::Stderr),
+        ("sh -c 'printf c; exec cat' | cat >&2; :", LastWords::Stderr),
+        (
+            "python3 -c 'import select,sys; select.select([sys.stdin],[],[])'",
+            LastWords::Stdout,
+        ),
+        (
+            "python3 -c 'import select,sys; p=select.epoll(); p.register(0,1); p.poll()'",
+            LastWords::Stdout,
+        ),
+    ];
+    let rig = Rig::new(Bash);
+    for pty in [false, true] {
+        for (script, words) in waits {
+            let mut request = RunRequest::new(ExecId::random(), script);
+            request.stdin = if pty {
+                Stdin::Pty(PtySize { rows: 30, cols: 100 })
+            } else {
+                Stdin::Open
+            };
+            // A terminal has one stream.
+            let words = if pty { LastWords::Stdout } else { words };
+            let handle = rig.shell.run(request).unwrap();
+            let mut changed = handle.changed.clone();
+            let seen = changed.wait_for(|p| p.waits.is_some());
+            let seen = tokio::time::timeout(std::time::Duration::from_secs(20), seen).await;
+            assert_eq!(seen.expect(script).unwrap().waits, Some(words), "{script}");
+            let text = bytes::Bytes::from_static(b"x\n");
+            handle.write_input((String::new(), 0), text, true).await.unwrap();
+            handle.finished().await;
+            assert_eq!(handle.changed.borrow().waits, None, "{script}");
+        }
+    }
+    // It works, sleeps, or looks at its input now and then.
+    for script in [
+        "sleep 1.2",
+        "python3 -c 'import select,sys; [select.select([sys.stdin],[],[],0.3) for _ in range(4)]'",
+    ] {
+        let mut request = RunRequest::new(ExecId::random(), script);
+        request.stdin = Stdin::Open;
+        let handle = rig.shell.run(request).unwrap();
+        let mut changed = handle.changed.clone();
+        let ended = changed.wait_for(|p| p.waits.is_some() || p.state >= agentd::shell::RunState::Finished);
+        assert_eq!(ended.await.unwrap().waits, None, "{script}");
+        handle.finished().await;
+    }
     rig.end().await;
 }
 
@@ -421,7 +513,12 @@ async fn the_session_goes_on_where_the_terminal_left_off() {
             .open_pty(ExecId::random(), Terminal::of(PtySize { rows: 30, cols: 100 }))
             .unwrap();
         handle
-            .write_input(0, b"cd /usr/lib; export Z=$A; exit 4\n".to_vec(), false)
+            .write_input(
+                (String::new(), 0),
+                bytes::Bytes::from_static(b"cd /usr/lib; export Z=$A; exit 4\n"),
+                false,
+            )
+            .await
             .unwrap();
         let result = handle.finished().await;
         assert_eq!(result.exit_code, 4, "{result:?}");

@@ -30,7 +30,14 @@ async fn leaving_a_terminal_shows_nothing_of_ours() {
             let handle = rig.shell.open_pty(ExecId::random(), Terminal::of(SIZE)).unwrap();
             let mut changed = handle.changed.clone();
             changed.wait_for(|p| p.stdout_bytes > 0).await.unwrap();
-            handle.write_input(0, leave.into(), false).unwrap();
+            handle
+                .write_input(
+                    (String::new(), 0),
+                    bytes::Bytes::from_static(leave.as_bytes()),
+                    false,
+                )
+                .await
+                .unwrap();
             let result = handle.finished().await;
             changed.wait_for(|p| p.state == RunState::Closed).await.unwrap();
             let second = (result.stderr_bytes, changed.borrow().stderr_bytes);
@@ -67,7 +74,12 @@ async fn what_commands_make_has_the_persons_umask() {
         assert_eq!((mode("file"), mode("dir")), (file, dir));
         let handle = rig.shell.open_pty(ExecId::random(), Terminal::of(SIZE)).unwrap();
         handle
-            .write_input(0, b"touch typed; exit\n".to_vec(), false)
+            .write_input(
+                (String::new(), 0),
+                bytes::Bytes::from_static(b"touch typed; exit\n"),
+                false,
+            )
+            .await
             .unwrap();
         handle.finished().await;
         assert_eq!(mode("typed"), file);
@@ -274,7 +286,10 @@ async fn an_adopted_run_keeps_its_limit_and_takes_input() {
     request.stdin = Stdin::Open;
     request.max_output = 100;
     let handle = rig.shell.run(request).unwrap();
-    handle.write_input(0, b"typed\n".to_vec(), false).unwrap();
+    handle
+        .write_input((String::new(), 0), bytes::Bytes::from_static(b"typed\n"), false)
+        .await
+        .unwrap();
     handle
         .changed
         .clone()
@@ -285,7 +300,14 @@ async fn an_adopted_run_keeps_its_limit_and_takes_input() {
     let found = shell.adopt().await.into_iter().next().unwrap();
     assert_eq!(found.exec_id, handle.exec_id);
     // Sent again, as after a reconnect, with something new.
-    found.write_input(0, b"typed\ntwo\n".to_vec(), true).unwrap();
+    found
+        .write_input(
+            (String::new(), 0),
+            bytes::Bytes::from_static(b"typed\ntwo\n"),
+            true,
+        )
+        .await
+        .unwrap();
     let result = found.finished().await;
     let text = std::fs::read_to_string(&found.spool.stdout).unwrap();
     assert_eq!(
@@ -318,7 +340,14 @@ async fn an_adopted_terminal_still_hands_its_state_over() {
         .unwrap();
     let shell = rig.next_daemon();
     let found = shell.adopt().await.into_iter().next().unwrap();
-    found.write_input(0, b"A=2; exit\n".to_vec(), false).unwrap();
+    found
+        .write_input(
+            (String::new(), 0),
+            bytes::Bytes::from_static(b"A=2; exit\n"),
+            false,
+        )
+        .await
+        .unwrap();
     assert_eq!(found.finished().await.stderr_bytes, 0);
     let run = shell.run(RunRequest::new(ExecId::random(), "echo $A")).unwrap();
     run.finished().await;
@@ -361,7 +390,12 @@ async fn a_terminal_is_of_the_kind_that_was_asked_for() {
         .open_pty(ExecId::random(), Terminal { size: SIZE, term })
         .unwrap();
     handle
-        .write_input(0, b"sh -c 'echo is:$TERM'; exit\n".to_vec(), false)
+        .write_input(
+            (String::new(), 0),
+            bytes::Bytes::from_static(b"sh -c 'echo is:$TERM'; exit\n"),
+            false,
+        )
+        .await
         .unwrap();
     handle.finished().await;
     let text = std::fs::read_to_string(&handle.spool.stdout).unwrap();

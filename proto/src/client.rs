@@ -432,6 +432,10 @@ unary! {
     shell_service_client::ShellServiceClient.resize_pty(ResizePtyRequest) -> ResizePtyResponse;
     /// Stops a command.
     shell_service_client::ShellServiceClient.interrupt_exec(InterruptExecRequest) -> InterruptExecResponse;
+    /// What commands left running.
+    shell_service_client::ShellServiceClient.list_jobs(ListJobsRequest) -> ListJobsResponse;
+    /// Ends it.
+    shell_service_client::ShellServiceClient.end_job(EndJobRequest) -> EndJobResponse;
     /// Opens an interactive shell.
     shell_service_client::ShellServiceClient.open_shell(OpenShellRequest) -> OpenShellResponse;
     /// Questions, open ones first.

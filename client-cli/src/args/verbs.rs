@@ -165,8 +165,17 @@ pub(crate) struct AttachArgs {
 pub(crate) struct SendArgs {
     /// Session
     pub(crate) target: String,
-    /// The message; `-` or nothing: read from standard input
+    /// The message (with --stdin: what to type); `-` or nothing: read from standard input
     pub(crate) text: Vec<String>,
+    /// Type it into the command that waits for input, with a line end
+    #[arg(long, conflicts_with_all = ["file", "steer", "queue", "list", "edit", "remove"])]
+    pub(crate) stdin: bool,
+    /// With --stdin: into this command, whether it waits or not
+    #[arg(long, value_name = "COMMAND", requires = "stdin")]
+    pub(crate) exec: Option<String>,
+    /// With --stdin: nothing more will come
+    #[arg(long, requires = "stdin")]
+    pub(crate) eof: bool,
     /// Attach a file (repeatable)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Vec<PathBuf>,
@@ -194,6 +203,16 @@ pub(crate) struct OneSession {
     pub(crate) target: Option<String>,
 }
 
+/// Flags of `interrupt`.
+#[derive(Debug, Args)]
+pub(crate) struct InterruptArgs {
+    /// Session [default: -s, else this directory's]
+    pub(crate) target: Option<String>,
+    /// Stop this command, or what it left running in the background, instead of the turn (repeatable)
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) exec: Vec<String>,
+}
+
 /// Flags of `wait`.
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
@@ -209,7 +228,7 @@ pub(crate) struct WaitArgs {
 pub(crate) enum WaitFor {
     /// No turn and no command is open.
     Ready,
-    /// An approval is open.
+    /// An approval is open, or a command waits for input.
     NeedsYou,
     /// Like ready, with the exit code of the last turn.
     Done,

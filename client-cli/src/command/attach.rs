@@ -188,7 +188,16 @@ impl View<'_> {
 
     fn session_is(&mut self, now: pb::Session) {
         let state = now.state();
+        let asked = |session: &pb::Session| session.waiting.as_ref().map(|wait| wait.line.clone());
+        let news = asked(&now).filter(|line| asked(&self.session).as_ref() != Some(line));
         self.session = now;
+        if let Some(line) = news {
+            self.context.out.note(&format!(
+                "! waits for input: {} · agentctl send {} --stdin \"…\"",
+                escape::line(&line),
+                self.session.session_id
+            ));
+        }
         if state != self.state {
             self.state = state;
             let text = crate::render::text::state(state);

@@ -18,6 +18,8 @@ use crate::{quote, stdin, tty};
 
 /// Most shell text the daemon takes.
 const SCRIPT_LIMIT: u64 = 16 << 20;
+/// Most input the daemon takes at once.
+const WRITE_LIMIT: usize = 256 << 10;
 /// Attempts to reach a lost daemon before a command is given up: about 45 seconds.
 const GIVE_UP_AFTER: u32 = 12;
 
@@ -250,7 +252,13 @@ async fn feed(client: Client, session_id: String, exec_id: String) {
     loop {
         let piece = input.recv().await;
         let eof = piece.is_none();
-        let data = piece.unwrap_or_default();
+        let mut data = piece.unwrap_or_default();
+        // What is there already goes along: each write waits for its answer.
+        while data.len() + stdin::CHUNK <= WRITE_LIMIT
+            && let Ok(more) = input.try_recv()
+        {
+            data.extend(more);
+        }
         let request = pb::WriteInputRequest {
             session_id: session_id.clone(),
             exec_id: exec_id.clone(),

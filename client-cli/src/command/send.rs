@@ -1,4 +1,5 @@
-//! Owns: `agentctl send`: a message into a session without waiting for the turn, and the messages that wait.
+//! Owns: `agentctl send`: a message into a session without waiting for the turn, the messages that wait, and words for a
+//! command that waits for input.
 
 use agentd_proto::transcript::text_of;
 use agentd_proto::{escape, id, pb};
@@ -34,6 +35,9 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Result<u8, Failure
     }
     if let Some(message_id) = args.edit.clone() {
         return edit(context, &session, message_id, args).await;
+    }
+    if args.stdin {
+        return answer(context, &session, &args).await;
     }
     let parts = prompt::parts(context, &args.text, &args.file).await?;
     post(context, &session, parts, args.steer).await
@@ -82,6 +86,70 @@ async fn post(
         ));
     }
     Ok(exit::OK)
+}
+
+/// Most that is typed at once.
+const ANSWER_LIMIT: u64 = 256 * 1024;
+
+/// Types into the command that waits.
+async fn answer(context: &Context, session: &pb::Session, args: &SendArgs) -> Result<u8, Failure> {
+    let waiting = session.waiting.as_ref();
+    let exec_id = match (&args.exec, waiting) {
+        (Some(exec_id), _) => exec_id.clone(),
+        (None, Some(waiting)) => waiting.exec_id.clone(),
+        (None, None) => {
+            let name = escape::line(&session.name);
+            return Err(Failure::new(
+                exit::CONFLICT,
+                "wrong_state",
+                format!("no command of {name} waits for input"),
+            )
+            .next(format!("agentctl sessions show {}", session.session_id))
+            .next(format!(
+                "agentctl send {} --stdin --exec COMMAND …",
+                session.session_id
+            )));
+        }
+    };
+    let typed = match args.text.as_slice() {
+        [] if args.eof => Vec::new(),
+        [] => read_answer().await?,
+        [dash] if dash == "-" => read_answer().await?,
+        words => {
+            // A terminal's line ends with the key that was pressed, a pipe's with the character.
+            let pty = waiting.is_some_and(|waiting| waiting.exec_id == exec_id && waiting.pty);
+            let end = if pty { "\r" } else { "\n" };
+            format!("{}{end}", words.join(" ")).into_bytes()
+        }
+    };
+    let request = pb::WriteInputRequest {
+        session_id: session.session_id.clone(),
+        exec_id: exec_id.clone(),
+        offset: 0,
+        data: typed.into(),
+        eof: args.eof,
+        writer: id::request_id(),
+    };
+    context.client.write_input(request).await?;
+    if context.out.is_json() {
+        context.out.json(&json!({"exec_id": exec_id}))?;
+    } else {
+        context
+            .out
+            .note(&format!("typed into {}", escape::line(&exec_id)));
+    }
+    Ok(exit::OK)
+}
+
+async fn read_answer() -> Result<Vec<u8>, Failure> {
+    if crate::stdin::is_terminal() {
+        return Err(Failure::usage("what is to be typed was not given")
+            .next("agentctl send S --stdin yes")
+            .next("agentctl send S --stdin < FILE"));
+    }
+    crate::stdin::read_all(ANSWER_LIMIT).await?.ok_or_else(|| {
+        Failure::usage("more than 256 KiB to type").next("agentctl exec --stdin -- CMD < FILE")
+    })
 }
 
 async fn edit(

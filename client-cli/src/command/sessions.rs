@@ -192,11 +192,14 @@ fn row(session: &pb::Session) -> Vec<String> {
 
 async fn show(context: &Context, target: Option<&str>) -> Result<u8, Failure> {
     let session = context.target(target).await?;
-    text::document(
-        &context.out,
-        &text::session_fields(&session),
-        &json::session(&session),
-    )?;
+    let jobs = jobs(context, &session.session_id).await?;
+    let mut fields = text::session_fields(&session);
+    fields.extend(jobs.iter().map(|job| ("background", text::job(job))));
+    let mut value = json::session(&session);
+    if let Some(value) = value.as_object_mut() {
+        value.insert("background".to_owned(), jobs.iter().map(json::job).collect());
+    }
+    text::document(&context.out, &fields, &value)?;
     if context.out.is_json() || context.out.format == crate::args::Format::Plain {
         return Ok(exit::OK);
     }
@@ -230,6 +233,18 @@ async fn show(context: &Context, target: Option<&str>) -> Result<u8, Failure> {
         .out
         .line(&format!("\n{}", context.out.paint(Look::Bold, &next)))?;
     Ok(exit::OK)
+}
+
+/// What commands of a session left running in the background. A daemon of an earlier release can't tell.
+pub(crate) async fn jobs(context: &Context, session_id: &str) -> Result<Vec<pb::Job>, Failure> {
+    let request = pb::ListJobsRequest {
+        session_id: session_id.to_owned(),
+    };
+    match context.client.list_jobs(request).await {
+        Ok(answer) => Ok(answer.jobs),
+        Err(error) if error.cause == agentd_proto::Cause::Version => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `sessions clients`: who follows it.

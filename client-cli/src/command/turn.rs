@@ -161,6 +161,25 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Says once when a command of the turn waits for input.
+    fn session_is(&mut self, now: pb::Session) {
+        let news = now.waiting.as_ref().filter(|wait| {
+            let known = self.session.waiting.as_ref();
+            known.is_none_or(|known| (&known.exec_id, &known.line) != (&wait.exec_id, &wait.line))
+        });
+        if let Some(wait) = news
+            && matches!(self.mode, Mode::Stream | Mode::Final)
+        {
+            let line = format!(
+                "! waits for input: {} · agentctl send {} --stdin \"…\"",
+                escape::line(&wait.line),
+                now.session_id
+            );
+            self.screen.lines(&[(Some(Look::Yellow), line)]);
+        }
+        self.session = now;
+    }
+
     fn stop(&mut self, why: &str) {
         self.interrupted = true;
         self.screen.lines(&[(Some(Look::Yellow), why.to_owned())]);
@@ -197,6 +216,7 @@ impl<'a> Turn<'a> {
                     self.screen.output(&chunk.exec_id, chunk.stream, &chunk.data);
                 }
             }
+            Update::Item(Item::Session(session)) => self.session_is(session),
             Update::Item(_) => {}
             // The first miss is usually a restart that is over before anybody could read about it.
             Update::Reconnecting { attempt, wait } if attempt > 1 => {

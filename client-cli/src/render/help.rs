@@ -62,12 +62,13 @@ Examples:
   agentctl send build \"also update the changelog\"
   agentctl send build --steer \"only the tests in src/\"
   agentctl send build --list; agentctl send build --edit m-8w3n2k4p \"other words\"
+  agentctl send build --stdin yes      answers the command that waits for input
   echo \"use the other branch\" | agentctl send build -";
 pub(crate) const INTERRUPT: &str = "\
 Examples:
   agentctl interrupt            stop this directory's turn
   agentctl interrupt build
-  agentctl interrupt @last";
+  agentctl interrupt build --exec x-9d2k7hq4mp      one command, or its background job";
 pub(crate) const WAIT: &str = "\
 Examples:
   agentctl wait build && make deploy

@@ -51,6 +51,30 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "pause_reason": session.pause_reason,
         "purge_time": session.purge_time.map(|time| rfc3339(Some(time))),
         "forked_from": session.forked_from,
+        "waiting": session.waiting.as_ref().map(waiting),
+    })
+}
+
+/// A command that waits for input.
+pub(crate) fn waiting(wait: &pb::InputWait) -> Value {
+    json!({
+        "exec_id": wait.exec_id,
+        "line": wait.line,
+        "pty": wait.pty,
+        "wait_time": rfc3339(wait.wait_time),
+        "call_id": wait.call_id,
+    })
+}
+
+/// What a command left running.
+pub(crate) fn job(job: &pb::Job) -> Value {
+    let processes = job.processes.iter();
+    json!({
+        "exec_id": job.exec_id,
+        "script": job.script,
+        "start_time": rfc3339(job.start_time),
+        "processes": processes.map(|one| json!({"pid": one.pid, "command": one.command})).collect::<Value>(),
+        "output_open": job.output_open,
     })
 }
 

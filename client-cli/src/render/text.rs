@@ -167,6 +167,9 @@ pub(crate) fn session_fields(session: &pb::Session) -> Vec<(&'static str, String
     if !session.approval_ids.is_empty() {
         fields.push(("waits for", session.approval_ids.join(" ")));
     }
+    if let Some(wait) = &session.waiting {
+        fields.push(("waits for", format!("input to {}: {}", wait.exec_id, wait.line)));
+    }
     if session.queued_messages > 0 {
         fields.push((
             "queued",
@@ -176,11 +179,32 @@ pub(crate) fn session_fields(session: &pb::Session) -> Vec<(&'static str, String
     fields
 }
 
+/// What a command left running, as one line.
+pub(crate) fn job(job: &pb::Job) -> String {
+    let script = job.script.lines().find(|line| !line.trim().is_empty());
+    let count = match job.processes.len() {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    };
+    let age = format::age(time::age(job.start_time));
+    format!(
+        "{} · {count} · {age} · {}",
+        job.exec_id,
+        script.unwrap_or_default().trim()
+    )
+}
+
 /// What to type next about a session.
 pub(crate) fn session_next(session: &pb::Session) -> String {
     match (session.state(), session.approval_ids.first()) {
         (pb::SessionState::NeedsYou, Some(approval)) => {
             format!("agentctl approve {approval}   (or: agentctl deny {approval} --reason …)")
+        }
+        (pb::SessionState::NeedsYou, None) if session.waiting.is_some() => {
+            format!(
+                "agentctl send {} --stdin \"…\"   (or: agentctl attach {})",
+                session.name, session.name
+            )
         }
         (pb::SessionState::Paused, _) => format!("agentctl sessions resume {}", session.name),
         (pb::SessionState::Archived, _) => format!("agentctl sessions unarchive {}", session.session_id),

@@ -15,10 +15,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use rustix::termios::Winsize;
 
+use crate::input::Input;
 use crate::options::{Dialect, Options};
 use crate::procs::{self, Scope};
 use crate::reaper::Death;
-use crate::run::{Finish, Input, Run, Stage};
+use crate::run::{Finish, Run, Stage};
 use crate::serve::{DRAIN, Server};
 use crate::shell;
 use crate::stream::Stream;
@@ -60,21 +61,24 @@ impl Server {
         let mut run = self.open_run(frame, fds).map_err(|_| Refusal::Files)?;
         let exec = run.frame.exec.clone();
         if run.frame.own_shell {
-            run.terminal = Some(self.start_terminal(&run).map_err(|_| Refusal::Files)?);
+            let leader = self.start_terminal(&run).map_err(|_| Refusal::Files)?;
+            run.terminal = Some(leader);
+            self.next_terminal(&exec, leader);
             self.runs.insert(exec, run);
             return Ok(());
         }
         let lines = shell::lines(&self.options, &run.frame, &run.nonce, run.pts.as_deref());
-        let shell = self.shell.as_ref().ok_or(Refusal::NoShell)?;
         self.report_text.clear();
         // Counted before the first line: from here on everything new is this command's.
         run.before = procs::pids();
+        self.runs.insert(exec.clone(), run);
+        self.next_command(&exec);
+        let shell = self.shell.as_ref().ok_or(Refusal::NoShell)?;
         for line in &lines {
             // A shell that is dying: its death ends the run, as not run.
             let _dying = rustix::io::write(&shell.stdin, line);
         }
-        self.current = Some(exec.clone());
-        self.runs.insert(exec, run);
+        self.current = Some(exec);
         Ok(())
     }
 
@@ -369,10 +373,6 @@ impl Server {
             }
             std::thread::yield_now();
         }
-        if run.pts.is_some() && !run.frame.own_shell {
-            // Nobody else may type into it once the command is over.
-            run.input = None;
-        }
         if run.frame.own_shell {
             // It said its state or it did not; nobody else writes there.
             run.err.close();
@@ -383,7 +383,11 @@ impl Server {
         end.background = run.is_open();
         end.duration_us = u64::try_from(run.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         run.finish = Some(Finish { end, umask, cwd });
-        run.input = None;
+        let mut input = run.input.take();
+        if let Some(input) = &mut input {
+            // Nobody else may type into it once the command is over.
+            input.close();
+        }
         if !run.is_open() {
             run.closed_told = true;
         }
@@ -394,6 +398,10 @@ impl Server {
         self.send(&frame);
         if let Some(closed) = closed {
             self.send(&closed);
+        }
+        for (writer, taken) in input.iter_mut().flat_map(Input::answers) {
+            let exec = exec.to_owned();
+            self.send(&FromJail::Written { exec, writer, taken });
         }
     }
 
@@ -408,7 +416,7 @@ impl Server {
         any
     }
 
-    fn processes_of(&self, exec: &str) -> Vec<u32> {
+    pub(crate) fn processes_of(&self, exec: &str) -> Vec<u32> {
         let Some(run) = self.runs.get(exec) else {
             return Vec::new();
         };

@@ -4,6 +4,9 @@
 //! Guarantees: no descriptor but the ones it was given on 0, 1, 2 survives into the jail.
 
 mod command;
+mod input;
+mod jobs;
+mod keys;
 mod launch;
 mod link;
 mod options;
@@ -13,6 +16,7 @@ mod run;
 mod serve;
 mod shell;
 mod stream;
+mod waits;
 
 use std::process::ExitCode;
 

@@ -10,8 +10,15 @@ use rustix::process::{Pid, Signal};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Proc {
     pub(crate) pid: u32,
-    ppid: u32,
-    session: u32,
+    pub(crate) ppid: u32,
+    pub(crate) session: u32,
+}
+
+#[cfg(test)]
+impl Proc {
+    pub(crate) fn new(pid: u32, ppid: u32, session: u32) -> Self {
+        Self { pid, ppid, session }
+    }
 }
 
 /// Only the numbers: cheap enough to take before each command.
@@ -124,22 +131,30 @@ pub(crate) fn of_terminal(leader: u32) -> Vec<u32> {
 pub(crate) fn everyone(me: u32, descendants_only: bool) -> Vec<u32> {
     let all = list();
     all.values()
-        .filter(|start| start.pid != me)
-        .filter(|start| {
-            let mut at = **start;
-            for _ in 0..=all.len() {
-                if !descendants_only || at.ppid == me {
-                    return true;
-                }
-                match all.get(&at.ppid) {
-                    Some(parent) => at = *parent,
-                    None => return false,
-                }
-            }
-            false
-        })
-        .map(|p| p.pid)
+        .map(|proc| proc.pid)
+        .filter(|pid| *pid != me && (!descendants_only || descends(*pid, me, &all)))
         .collect()
+}
+
+/// The children of a process.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
+}
+
+/// Whether one process descends from another.
+pub(crate) fn descends(pid: u32, from: u32, all: &HashMap<u32, Proc>) -> bool {
+    let mut at = all.get(&pid);
+    for _ in 0..=all.len() {
+        match at {
+            Some(proc) if proc.ppid == from => return true,
+            Some(proc) => at = all.get(&proc.ppid),
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Sends a signal; a process that is gone is fine.

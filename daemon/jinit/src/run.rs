@@ -1,15 +1,16 @@
 //! Owns: one run of a command as jinit sees it: its streams, its input, its time limit, and how it is being stopped.
 //! Guarantees: a run that ended is remembered until the daemon acknowledges it; its late output stays its own.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agent_jinit::wire::{End, FromJail, RunFrame, StdinKind};
-use rustix::io::Errno;
 
+use crate::input::Input;
 use crate::stream::Stream;
+use crate::waits::Quiet;
 
 /// Between SIGINT, SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -52,103 +53,6 @@ pub(crate) struct Finish {
     pub(crate) cwd: Vec<u8>,
 }
 
-/// Text on its way to a command.
-pub(crate) struct Input {
-    /// Absent until the command has opened its end.
-    pub(crate) pipe: Option<OwnedFd>,
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) waiting: VecDeque<u8>,
-    taken: u64,
-    eof: bool,
-    pub(crate) done: bool,
-}
-
-/// An offset that means: after whatever was written before.
-const APPEND: u64 = u64::MAX;
-/// Input nobody reads is refused past this.
-const MAX_WAITING: usize = 64 * 1024 * 1024;
-
-impl Input {
-    pub(crate) fn pipe(path: PathBuf) -> Self {
-        Self {
-            pipe: None,
-            path: Some(path),
-            waiting: VecDeque::new(),
-            taken: 0,
-            eof: false,
-            done: false,
-        }
-    }
-
-    pub(crate) fn terminal(master: OwnedFd) -> Self {
-        Self {
-            pipe: Some(master),
-            path: None,
-            waiting: VecDeque::new(),
-            taken: 0,
-            eof: false,
-            done: false,
-        }
-    }
-
-    /// Takes what is new in it: the same bytes sent twice (after a reconnect) are typed once.
-    pub(crate) fn take(&mut self, offset: u64, data: &[u8], eof: bool) {
-        // The daemon, which knows the writers apart, leaves the counting to us.
-        let offset = if offset == APPEND { self.taken } else { offset };
-        let skip = usize::try_from(self.taken.saturating_sub(offset)).unwrap_or(usize::MAX);
-        if offset <= self.taken && self.waiting.len() < MAX_WAITING {
-            let fresh = data.get(skip..).unwrap_or_default();
-            self.waiting.extend(fresh);
-            self.taken += fresh.len() as u64;
-            if eof && !self.eof {
-                self.eof = true;
-                if self.path.is_none() {
-                    // On a terminal the end of input is a keystroke.
-                    self.waiting.push_back(4);
-                }
-            }
-        }
-        self.flush();
-    }
-
-    /// Opens, writes, closes: as far as it goes now.
-    pub(crate) fn flush(&mut self) {
-        if self.done {
-            return;
-        }
-        if self.pipe.is_none() {
-            let Some(path) = &self.path else { return };
-            use rustix::fs::{Mode, OFlags};
-            // Refused (ENXIO) until the shell is opening the other end.
-            match rustix::fs::open(
-                path,
-                OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-                Mode::empty(),
-            ) {
-                Ok(fd) => self.pipe = Some(fd),
-                Err(_) => return,
-            }
-        }
-        let Some(pipe) = &self.pipe else { return };
-        while !self.waiting.is_empty() {
-            let (chunk, _) = self.waiting.as_slices();
-            match rustix::io::write(pipe, chunk) {
-                Ok(n) => drop(self.waiting.drain(..n)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    self.waiting.clear();
-                    self.done = true;
-                }
-            }
-        }
-        if self.eof && self.path.is_some() {
-            self.pipe = None;
-            self.done = true;
-        }
-    }
-}
-
 /// One run.
 pub(crate) struct Run {
     pub(crate) frame: RunFrame,
@@ -176,6 +80,7 @@ pub(crate) struct Run {
     pub(crate) look: Instant,
     pub(crate) look_every: Duration,
     pub(crate) idle_looks: u32,
+    pub(crate) quiet: Quiet,
     rung: (u64, u64),
     rung_at: Instant,
 }
@@ -212,6 +117,7 @@ impl Run {
             look: now + Duration::from_millis(60),
             look_every: Duration::from_millis(60),
             idle_looks: 0,
+            quiet: Quiet::new(now),
             rung: (0, 0),
             rung_at: now,
         }

@@ -8,13 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_jinit::names;
-use agent_jinit::wire::{FromJail, ToJail, VERSION};
+use agent_jinit::wire::{FromJail, Taken, ToJail, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketFlags;
 use rustix::process::Signal;
 
 use crate::command;
+use crate::jobs::Jobs;
 use crate::link::{Link, Received};
 use crate::options::Options;
 use crate::reaper::Reaper;
@@ -48,6 +49,7 @@ pub(crate) struct Server {
     ending: bool,
     /// Since when everything stands still.
     frozen: Option<Instant>,
+    pub(crate) jobs: Jobs,
 }
 
 enum Source {
@@ -92,6 +94,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
         me: std::process::id(),
         ending: false,
         frozen: None,
+        jobs: Jobs::default(),
     };
     while !server.ending {
         server.turn()?;
@@ -132,6 +135,7 @@ impl Server {
                         if let Some(input) = &mut run.input {
                             input.flush();
                         }
+                        self.answer_writers(&exec);
                     }
                 }
             }
@@ -169,7 +173,7 @@ impl Server {
             if let Some(pipe) = run
                 .input
                 .as_ref()
-                .filter(|i| !i.waiting.is_empty())
+                .filter(|i| i.is_behind())
                 .and_then(|i| i.pipe.as_ref())
             {
                 sources.push(Source::Run(exec.clone()));
@@ -207,6 +211,7 @@ impl Server {
                 continue;
             }
             at.push(run.deadline);
+            at.push(run.look_due());
             at.push(run.ladder.map(|l| l.next));
             if run.reported.is_some() {
                 // What it started is dying: look again soon.
@@ -219,6 +224,7 @@ impl Server {
                 at.push(Some(Instant::now() + INPUT_RETRY));
             }
         }
+        at.push(self.jobs.due());
         at.into_iter().flatten().min()
     }
 
@@ -240,6 +246,9 @@ impl Server {
                 run.acked = false;
             }
             link.send(&run.state());
+            if run.quiet.waits {
+                link.send(&run.waiting());
+            }
             if run.finish.is_some() && !run.is_open() {
                 link.send(&run.closed());
             }
@@ -270,16 +279,26 @@ impl Server {
     fn obey(&mut self, frame: ToJail, fds: Vec<OwnedFd>) {
         match frame {
             ToJail::Run(run) => self.begin(run, fds),
-            ToJail::Input {
+            ToJail::Write {
                 exec,
+                writer,
                 offset,
                 data,
                 eof,
             } => {
                 if let Some(input) = self.runs.get_mut(&exec).and_then(|r| r.input.as_mut()) {
-                    input.take(offset, &data, eof);
+                    let typed = input.write(&writer, offset, &data, eof);
+                    self.signal_keys(&exec, typed);
+                    self.answer_writers(&exec);
+                } else {
+                    let taken = Taken::Closed;
+                    self.send(&FromJail::Written { exec, writer, taken });
                 }
             }
+            ToJail::Jobs => self.tell_jobs(),
+            ToJail::EndJob { exec } => self.end_job(&exec),
+            // Only for jails before this one.
+            ToJail::Input { .. } => {}
             ToJail::Resize { exec, rows, cols } => self.resize(&exec, rows, cols),
             ToJail::Interrupt { exec } => {
                 if let Some(run) = self.runs.get_mut(&exec).filter(|r| r.finish.is_none()) {
@@ -312,6 +331,20 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Answers the writers of a run that are owed it.
+    fn answer_writers(&mut self, exec: &str) {
+        let input = self.runs.get_mut(exec).and_then(|run| run.input.as_mut());
+        for (writer, taken) in input.map(crate::input::Input::answers).unwrap_or_default() {
+            let exec = exec.to_owned();
+            self.send(&FromJail::Written { exec, writer, taken });
+        }
+    }
+
+    /// True while the session is paused.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.frozen.is_some()
     }
 
     /// Stops everything where it stands. The shell first: it must not see its children stop.
@@ -383,7 +416,12 @@ impl Server {
                 && let Some(input) = &mut run.input
             {
                 input.flush();
+                self.answer_writers(&exec);
             }
+            self.look_at_input(&exec, now);
+            let Some(run) = self.runs.get_mut(&exec) else {
+                continue;
+            };
             let mut stage = run.climb(now);
             if run.deadline.is_some_and(|at| now >= at) {
                 run.timed_out = true;
@@ -395,6 +433,7 @@ impl Server {
             self.settle(&exec);
             self.look_at_shell(&exec, now);
         }
+        self.end_jobs(now);
     }
 
     /// Says when the last writer of a finished run is gone, and forgets what the daemon has.

@@ -1,13 +1,18 @@
 //! Owns: the frames on the control socket (SOCK_SEQPACKET: one frame per packet).
 //! Guarantees: decoding never panics and never reads past a frame; encode then decode is identity.
 
+mod codec;
+
+use codec::{Reader, Writer, signed};
+
 /// Version of these frames. The daemon also adopts jails of [`OLDEST`].
-pub const VERSION: u16 = 1;
+/// 2: input by writer and answered, jobs, the word about waiting.
+pub const VERSION: u16 = 2;
 /// The oldest version this daemon can still talk to.
 pub const OLDEST: u16 = 1;
 /// No frame is longer: input is cut to fit, everything bulky travels in files.
 pub const MAX_FRAME: usize = 64 * 1024;
-/// Most input bytes in one [`ToJail::Input`].
+/// Most input bytes in one [`ToJail::Write`].
 pub const MAX_INPUT: usize = 32 * 1024;
 
 /// What a run reads from.
@@ -43,6 +48,7 @@ pub struct RunFrame {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToJail {
     Run(RunFrame),
+    /// Input for a jail of version 1.
     Input {
         exec: String,
         offset: u64,
@@ -77,6 +83,40 @@ pub enum ToJail {
     Thaw,
     /// Exit if nothing runs here; answered with [`FromJail::Resting`] or [`FromJail::Busy`].
     Rest,
+    /// Input, counted by writer: what was taken before is not taken again. Each is answered with
+    /// [`FromJail::Written`], once there is room for more.
+    Write {
+        exec: String,
+        writer: String,
+        offset: u64,
+        data: Vec<u8>,
+        eof: bool,
+    },
+    /// What do commands that have ended still run? Answered with [`FromJail::Jobs`].
+    Jobs,
+    /// End what this command left in the background.
+    EndJob {
+        exec: String,
+    },
+}
+
+/// How far a writer's input was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The offset of the next byte: before the offset of a write that left a gap or found no room.
+    Next(u64),
+    /// The command reads no input, or none any more.
+    Closed,
+}
+
+/// A process of a background job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobProcess {
+    /// The command that left it.
+    pub exec: String,
+    pub pid: u32,
+    /// Its command line, cut, words parted by blanks.
+    pub command: Vec<u8>,
 }
 
 /// How a run ended.
@@ -148,6 +188,22 @@ pub enum FromJail {
     Resting {
         files: bool,
     },
+    /// A run waits for input, or does so no longer. Its last words are on standard error, or not.
+    Waiting {
+        exec: String,
+        waits: bool,
+        error: bool,
+    },
+    /// The answer to a [`ToJail::Write`].
+    Written {
+        exec: String,
+        writer: String,
+        taken: Taken,
+    },
+    /// The answer to [`ToJail::Jobs`]; as many as fit.
+    Jobs {
+        processes: Vec<JobProcess>,
+    },
 }
 
 /// Why a run was not started.
@@ -174,76 +230,6 @@ impl std::fmt::Display for BadFrame {
 }
 
 impl std::error::Error for BadFrame {}
-
-#[derive(Default)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn tag(tag: u8) -> Self {
-        Self(vec![tag])
-    }
-    fn num(mut self, n: u64) -> Self {
-        self.0.extend_from_slice(&n.to_le_bytes());
-        self
-    }
-    fn flag(self, b: bool) -> Self {
-        self.num(u64::from(b))
-    }
-    fn bytes(mut self, b: &[u8]) -> Self {
-        self.0.extend_from_slice(&(b.len() as u64).to_le_bytes());
-        self.0.extend_from_slice(b);
-        self
-    }
-    fn text(self, s: &str) -> Self {
-        self.bytes(s.as_bytes())
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], BadFrame> {
-        let (head, tail) = self.0.split_at_checked(n).ok_or(BadFrame)?;
-        self.0 = tail;
-        Ok(head)
-    }
-    fn tag(&mut self) -> Result<u8, BadFrame> {
-        self.take(1)?.first().copied().ok_or(BadFrame)
-    }
-    fn num(&mut self) -> Result<u64, BadFrame> {
-        Ok(u64::from_le_bytes(
-            self.take(8)?.try_into().map_err(|_| BadFrame)?,
-        ))
-    }
-    fn small<T: TryFrom<u64>>(&mut self) -> Result<T, BadFrame> {
-        T::try_from(self.num()?).map_err(|_| BadFrame)
-    }
-    fn signed(&mut self) -> Result<i32, BadFrame> {
-        i32::try_from(self.num()?.cast_signed()).map_err(|_| BadFrame)
-    }
-    fn flag(&mut self) -> Result<bool, BadFrame> {
-        Ok(self.num()? != 0)
-    }
-    fn bytes(&mut self) -> Result<&'a [u8], BadFrame> {
-        let n = self.small()?;
-        self.take(n)
-    }
-    fn text(&mut self) -> Result<String, BadFrame> {
-        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| BadFrame)
-    }
-    fn id(&mut self) -> Result<String, BadFrame> {
-        let id = self.text()?;
-        if super::names::is_safe(&id) {
-            Ok(id)
-        } else {
-            Err(BadFrame)
-        }
-    }
-}
-
-fn signed(n: i32) -> u64 {
-    i64::from(n).cast_unsigned()
-}
 
 impl ToJail {
     /// The frame's bytes.
@@ -290,6 +276,23 @@ impl ToJail {
             Self::Heal => Writer::tag(10).0,
             Self::Freeze => Writer::tag(11).0,
             Self::Thaw => Writer::tag(12).0,
+            Self::Write {
+                exec,
+                writer,
+                offset,
+                data,
+                eof,
+            } => {
+                Writer::tag(13)
+                    .text(exec)
+                    .text(writer)
+                    .num(*offset)
+                    .bytes(data)
+                    .flag(*eof)
+                    .0
+            }
+            Self::Jobs => Writer::tag(14).0,
+            Self::EndJob { exec } => Writer::tag(15).text(exec).0,
         }
     }
 
@@ -345,6 +348,15 @@ impl ToJail {
             10 => Self::Heal,
             11 => Self::Freeze,
             12 => Self::Thaw,
+            13 => Self::Write {
+                exec: r.id()?,
+                writer: r.text()?,
+                offset: r.num()?,
+                data: r.bytes()?.to_vec(),
+                eof: r.flag()?,
+            },
+            14 => Self::Jobs,
+            15 => Self::EndJob { exec: r.id()? },
             _ => return Err(BadFrame),
         })
     }
@@ -410,6 +422,21 @@ impl FromJail {
             Self::ShellGone { status, signal } => Writer::tag(8).num(signed(*status)).num(signed(*signal)).0,
             Self::Busy => Writer::tag(9).0,
             Self::Resting { files } => Writer::tag(10).flag(*files).0,
+            Self::Waiting { exec, waits, error } => Writer::tag(11).text(exec).flag(*waits).flag(*error).0,
+            Self::Written { exec, writer, taken } => {
+                let (open, next) = match taken {
+                    Taken::Next(next) => (true, *next),
+                    Taken::Closed => (false, 0),
+                };
+                Writer::tag(12).text(exec).text(writer).flag(open).num(next).0
+            }
+            Self::Jobs { processes } => {
+                let frame = Writer::tag(13).num(processes.len() as u64);
+                let each = |frame: Writer, one: &JobProcess| {
+                    frame.text(&one.exec).num(u64::from(one.pid)).bytes(&one.command)
+                };
+                processes.iter().fold(frame, each).0
+            }
         }
     }
 
@@ -477,72 +504,36 @@ impl FromJail {
             },
             9 => Self::Busy,
             10 => Self::Resting { files: r.flag()? },
+            11 => Self::Waiting {
+                exec: r.id()?,
+                waits: r.flag()?,
+                error: r.flag()?,
+            },
+            12 => Self::Written {
+                exec: r.id()?,
+                writer: r.text()?,
+                taken: match (r.flag()?, r.num()?) {
+                    (true, next) => Taken::Next(next),
+                    (false, _) => Taken::Closed,
+                },
+            },
+            13 => {
+                let count = r.num()?;
+                // As many as the frame can hold, whatever number it claims.
+                let mut processes = Vec::new();
+                for _ in 0..count {
+                    processes.push(JobProcess {
+                        exec: r.id()?,
+                        pid: r.small()?,
+                        command: r.bytes()?.to_vec(),
+                    });
+                }
+                Self::Jobs { processes }
+            }
             _ => return Err(BadFrame),
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_survive_the_wire() {
-        let end = End {
-            status: -1,
-            signal: 9,
-            timed_out: true,
-            duration_us: 7,
-            ..End::default()
-        };
-        for frame in [
-            FromJail::Hello {
-                version: VERSION,
-                shell: 3,
-                outer: false,
-            },
-            FromJail::Finished {
-                exec: "x-1".into(),
-                out: 1,
-                err: 2,
-                cap: 3,
-                end,
-                umask: 0o22,
-                cwd: b"/a\xff".to_vec(),
-            },
-            FromJail::Refused {
-                exec: "x-1".into(),
-                why: Refusal::MountsLost,
-            },
-        ] {
-            assert_eq!(FromJail::decode(&frame.encode()).as_ref(), Ok(&frame));
-        }
-        for frame in [
-            ToJail::Input {
-                exec: "x-2".into(),
-                offset: 9,
-                data: vec![0, 1],
-                eof: true,
-            },
-            ToJail::Spawn { restore: None },
-            ToJail::Spawn {
-                restore: Some("r1".into()),
-            },
-            ToJail::Freeze,
-            ToJail::Thaw,
-            ToJail::End,
-        ] {
-            let bytes = frame.encode();
-            assert_eq!(ToJail::decode(&bytes).as_ref(), Ok(&frame));
-            for cut in 0..bytes.len() {
-                assert!(ToJail::decode(&bytes[..cut]).is_err(), "{frame:?} cut at {cut}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_id_that_leaves_the_directory_is_refused() {
-        let frame = ToJail::Interrupt { exec: "../x".into() }.encode();
-        assert_eq!(ToJail::decode(&frame), Err(BadFrame));
-    }
-}
+mod tests;

@@ -128,6 +128,9 @@ impl ShellService for Shells {
         if wish.data.len() > 256 * 1024 {
             return Err(invalid("data has more than 256 KiB").into());
         }
+        if wish.writer.chars().count() > 64 {
+            return Err(invalid("writer has more than 64 characters").into());
+        }
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
         let next_offset = handle
@@ -182,6 +185,21 @@ impl ShellService for Shells {
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         handle.interrupt_exec(&convert::exec_id(&wish.exec_id)?).await?;
         Ok(Response::new(pb::InterruptExecResponse {}))
+    }
+
+    async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Reply<pb::ListJobsResponse> {
+        let who = caller(&request, "");
+        let handle = self.supervisor.find(&request.get_ref().session_id, &who).await?;
+        let jobs = handle.jobs().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListJobsResponse { jobs }))
+    }
+
+    async fn end_job(&self, request: Request<pb::EndJobRequest>) -> Reply<pb::EndJobResponse> {
+        let who = caller(&request, "");
+        let wish = request.into_inner();
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        handle.end_job(&convert::exec_id(&wish.exec_id)?).await?;
+        Ok(Response::new(pb::EndJobResponse {}))
     }
 
     async fn open_shell(&self, request: Request<pb::OpenShellRequest>) -> Reply<pb::OpenShellResponse> {

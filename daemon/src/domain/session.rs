@@ -14,7 +14,7 @@ use super::policy::Grant;
 use super::principal::Asker;
 use super::standing::Standing;
 use super::summary::line_of;
-pub use super::summary::{Spent, State, Summary, clip};
+pub use super::summary::{InputWait, Spent, State, Summary, clip};
 use super::task::TaskId;
 use super::usage::{Cost, CostSource};
 
@@ -552,6 +552,7 @@ impl Session {
             queued: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
             open_execs: u32::try_from(self.execs.len()).unwrap_or(u32::MAX),
             standing: self.standing.clone(),
+            waiting: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{EventBody, ModelRef, SessionSpec, TurnOutcome};
-use super::id::{ApprovalId, Seq, SessionId, TurnId};
+use super::id::{ApprovalId, CallId, ExecId, Seq, SessionId, TurnId};
 use super::message::{Message, Role};
 use super::standing::Standing;
 use super::task::TaskId;
@@ -47,6 +47,35 @@ pub struct Summary {
     /// Paused, archived, in the trash; where it came from.
     #[serde(default)]
     pub standing: Standing,
+    /// The command that waits for input. Not folded from the log: it is so as long as it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<InputWait>,
+}
+
+/// A command that reads its input, finds nothing there, and has nothing else to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputWait {
+    /// Which command.
+    pub exec_id: ExecId,
+    /// The last line it wrote, cleaned; may be empty.
+    pub line: String,
+    /// It has a terminal.
+    pub pty: bool,
+    /// Since when it is known, microseconds since the epoch.
+    pub since_us: i64,
+    /// The tool call that runs it.
+    pub call_id: Option<CallId>,
+}
+
+impl Summary {
+    /// The same with a command that waits for input: somebody is needed, unless the session rests.
+    pub fn with_waiting(mut self, waiting: Option<InputWait>) -> Self {
+        if waiting.is_some() && self.state == State::Working {
+            self.state = State::NeedsYou;
+        }
+        self.waiting = waiting;
+        self
+    }
 }
 
 /// What a session is doing, in the product's words.
@@ -57,7 +86,7 @@ pub enum State {
     Ready,
     /// A turn or a command runs.
     Working,
-    /// An approval is open.
+    /// An approval is open, or a command waits for input.
     NeedsYou,
     /// By a person or a budget.
     Paused,

@@ -139,7 +139,7 @@ impl Link {
 fn point_of(frame: &ToJail) -> Point {
     match frame {
         ToJail::Run(_) => Point::SendRun,
-        ToJail::Input { .. } => Point::SendInput,
+        ToJail::Input { .. } | ToJail::Write { .. } => Point::SendInput,
         ToJail::Resize { .. } => Point::SendResize,
         ToJail::Interrupt { .. } => Point::SendInterrupt,
         ToJail::Spawn { .. } => Point::SendSpawn,
@@ -150,6 +150,7 @@ fn point_of(frame: &ToJail) -> Point {
         ToJail::Rest => Point::SendRest,
         ToJail::Freeze => Point::SendFreeze,
         ToJail::Thaw => Point::SendThaw,
+        ToJail::Jobs | ToJail::EndJob { .. } => Point::SendJobs,
     }
 }
 
@@ -166,6 +167,9 @@ pub(crate) fn hearing_of(frame: &FromJail) -> Point {
         FromJail::ShellGone { .. } => Point::HearShellGone,
         FromJail::Busy => Point::HearBusy,
         FromJail::Resting { .. } => Point::HearResting,
+        FromJail::Written { .. } => Point::HearWritten,
+        FromJail::Waiting { .. } => Point::HearWaiting,
+        FromJail::Jobs { .. } => Point::HearJobs,
     }
 }
 

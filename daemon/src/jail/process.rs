@@ -85,12 +85,18 @@ pub struct Jail {
     pub(crate) frames: mpsc::UnboundedReceiver<FromJail>,
     /// Whether the long-lived shell is up.
     pub(crate) has_shell: bool,
+    /// The protocol its jinit speaks.
+    version: u16,
 }
 
 impl Jail {
     /// Whose it is.
     pub fn session(&self) -> &SessionId {
         &self.session
+    }
+    /// Whether its jinit answers writes, tells what waits, and lists jobs; one of the first release does not.
+    pub(crate) fn answers(&self) -> bool {
+        self.version >= 2
     }
     /// The exchange directory on the host.
     pub fn exchange(&self) -> &Path {
@@ -386,6 +392,7 @@ impl JailHost {
                     link,
                     frames,
                     has_shell: shell != 0,
+                    version,
                 })
             }
             Some(_) => Err(JailError::Start(

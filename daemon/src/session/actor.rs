@@ -2,6 +2,8 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod waiting;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +24,7 @@ use crate::domain::id::{Seq, TurnId};
 use crate::domain::message::Message;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::{Session, Summary};
+use crate::domain::session::{InputWait, Session, Summary};
 use crate::model::{Environment, Model};
 use crate::store::{Append, RequestKey, RequestRecord, Store, StoreError};
 use crate::tools::{FileStamps, NoHook};
@@ -46,6 +48,9 @@ struct State {
     model: Option<Arc<dyn Model>>,
     answered: VecDeque<(RequestKey, Reply)>,
     published: watch::Sender<Summary>,
+    /// The command that waits for input, and the news of it.
+    waiting: Option<InputWait>,
+    waits: watch::Receiver<Option<InputWait>>,
     waiting_for_rest: Vec<oneshot::Sender<()>>,
     /// True while the session is paused: the turn waits at its next safe point.
     gate: watch::Sender<bool>,
@@ -73,6 +78,11 @@ pub(super) fn start(
     let gate = watch::Sender::new(session.standing.rests());
     // A jail that was adopted may stand as the last daemon left it.
     execs.freeze(session.standing.rests());
+    let mut waits = execs.waits();
+    if !session.execs.is_empty() {
+        // The last daemon may have said that one waits.
+        waits.mark_changed();
+    }
     let state = State {
         session,
         history,
@@ -86,6 +96,8 @@ pub(super) fn start(
         model: None,
         answered: VecDeque::new(),
         published,
+        waiting: None,
+        waits,
         waiting_for_rest: Vec::new(),
         gate,
         stopping: false,
@@ -96,7 +108,15 @@ pub(super) fn start(
 
 impl State {
     async fn run(mut self, mut mailbox: mpsc::Receiver<Ask>) {
-        while let Some(ask) = mailbox.recv().await {
+        loop {
+            let ask = tokio::select! {
+                ask = mailbox.recv() => ask,
+                Ok(()) = self.waits.changed() => {
+                    self.restate().await;
+                    continue;
+                }
+            };
+            let Some(ask) = ask else { return };
             // Nobody waiting for an answer any more is no reason to stop: the facts stand.
             match ask {
                 Ask::Wish(wish, answer) => {
@@ -272,7 +292,7 @@ impl State {
         for event in sealed.events() {
             draft.apply(event);
         }
-        let summary = draft.summary();
+        let summary = self.summary_of(&draft);
         let append = Append {
             session_id: draft.session_id.clone(),
             expected_head: head,

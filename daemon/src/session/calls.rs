@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use super::execs::ToolRunner;
+use super::execs::{MODELS_TERMINAL, ToolRunner};
 use super::facts::{SCRIPT_IN_LOG, approval, change_fact};
 use super::mailbox::TurnView;
 use super::turn::{Gone, TurnJob};
@@ -180,6 +180,11 @@ impl TurnJob {
     /// Asks the doorman about a call that could run.
     fn weigh(&self, view: &TurnView, open: &OpenCall, mut ready: Ready, facts: &mut Vec<EventBody>) -> Begun {
         let (call, plan) = (&ready.call, &ready.plan);
+        if plan.interactive && view.options.deny_approvals {
+            let text = "Nobody is there to type. Give the command its input yourself, with a here-document or its own options.";
+            facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
+            return Begun::Settled;
+        }
         let call_facts = plan.facts(&call.tool);
         let decision = match open.stage {
             CallStage::Approved => Decision::Allow,
@@ -196,13 +201,17 @@ impl TurnJob {
                     effects: plan.effects.clone(),
                     exec_id: exec_id.clone(),
                 });
+                if let Some(exec_id) = exec_id.as_ref().filter(|_| plan.interactive) {
+                    // Before the fact of its start: who reads that looks for the terminal.
+                    self.execs.open_terminal(exec_id, Some(MODELS_TERMINAL));
+                }
                 if let (Some(exec_id), Some(command)) = (&exec_id, &plan.command) {
                     facts.push(EventBody::ExecStarted {
                         exec_id: exec_id.clone(),
                         script: clip(command, SCRIPT_IN_LOG),
                         script_truncated: command.chars().count() > SCRIPT_IN_LOG,
                         call_id: Some(call.call_id.clone()),
-                        pty: false,
+                        pty: plan.interactive,
                         timeout_ms: None,
                     });
                 }
@@ -247,6 +256,7 @@ impl TurnJob {
         let mut facts = Vec::new();
         let left_running = runner.left_running();
         if let Some(exec_id) = ready.exec_id.as_ref().filter(|_| !left_running) {
+            self.execs.close_unused_terminal(exec_id);
             let result = runner.take_result().unwrap_or_else(|| ExecResult {
                 exit_code: 125,
                 message: "the command was not run".into(),

@@ -2,17 +2,21 @@
 //! Guarantees: output is read from files by byte offset, never kept in memory; a run's end is appended to the
 //! log whether or not anybody still waits for it.
 
+mod jobs;
 mod output;
 mod runner;
 mod terminals;
+mod waits;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+pub use jobs::{Job, JobProcess};
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 pub use terminals::{ScreenPiece, Shown, Viewing};
@@ -25,7 +29,7 @@ use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::Session;
+use crate::domain::session::{InputWait, Session};
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailPolicy, JailSpec, Network, ensure_jail_possible};
 use crate::shell::{
@@ -58,18 +62,17 @@ pub(super) struct Execs {
     shell: Mutex<Shell>,
     spec: JailSpec,
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
-    /// Bytes written, by run and writer.
-    inputs: Mutex<BTreeMap<(ExecId, String), u64>>,
     terminals: Mutex<BTreeMap<ExecId, Arc<terminals::Terminal>>>,
     cwd: Mutex<Option<String>>,
     kept: Arc<tokio::sync::Mutex<Kept>>,
-    adopted: Mutex<BTreeSet<ExecId>>,
+    /// The run that waits for input.
+    waits: watch::Sender<Option<InputWait>>,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
 
-/// Writers of one session at most: each costs some memory until its run ends.
-const MAX_WRITERS: usize = 1000;
+/// The terminal of a command that a model runs interactively, until a person's client sets another size.
+pub(super) const MODELS_TERMINAL: PtySize = PtySize { rows: 30, cols: 100 };
 
 /// Which state of the shell was kept last, by its hash.
 #[derive(Default)]
@@ -131,18 +134,15 @@ impl Execs {
             shell: Mutex::new(shell.clone()),
             spec,
             live: Mutex::default(),
-            inputs: Mutex::default(),
             terminals: Mutex::default(),
             cwd: Mutex::new(cwd),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
-            adopted: Mutex::default(),
+            waits: watch::Sender::new(None),
             tasks: TaskTracker::new(),
             settings,
         });
         if execs.settings.jails.live().contains(&session.session_id) {
             for handle in shell.adopt().await {
-                // Where its input stands is jinit's to know: the first offset that comes is believed.
-                execs.adopted().insert(handle.exec_id.clone());
                 execs.add(&handle);
             }
         }
@@ -247,12 +247,15 @@ impl Execs {
     fn add(&self, handle: &RunHandle) {
         self.live().insert(handle.exec_id.clone(), handle.clone());
         let (mut changed, feed) = (handle.changed.clone(), self.feed.clone());
+        let mut waits = self.waiter(&handle.exec_id);
         tokio::spawn(async move {
-            while changed.changed().await.is_ok() {
-                feed.output();
-                if changed.borrow_and_update().state == RunState::Closed {
+            loop {
+                let progress = *changed.borrow_and_update();
+                waits.look(progress).await;
+                if progress.state == RunState::Closed || changed.changed().await.is_err() {
                     break;
                 }
+                feed.output();
             }
             feed.output();
         });
@@ -343,10 +346,6 @@ impl Execs {
         let _closed = changed.wait_for(|p| p.state == RunState::Closed).await;
         self.live().remove(&handle.exec_id);
         self.close_terminal(&handle.exec_id);
-        self.inputs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(exec_id, _), _| *exec_id != handle.exec_id);
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
@@ -406,7 +405,7 @@ impl Execs {
             .map_err(|e| Rejection::JailFailed(e.to_string()))
     }
 
-    /// Writes input at `offset`; the offset of the next byte.
+    /// Writes a writer's input at `offset`; the offset of the next byte.
     pub(super) async fn write_input(
         &self,
         exec_id: &ExecId,
@@ -415,32 +414,18 @@ impl Execs {
         eof: bool,
     ) -> Result<u64, Rejection> {
         let handle = self.handle(exec_id)?;
-        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        if inputs.len() >= MAX_WRITERS {
-            return Err(Rejection::InvalidArgument(
-                "too many writers write at the same time".into(),
-            ));
-        }
-        let first = if self.adopted().contains(exec_id) {
-            offset
-        } else {
-            0
-        };
-        let next = inputs.entry((exec_id.clone(), writer)).or_insert(first);
-        if offset > *next {
+        let next = handle.write_input((writer, offset), data, eof).await;
+        let next = next.map_err(|error| match error {
+            ShellError::NoSuchRun => Rejection::ExecNotFound(exec_id.to_string()),
+            ShellError::InputClosed => Rejection::WrongState(format!("{exec_id}: {error}")),
+            other => Rejection::JailFailed(other.to_string()),
+        })?;
+        if next < offset {
             return Err(Rejection::OffsetMismatch(format!(
                 "the next input byte is {next}, not {offset}"
             )));
         }
-        let end = offset.saturating_add(data.len() as u64);
-        // What this writer sent before is cut off here: only the daemon knows writers apart.
-        let seen = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let fresh = data.get(seen..).unwrap_or_default().to_vec();
-        handle
-            .write_input(u64::MAX, fresh, eof)
-            .map_err(|e| Rejection::JailFailed(e.to_string()))?;
-        *next = end.max(*next);
-        Ok(*next)
+        Ok(next)
     }
 
     /// Resizes a run's terminal.
@@ -498,11 +483,6 @@ impl Execs {
 
     fn shell(&self) -> Shell {
         self.shell.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn adopted(&self) -> MutexGuard<'_, BTreeSet<ExecId>> {
-        // A set of ids is whole after any panic elsewhere.
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<ExecId, RunHandle>> {

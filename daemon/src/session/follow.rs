@@ -152,6 +152,9 @@ impl Follower {
                 let delta = self.feed.preview_since(&mut self.preview);
                 self.ready.extend(delta.map(FollowItem::Preview));
             }
+            if self.ready.is_empty() && self.caught_up {
+                self.read_summary();
+            }
             if self.options.clients && self.caught_up {
                 let number = self.seat.number();
                 let news = self.seat.news();
@@ -166,6 +169,8 @@ impl Follower {
                     return Ok(None);
                 },
                 () = self.seat.changed(), if self.options.clients => {}
+                // Gone with the bell.
+                Ok(()) = self.published.changed() => self.published.mark_changed(),
             }
         }
     }
@@ -191,7 +196,7 @@ impl Follower {
             return Ok(());
         }
         if any || !self.caught_up {
-            let summary = Box::new(self.published.borrow().clone());
+            let summary = Box::new(self.published.borrow_and_update().clone());
             if !self.caught_up {
                 self.caught_up = true;
                 self.join_running().await;
@@ -200,6 +205,17 @@ impl Follower {
             self.ready.push_back(FollowItem::Summary(summary));
         }
         Ok(())
+    }
+
+    /// The session anew, where it changed without a fact.
+    fn read_summary(&mut self) {
+        if self.published.has_changed().unwrap_or(false) {
+            let summary = self.published.borrow_and_update().clone();
+            // One that belongs to facts still to be sent comes with them.
+            if summary.head <= self.cursor {
+                self.ready.push_back(FollowItem::Summary(Box::new(summary)));
+            }
+        }
     }
 
     /// A reader that begins gets the past as facts only; one that comes back gets all that it missed.

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use execs::{ExecOutput, OutputKind, ScreenPiece, Shown, Viewing};
+pub use execs::{ExecOutput, Job, JobProcess, OutputKind, ScreenPiece, Shown, Viewing};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
 pub use presence::Attached;
 pub use recover::load;
@@ -430,6 +430,21 @@ impl SessionHandle {
     /// Stops a command; its end follows as a fact.
     pub async fn interrupt_exec(&self, exec_id: &ExecId) -> Result<(), Fault> {
         Ok(self.execs.interrupt(exec_id).await?)
+    }
+
+    /// What commands that have ended left running.
+    pub async fn jobs(&self) -> Result<Vec<Job>, Fault> {
+        self.execs.jobs().await
+    }
+
+    /// Ends what a command left running.
+    pub async fn end_job(&self, exec_id: &ExecId) -> Result<(), Fault> {
+        self.execs.end_job(exec_id).await
+    }
+
+    /// Rings when the session, as lists and clients see it, changed.
+    pub fn changes(&self) -> watch::Receiver<Summary> {
+        self.published.clone()
     }
 
     /// Writes to a command's standard input.

@@ -9,13 +9,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_jinit::names;
-use agent_jinit::wire::{FromJail, MAX_INPUT, ToJail};
+use agent_jinit::wire::{FromJail, ToJail};
 use tokio::sync::mpsc;
 
 use super::idle::{self, Idle};
+use super::input::{Answer, Inputs, Piece};
 use super::snapshot::ShellSnapshot;
 use super::{
-    Ask, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, Terminal, exchange,
+    Ask, JobProcess, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, Terminal,
+    exchange,
 };
 use crate::domain::id::ExecId;
 use crate::jail::{Jail, JailError, JailHost, JailSpec};
@@ -33,7 +35,9 @@ pub(super) struct Job {
     pub(super) finished: bool,
     pub(super) cap: u64,
     /// What was typed before its turn came.
-    pub(super) early: Vec<ToJail>,
+    pub(super) early: Vec<(Piece, Answer)>,
+    /// Its input was given something: it can't begin again.
+    pub(super) fed: bool,
 }
 
 pub(crate) struct Actor {
@@ -66,6 +70,9 @@ pub(crate) struct Actor {
     pub(super) healed: bool,
     /// Everything is to stand still.
     frozen: bool,
+    pub(super) inputs: Inputs,
+    /// Who asked what runs in the background, oldest first.
+    pub(super) job_askers: VecDeque<tokio::sync::oneshot::Sender<Vec<JobProcess>>>,
 }
 
 impl Actor {
@@ -106,6 +113,8 @@ impl Actor {
             note: None,
             healed: false,
             frozen: false,
+            inputs: Inputs::default(),
+            job_askers: VecDeque::new(),
         }
     }
 
@@ -159,7 +168,9 @@ impl Actor {
                 self.queue
                     .push_back(self.job(exec, side, None, Some(terminal), super::DEFAULT_MAX_OUTPUT));
             }
-            Ask::Input(exec, offset, bytes, eof) => self.input(&exec, offset, &bytes, eof).await,
+            Ask::Input(piece, answer) => self.input(piece, answer).await,
+            Ask::Jobs(answer) => self.ask_for_jobs(answer).await,
+            Ask::EndJob(exec) => self.end_job(&exec).await,
             Ask::Resize(exec, size) => {
                 let frame = ToJail::Resize {
                     exec: exec.as_str().to_owned(),
@@ -225,6 +236,7 @@ impl Actor {
             finished: false,
             cap: cap.max(2),
             early: Vec::new(),
+            fed: false,
         }
     }
 
@@ -242,37 +254,6 @@ impl Actor {
         if let Some(jail) = &self.jail {
             // A jail that is gone says so on its stream of frames.
             let _gone = jail.send(frame, &[]).await;
-        }
-    }
-
-    async fn input(&mut self, exec: &ExecId, mut offset: u64, bytes: &[u8], eof: bool) {
-        let name = || exec.as_str().to_owned();
-        let mut frames = Vec::new();
-        let mut chunks = bytes.chunks(MAX_INPUT).peekable();
-        if chunks.peek().is_none() {
-            frames.push(ToJail::Input {
-                exec: name(),
-                offset,
-                data: Vec::new(),
-                eof,
-            });
-        }
-        while let Some(chunk) = chunks.next() {
-            let eof = eof && chunks.peek().is_none();
-            frames.push(ToJail::Input {
-                exec: name(),
-                offset,
-                data: chunk.to_vec(),
-                eof,
-            });
-            // u64::MAX appends, and stays what it is.
-            offset = offset.saturating_add(chunk.len() as u64);
-        }
-        if let Some(job) = self.queue.iter_mut().find(|job| job.exec == *exec) {
-            job.early.append(&mut frames);
-        }
-        for frame in frames {
-            self.tell(&frame).await;
         }
     }
 
@@ -310,10 +291,9 @@ impl Actor {
             job.side.progress.send_modify(|p| p.state = RunState::Running);
             self.current = Some(id.clone());
             self.runs += 1;
-            for frame in &job.early {
-                self.tell(frame).await;
-            }
+            let early = std::mem::take(&mut job.early);
             self.jobs.insert(id, job);
+            self.hand_over_early(early).await;
         }
     }
 
@@ -479,6 +459,9 @@ impl Actor {
                     jail.has_shell = false;
                 }
             }
+            FromJail::Written { exec, writer, taken } => self.written(exec, writer, taken).await,
+            FromJail::Waiting { exec, waits, error } => self.told_waiting(&exec, waits, error),
+            FromJail::Jobs { processes } => self.told_jobs(processes),
             FromJail::Busy => self.idle.refused(),
             FromJail::Resting { files } => self.idle.sleeps(files),
         }

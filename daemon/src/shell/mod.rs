@@ -5,6 +5,8 @@
 mod actor;
 mod exchange;
 mod idle;
+mod input;
+mod jobs;
 mod outcome;
 mod screen;
 mod snapshot;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+pub use jobs::JobProcess;
 pub use screen::Screen;
 pub use snapshot::ShellSnapshot;
 pub use spool::SpoolPaths;
@@ -126,6 +129,17 @@ pub struct Progress {
     pub stderr_bytes: u64,
     /// Where the run is.
     pub state: RunState,
+    /// It waits for input.
+    pub waits: Option<LastWords>,
+}
+
+/// On which stream a run that waits said its last words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastWords {
+    /// Standard output, or a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// How a run ended.
@@ -187,15 +201,21 @@ pub enum ShellError {
     /// No such run, or it is over.
     #[error("no such run, or it is over")]
     NoSuchRun,
+    /// It has no input, or nobody reads it any more.
+    #[error("the command reads no input, or none any more")]
+    InputClosed,
 }
 
 pub(crate) enum Ask {
     Run(Box<RunRequest>, RunSide),
     Pty(ExecId, Terminal, RunSide),
-    Input(ExecId, u64, Vec<u8>, bool),
+    Input(input::Piece, input::Answer),
     Resize(ExecId, PtySize),
     Interrupt(ExecId),
     Acknowledge(ExecId),
+    /// What do commands that have ended still run?
+    Jobs(tokio::sync::oneshot::Sender<Vec<JobProcess>>),
+    EndJob(ExecId),
     /// Stand still, or go on.
     Freeze(bool),
     /// The answer comes once everything is gone.
@@ -232,6 +252,7 @@ impl RunHandle {
             stdout_bytes: 0,
             stderr_bytes: 0,
             state: RunState::Queued,
+            waits: None,
         };
         let (progress, changed) = watch::channel(start);
         let (result_tx, result) = watch::channel(None);
@@ -270,12 +291,29 @@ impl RunHandle {
         self.result.borrow().clone()
     }
 
-    /// Sends input from `offset` of all that was ever sent: a repeated write is typed once.
+    /// Sends input of one writer, from `offset` of all that this one ever sent: a repeated write is typed once. Gives the
+    /// offset of the writer's next byte once the Jail has these and there is room for more; less than `offset` where
+    /// bytes before it are missing.
     ///
     /// # Errors
-    /// When the Shell was ended.
-    pub fn write_input(&self, offset: u64, bytes: Vec<u8>, eof: bool) -> Result<(), ShellError> {
-        self.ask(Ask::Input(self.exec_id.clone(), offset, bytes, eof))
+    /// When nobody reads it.
+    pub async fn write_input(
+        &self,
+        (writer, offset): (String, u64),
+        bytes: bytes::Bytes,
+        eof: bool,
+    ) -> Result<u64, ShellError> {
+        let (answer, wait) = tokio::sync::oneshot::channel();
+        let exec = self.exec_id.as_str().to_owned();
+        let piece = input::Piece {
+            exec,
+            writer,
+            offset,
+            bytes,
+            eof,
+        };
+        self.ask(Ask::Input(piece, answer))?;
+        wait.await.map_err(|_| ShellError::NoSuchRun)?
     }
 
     /// Tells the terminal its size.
@@ -375,6 +413,22 @@ impl Shell {
     pub fn acknowledge(&self, exec_id: &ExecId) {
         // A Shell that was ended has no Jail that remembers.
         let _ended = self.asks.send(Ask::Acknowledge(exec_id.clone()));
+    }
+
+    /// What commands that have ended left running; nothing where no Jail lives.
+    pub async fn jobs(&self) -> Vec<JobProcess> {
+        let (answer, wait) = tokio::sync::oneshot::channel();
+        if self.asks.send(Ask::Jobs(answer)).is_err() {
+            return Vec::new();
+        }
+        // A Jail that ended meanwhile runs nothing.
+        wait.await.unwrap_or_default()
+    }
+
+    /// Ends what a command left running: TERM, then KILL.
+    pub fn end_job(&self, exec_id: &ExecId) {
+        // A Shell that was ended has no Jail in which anything could run.
+        let _ended = self.asks.send(Ask::EndJob(exec_id.clone()));
     }
 
     /// Stops every process of the Jail where it is, or lets them go on. Also holds for a Jail that starts later.

@@ -8,6 +8,7 @@ use agent_jinit::names;
 use agent_jinit::wire::{End, Refusal, ToJail};
 
 use super::actor::{Actor, Job};
+use super::input::Inputs;
 use super::{Progress, RunResult, RunState, exchange, spool};
 use crate::jail::JailError;
 
@@ -36,7 +37,13 @@ impl Actor {
             self.jobs.insert(id.to_owned(), job);
             return;
         }
-        if end.not_run && !job.retried && !end.timed_out && !end.interrupted && job.request.is_some() {
+        if end.not_run
+            && !job.retried
+            && !job.fed
+            && !end.timed_out
+            && !end.interrupted
+            && job.request.is_some()
+        {
             job.retried = true;
             // This end is not the run's: the next attempt has the same name.
             self.tell(&ToJail::Ack { exec: id.to_owned() }).await;
@@ -79,6 +86,7 @@ impl Actor {
             result.say(kept);
         }
         job.finished = true;
+        self.inputs.forget(id);
         if !end.background {
             let _ordered = (
                 spool::finalise(&job.spool.stdout, bytes.0),
@@ -93,6 +101,7 @@ impl Actor {
                 stdout_bytes: bytes.0,
                 stderr_bytes: bytes.1,
                 state: RunState::Finished,
+                waits: None,
             };
         });
         job.side.result.send_replace(Some(result));
@@ -119,6 +128,7 @@ impl Actor {
             stdout_bytes: out,
             stderr_bytes: err,
             state: RunState::Closed,
+            waits: None,
         };
         job.side.progress.send_replace(last);
     }
@@ -173,6 +183,8 @@ impl Actor {
         self.jail = None;
         self.current = None;
         self.snapshotting = false;
+        self.inputs = Inputs::default();
+        self.job_askers.clear();
         self.host.bury(&self.spec.session).await;
         if self.rest_begins() {
             return;
@@ -206,6 +218,7 @@ impl Actor {
             stdout_bytes: result.stdout_bytes,
             stderr_bytes: result.stderr_bytes,
             state: RunState::Closed,
+            waits: None,
         };
         job.side.progress.send_replace(last);
         job.side.result.send_replace(Some(result));

@@ -160,10 +160,9 @@ impl Actor {
             Ok(()) => {
                 job.opened_at = self.runs;
                 job.side.progress.send_modify(|p| p.state = RunState::Running);
-                for frame in &job.early {
-                    self.tell(frame).await;
-                }
+                let early = std::mem::take(&mut job.early);
                 self.jobs.insert(job.exec.as_str().to_owned(), job);
+                self.hand_over_early(early).await;
             }
             Err(error) => {
                 let message = Some(error.to_string());

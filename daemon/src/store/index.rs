@@ -138,6 +138,23 @@ pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<()
     }
 }
 
+/// Writes what a session is doing anew; the log stands where it stood. Nothing when it moved on meanwhile.
+pub(super) fn restate(connection: &Connection, summary: &Summary) -> Result<(), StoreError> {
+    let rev = next_rev(connection)?;
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET state = ?2, rev = ?3, summary = ?4 WHERE session_id = ?1 AND head = ?5",
+        )?
+        .execute(params![
+            summary.session_id.as_str(),
+            summary.state.word(),
+            rev,
+            json(summary)?,
+            summary.head
+        ])?;
+    Ok(())
+}
+
 /// Takes what an event says about approvals and execs into their tables.
 pub(super) fn note(connection: &Connection, event: &Event) -> Result<(), StoreError> {
     match &event.body {

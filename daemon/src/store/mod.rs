@@ -91,6 +91,11 @@ impl Store {
         self.readers.read(move |c| index::session(c, &id)).await
     }
 
+    /// Writes what a session is doing into its row, where that changed without an event.
+    pub async fn restate(&self, summary: Summary) -> Result<(), StoreError> {
+        self.writer.write(move |c| index::restate(c, &summary)).await
+    }
+
     /// Sessions that match `filter`, needing-you first, then newest first.
     pub async fn sessions(&self, filter: SessionFilter) -> Result<Vec<Summary>, StoreError> {
         self.readers.read(move |c| index::sessions(c, &filter)).await

@@ -117,6 +117,7 @@ pub(super) fn writing_plan(verb: &str, ctx: &dyn PlanContext, mut paths: Vec<Pat
             .collect(),
         paths,
         command: None,
+        interactive: false,
     }
 }
 

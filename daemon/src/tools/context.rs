@@ -157,8 +157,8 @@ impl ChangeHook for NoHook {
 /// The Session's persistent shell.
 #[async_trait]
 pub trait CommandRunner: Send + Sync {
-    /// Runs a command and waits for it, at most `timeout` (`None` = the session's own limit).
-    async fn run(&self, command: String, timeout: Option<Duration>) -> Result<CommandOutput, ToolError>;
+    /// Runs a command and waits for it.
+    async fn run(&self, command: CommandCall) -> Result<CommandOutput, ToolError>;
 
     /// A piece of the output of a command of this Session, by byte offset.
     async fn read_output(
@@ -173,6 +173,17 @@ pub trait CommandRunner: Send + Sync {
     fn cwd(&self) -> Option<String> {
         None
     }
+}
+
+/// A command to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommandCall {
+    /// Shell text.
+    pub command: String,
+    /// At most so long; `None`: the session's own limit.
+    pub timeout: Option<Duration>,
+    /// On a terminal, into which people can type.
+    pub interactive: bool,
 }
 
 /// One of a command's two streams.

@@ -11,11 +11,13 @@ use super::apply_patch::{plan_patch, run_patch};
 use super::arguments::{decode, number};
 use super::heredoc::{PatchCommand, patch_command};
 use super::output::shorten;
-use super::{CallPlan, CommandOutput, OutputStream, PlanContext, Tool, ToolContext, ToolError, ToolOutput};
+use super::{
+    CallPlan, CommandCall, CommandOutput, OutputStream, PlanContext, Tool, ToolContext, ToolError, ToolOutput,
+};
 use crate::domain::policy::visible;
 use crate::domain::tool::{Effect, ToolSpec};
 
-const USAGE: &str = "{command: string, timeout_seconds?: number}";
+const USAGE: &str = "{command: string, timeout_seconds?: number, interactive?: boolean}";
 /// The whole command stands in the log; this is for a list.
 const SUMMARY_CHARS: usize = 200;
 
@@ -28,6 +30,8 @@ struct Args {
     command: String,
     #[serde(default, alias = "timeout", deserialize_with = "number")]
     timeout_seconds: Option<u64>,
+    #[serde(default)]
+    interactive: bool,
 }
 
 /// Some models send an argument vector; `["bash", "-lc", text]` is the text.
@@ -95,13 +99,15 @@ impl Tool for Exec {
         ToolSpec {
             name: "exec".into(),
             description: "Run a shell command in the session's persistent shell (cwd, variables and functions stay). Returns exit \
-                          code and output; long output is cut in the middle. No terminal, no stdin."
+                          code and output; long output is cut in the middle. No stdin and no terminal, unless interactive: then \
+                          the user answers its prompts."
                 .into(),
             parameters: json!({
                 "type": "object",
                 "properties": {
                     "command": {"type": "string"},
-                    "timeout_seconds": {"type": "integer"}
+                    "timeout_seconds": {"type": "integer"},
+                    "interactive": {"type": "boolean"}
                 },
                 "required": ["command"]
             }),
@@ -123,6 +129,7 @@ impl Tool for Exec {
             effects: vec![Effect::Reads, Effect::Writes, Effect::Executes],
             summary,
             command: Some(args.command),
+            interactive: args.interactive,
             ..CallPlan::default()
         })
     }
@@ -136,7 +143,12 @@ impl Tool for Exec {
             .timeout_seconds
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs);
-        let output = ctx.shell.run(args.command, timeout).await?;
+        let call = CommandCall {
+            command: args.command,
+            timeout,
+            interactive: args.interactive,
+        };
+        let output = ctx.shell.run(call).await?;
         let ok = output.exit_code == Some(0) && !output.timed_out && !output.interrupted;
         Ok(ToolOutput {
             text: report(&output),

@@ -37,8 +37,8 @@ use crate::domain::tool::{Effect, ToolSpec};
 
 pub use arguments::parse_arguments;
 pub use context::{
-    ChangeHook, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk, OutputStream,
-    OutputView, PlanContext, Seen, TaskCall, TaskDesk, ToolContext,
+    ChangeHook, CommandCall, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk,
+    OutputStream, OutputView, PlanContext, Seen, TaskCall, TaskDesk, ToolContext,
 };
 pub use output::clean;
 pub use registry::{Registry, written_dirs};
@@ -69,6 +69,8 @@ pub struct CallPlan {
     pub protected: Vec<(PathBuf, &'static str)>,
     /// The command text, where it runs one.
     pub command: Option<String>,
+    /// The command gets a terminal, into which people can type.
+    pub interactive: bool,
 }
 
 impl CallPlan {

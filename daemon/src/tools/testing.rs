@@ -44,8 +44,8 @@ pub(super) struct FakeShell {
 
 #[async_trait]
 impl CommandRunner for FakeShell {
-    async fn run(&self, command: String, timeout: Option<Duration>) -> Result<CommandOutput, ToolError> {
-        self.asked.lock().unwrap().push((command, timeout));
+    async fn run(&self, call: CommandCall) -> Result<CommandOutput, ToolError> {
+        self.asked.lock().unwrap().push((call.command, call.timeout));
         Ok(self.answer.lock().unwrap().clone())
     }
 

@@ -53,6 +53,7 @@ pub const SCENARIOS: &[Scenario] = &[
             HearClosed,
             SendAck,
             SendInput,
+            HearWritten,
             SendInterrupt,
             SpoolRename,
             SendEnd,
@@ -73,6 +74,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "rest",
         own: &[SendRest, HearBusy, HearResting],
+    },
+    Scenario {
+        name: "jobs",
+        own: &[SendJobs, HearJobs, HearWaiting],
     },
     Scenario {
         name: "frame",
@@ -570,6 +575,30 @@ impl Story<'_> {
         self.client.write_input(request).await.map(drop)
     }
 
+    async fn jobs(&self) -> Result<Vec<pb::Job>, ClientError> {
+        let request = pb::ListJobsRequest {
+            session_id: self.session.clone(),
+        };
+        Ok(self.client.list_jobs(request).await?.jobs)
+    }
+
+    /// Follows the session until a command waits for input after this line.
+    async fn waits(&self, line: &str) -> Done {
+        let subscription = pb::WatchSubscription {
+            session_id: self.session.clone(),
+            ..Default::default()
+        };
+        let mut watch = self.client.watch_session(subscription).await?;
+        while let Some(update) = watch.next().await {
+            if let Update::Item(pb::watch_item::Item::Session(session)) = update?
+                && session.waiting.is_some_and(|wait| wait.line == line)
+            {
+                return Ok(());
+            }
+        }
+        panic!("a watch does not end");
+    }
+
     async fn turn(&self, model: &str, prompt: &str) -> Done {
         let request = pb::PostMessageRequest {
             request_id: id(),
@@ -698,6 +727,27 @@ async fn act(name: &str, client: &Client, project: &Path, trace: &Path, model: &
             s.run("echo two >>/ran; kill $!; wait $!").await?;
             seen(trace, "hear-resting:after").await;
             assert_eq!(s.run("echo three >>/ran").await?, 0);
+        }
+        "jobs" => {
+            let s = story(pb::ShellKind::Sh).await?;
+            s.run("echo one >>/ran; sleep 1000 >/dev/null 2>&1 &").await?;
+            let jobs = s.jobs().await?;
+            assert_eq!(jobs.len(), 1, "{jobs:?}");
+            let request = pb::EndJobRequest {
+                session_id: s.session.clone(),
+                exec_id: jobs[0].exec_id.clone(),
+            };
+            client.end_job(request).await?;
+            while !s.jobs().await?.is_empty() {}
+            let exec = s
+                .begin(
+                    "printf 'sure? '; read x; echo two >>/ran; test $x = yes",
+                    pb::StdinMode::Open,
+                )
+                .await?;
+            s.waits("sure?").await?;
+            s.input(&exec, "yes\n").await?;
+            assert_eq!(s.end(&exec).await?, 0);
         }
         "frame" => {
             let credential = pb::SetCredentialRequest {

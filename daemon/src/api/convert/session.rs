@@ -8,7 +8,7 @@ use crate::domain::event::Origin;
 use crate::domain::id::MessageId;
 use crate::domain::message::Part;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::{QueuedMessage, State, Summary};
+use crate::domain::session::{InputWait, QueuedMessage, State, Summary};
 use crate::domain::task::TaskId;
 use crate::domain::usage::{Cost, CostSource, Tokens, Usage};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
@@ -66,6 +66,19 @@ impl From<Summary> for pb::Session {
                 .forked_from
                 .map(|(id, _)| id.to_string())
                 .unwrap_or_default(),
+            waiting: s.waiting.map(Into::into),
+        }
+    }
+}
+
+impl From<InputWait> for pb::InputWait {
+    fn from(wait: InputWait) -> Self {
+        Self {
+            exec_id: wait.exec_id.to_string(),
+            line: wait.line,
+            pty: wait.pty,
+            wait_time: Some(timestamp(wait.since_us)),
+            call_id: wait.call_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }

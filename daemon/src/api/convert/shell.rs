@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use agentd_proto::pb;
 
 use super::super::status::invalid;
+use super::timestamp;
 use crate::domain::id::ExecId;
 use crate::domain::rejection::Rejection;
-use crate::session::{OutputKind, OutputPiece, Run, ScreenPiece, Stdin, TerminalSize};
+use crate::session::{Job, OutputKind, OutputPiece, Run, ScreenPiece, Stdin, TerminalSize};
 
 /// Longest shell text.
 const MAX_SCRIPT: usize = 16 * 1024 * 1024;
@@ -113,6 +114,25 @@ impl From<ScreenPiece> for pb::TerminalScreen {
             rows: piece.size.rows.into(),
             data: piece.data,
             skipped_bytes: piece.skipped,
+        }
+    }
+}
+
+impl From<Job> for pb::Job {
+    fn from(job: Job) -> Self {
+        Self {
+            exec_id: job.exec_id.to_string(),
+            script: job.script,
+            start_time: Some(timestamp(job.started_us)),
+            processes: job
+                .processes
+                .into_iter()
+                .map(|one| pb::JobProcess {
+                    pid: one.pid,
+                    command: one.command,
+                })
+                .collect(),
+            output_open: job.output_open,
         }
     }
 }

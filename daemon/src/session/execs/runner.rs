@@ -3,19 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::super::turn::Stop;
-use super::{Execs, OutputKind};
+use super::{Execs, MODELS_TERMINAL, OutputKind};
 use crate::domain::event::ExecResult;
 use crate::domain::id::ExecId;
 use crate::domain::workspace::Workspace;
-use crate::shell::{RunHandle, RunRequest};
+use crate::shell::{RunHandle, RunRequest, Stdin};
 use crate::tools::{
-    CommandOutput, CommandRunner, JailPaths, OutputChunk, OutputStream, OutputView, ToolError,
+    CommandCall, CommandOutput, CommandRunner, JailPaths, OutputChunk, OutputStream, OutputView, ToolError,
 };
 
 /// Bytes of each end of a stream that a tool looks at; what the model gets is less.
@@ -79,7 +78,7 @@ impl ToolRunner {
 
 #[async_trait]
 impl CommandRunner for ToolRunner {
-    async fn run(&self, command: String, timeout: Option<Duration>) -> Result<CommandOutput, ToolError> {
+    async fn run(&self, call: CommandCall) -> Result<CommandOutput, ToolError> {
         let exec_id = lock(&self.exec_id).take();
         let Some(exec_id) = exec_id else {
             return Err(ToolError::Failed(
@@ -89,11 +88,16 @@ impl CommandRunner for ToolRunner {
         self.execs
             .check()
             .map_err(|no| ToolError::Failed(no.to_string()))?;
-        let timeout = timeout.unwrap_or(self.execs.settings.tool_timeout);
+        let timeout = call.timeout.unwrap_or(self.execs.settings.tool_timeout);
         let request = RunRequest {
             timeout: Some(timeout),
             max_output: self.execs.settings.max_output,
-            ..RunRequest::new(exec_id.clone(), command)
+            stdin: if call.interactive {
+                Stdin::Pty(MODELS_TERMINAL)
+            } else {
+                Stdin::None
+            },
+            ..RunRequest::new(exec_id.clone(), call.command)
         };
         let handle = self
             .execs

@@ -228,7 +228,7 @@ impl Emulator {
 
 impl Execs {
     /// A terminal opens with a run, or is found with one in a live jail.
-    pub(super) fn open_terminal(&self, exec_id: &ExecId, size: Option<PtySize>) {
+    pub(in crate::session) fn open_terminal(&self, exec_id: &ExecId, size: Option<PtySize>) {
         let mut all = self.terminals();
         all.entry(exec_id.clone())
             .or_insert_with(|| Arc::new(Terminal::new(size)));
@@ -236,6 +236,13 @@ impl Execs {
 
     pub(in crate::session) fn close_terminal(&self, exec_id: &ExecId) {
         self.terminals().remove(exec_id);
+    }
+
+    /// The same, unless its run is known: a call that came to nothing before it ran.
+    pub(in crate::session) fn close_unused_terminal(&self, exec_id: &ExecId) {
+        if !self.is_running(exec_id) {
+            self.close_terminal(exec_id);
+        }
     }
 
     pub(super) fn terminal_resized(&self, exec_id: &ExecId, size: PtySize) {
