@@ -16,7 +16,8 @@ use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
     BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
-    ModelEntry, NetworkConfig, PrivacyConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
+    ModelEntry, NetworkConfig, PrivacyConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice,
+    ShellConfig, StorageConfig,
 };
 use value::Value;
 

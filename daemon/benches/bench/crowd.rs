@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use agentd_proto::pb;
 use agentd_proto::pb::watch_item::Item;
 use agentd_proto::resume::Update;
-use agentd_proto::pb;
 
 use super::figures::Size;
 use super::model::Instantly;
@@ -90,14 +90,18 @@ pub async fn list(size: &Size, report: &mut Report) {
     let mut made = 0;
     while made < size.listed {
         let some = (size.listed - made).min(16);
-        let all = (made..made + some).map(|number| rig::session(home_ref, client_ref, &format!("n{number}")));
+        let all = (made..made + some)
+            .map(|number| async move { rig::session(home_ref, client_ref, &format!("n{number}")).await });
         futures::future::join_all(all).await;
         made += some;
     }
     rig::exec(&client, "n0", "echo needle").await;
     let rounds = size.rounds.clamp(10, 50);
     let listing = timed(rounds, || async {
-        let page = client_ref.list_sessions(pb::ListSessionsRequest::default()).await.unwrap();
+        let page = client_ref
+            .list_sessions(pb::ListSessionsRequest::default())
+            .await
+            .unwrap();
         assert!(!page.sessions.is_empty());
     })
     .await;
@@ -143,7 +147,11 @@ pub async fn repository(size: &Size, report: &mut Report) {
     let begun = Instant::now();
     let session = rig::session(&home, &client, "large").await;
     rig::exec(&client, &session, "true").await;
-    report.row("making a session, its jail and a first command", ms(begun.elapsed()), "");
+    report.row(
+        "making a session, its jail and a first command",
+        ms(begun.elapsed()),
+        "",
+    );
     let times = timed(size.rounds.clamp(5, 30), || async {
         rig::exec(&client, &session, "cd . && echo x >d0/changed").await;
     })

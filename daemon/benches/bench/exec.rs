@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use agentd::domain::event::{EventBody, NewEvent};
 use agentd::domain::id::SessionId;
 use agentd::domain::principal::{Caller, Client as ClientKind};
+use agentd::domain::redaction::LogLevel;
 use agentd::domain::session::Session;
 use agentd::store::redact::Redactor;
 use agentd::store::{Append, Store};
@@ -96,7 +97,7 @@ impl Log {
             "shell": "sh", "jail": "bwrap", "origin": "shell", "model": null, "persona": "default", "policy_generation": 1
         });
         let body = EventBody::SessionCreated(serde_json::from_value(spec).unwrap());
-        let sealed = store.seal(&id, 0, vec![fact(body)]).unwrap();
+        let sealed = store.seal(&id, LogLevel::Full, 0, vec![fact(body)]).unwrap();
         let session = Session::begin(&sealed.events()[0]).unwrap();
         let append = Append {
             session_id: id,
@@ -138,7 +139,10 @@ impl Log {
             })
             .collect();
         let id = self.session.session_id.clone();
-        let sealed = self.store.seal(&id, self.session.head, bodies).unwrap();
+        let sealed = self
+            .store
+            .seal(&id, LogLevel::Full, self.session.head, bodies)
+            .unwrap();
         let expected_head = self.session.head;
         for event in sealed.events() {
             self.session.apply(event);

@@ -5,11 +5,11 @@
 
 mod bounds;
 mod command;
+mod connect;
+mod door;
 mod input;
 mod jobs;
 mod keys;
-mod connect;
-mod door;
 mod launch;
 mod link;
 mod options;

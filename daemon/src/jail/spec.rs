@@ -20,7 +20,6 @@ pub const HOME: &str = "/tmp/home";
 /// Where the package caches are inside.
 pub const CACHE: &str = "/tmp/cache";
 
-
 /// What Policy says of the wall.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JailPolicy {

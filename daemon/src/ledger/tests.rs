@@ -1,6 +1,5 @@
 //! The ledger over a real store.
 
-
 use super::*;
 use crate::domain::budget::{AlertKind, Budget, Unit, Window};
 use crate::domain::id::BudgetId;

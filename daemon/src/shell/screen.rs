@@ -114,7 +114,12 @@ fn row(line: &avt::Line, out: &mut String) {
     let blanks = line.cells().iter().rev().take_while(|cell| !drawn(cell)).count();
     let mut pen = plain;
     // The second half of a wide character has no width of its own.
-    for cell in line.cells().iter().take(line.len().saturating_sub(blanks)).filter(|c| c.width() > 0) {
+    for cell in line
+        .cells()
+        .iter()
+        .take(line.len().saturating_sub(blanks))
+        .filter(|c| c.width() > 0)
+    {
         if *cell.pen() != pen {
             pen = *cell.pen();
             colours(&pen, out);
@@ -288,7 +293,11 @@ mod tests {
         other.feed(screen.draw().as_bytes());
         let cells = |screen: &Screen| -> Vec<Vec<avt::Cell>> {
             let lines = screen.cells.primary_screen();
-            lines.all_lines().take(2).map(|line| line.cells().to_vec()).collect()
+            lines
+                .all_lines()
+                .take(2)
+                .map(|line| line.cells().to_vec())
+                .collect()
         };
         assert_eq!(cells(&screen), cells(&other));
         let first = cells(&other)[0][0];

@@ -2,11 +2,11 @@
 //! Guarantees: inbound is parsed, not believed; outbound never fails.
 
 pub(super) mod approval;
-pub(super) mod context;
 pub(super) mod audit;
+pub(super) mod context;
 pub(super) mod event;
-pub(super) mod network;
 pub(super) mod files;
+pub(super) mod network;
 pub(super) mod session;
 pub(super) mod shell;
 pub(super) mod task;
