@@ -217,6 +217,7 @@ impl App {
                 self.dirty = true;
             }
             Cmd::Mouse(on) => self.terminal.mouse(on)?,
+            Cmd::Notify(words) => self.terminal.notify(&words)?,
             Cmd::Suspend => {
                 crate::terminal::restore();
                 // Stops here until the shell lets it go on.

@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Leave the mouse to the terminal.
     #[arg(long)]
     pub(crate) no_mouse: bool,
+    /// Tell the terminal when a session needs you (OSC 9: a notification where the terminal makes one).
+    #[arg(long, env = "AGENT_TUI_NOTIFY", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub(crate) notify: bool,
     /// Print the key table as Markdown, and end.
     #[arg(long)]
     pub(crate) print_keys: bool,

@@ -58,10 +58,21 @@ pub(crate) enum FromLink {
     },
     Approvals(Vec<pb::Approval>),
     Usage(Box<crate::model::usage::UsageData>),
-    /// Today's cost against its budget.
-    Today(String),
+    /// Today's cost against its budget, and what a session may cost, micro-USD.
+    Today {
+        words: String,
+        session_limit: Option<u64>,
+    },
     /// Rows were written into a file, or why not.
     Exported(Result<String, String>),
+    /// What deleting a session would lose.
+    Loss(Box<pb::DeleteSessionResponse>),
+    /// Where the words are that were searched.
+    Found {
+        text: String,
+        hits: Vec<pb::SearchHit>,
+    },
+    Board(BoardNews),
     /// The messages that wait.
     Queue {
         session_id: String,
@@ -90,9 +101,16 @@ pub(crate) enum FromLink {
         session_id: String,
         exec_id: String,
     },
+    /// With a size: the whole screen of a terminal of that size.
     ShellOutput {
         exec_id: String,
+        screen: Option<(u16, u16)>,
         data: Vec<u8>,
+    },
+    /// Columns and rows of a terminal that another client sizes.
+    ShellSize {
+        exec_id: String,
+        size: (u16, u16),
     },
     ShellEnded {
         exec_id: String,
@@ -110,6 +128,8 @@ pub(crate) enum Cmd {
     /// Draw everything anew.
     Redraw,
     Mouse(bool),
+    /// Tell the person who looks elsewhere.
+    Notify(String),
     Suspend,
     Quit,
 }
@@ -142,6 +162,8 @@ pub(crate) enum ToLink {
         model: String,
         steer: bool,
     },
+    Life(Life),
+    Board(BoardWish),
     /// Ask for the messages that wait.
     Queue {
         session_id: String,
@@ -185,10 +207,12 @@ pub(crate) enum ToLink {
         session_id: String,
         exec_id: String,
     },
+    /// With `resize` an existing one takes that size; otherwise another client says what size it has.
     OpenShell {
         session_id: String,
         existing: Option<String>,
         size: (u16, u16),
+        resize: bool,
     },
     ShellInput {
         session_id: String,
@@ -200,6 +224,125 @@ pub(crate) enum ToLink {
         exec_id: String,
         size: (u16, u16),
     },
+    /// Which size the terminal has by now.
+    ShellSize {
+        session_id: String,
+        exec_id: String,
+    },
     /// Do not wait for the next attempt.
     Retry,
+}
+
+/// A wish about a session's whole life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Life {
+    Pause(String),
+    Resume(String),
+    Archive(String),
+    Unarchive(String),
+    Restore(String),
+    /// Say what would be lost.
+    AskDelete(String),
+    Delete(String),
+    /// Up to this event; 0: all.
+    Fork {
+        session_id: String,
+        seq: u64,
+        name: String,
+    },
+    Export {
+        session_id: String,
+        name: String,
+    },
+    /// In one session, or in all when it is empty.
+    Search {
+        session_id: String,
+        text: String,
+    },
+}
+
+/// News of boards.
+#[derive(Debug)]
+pub(crate) enum BoardNews {
+    Changed(pb::BoardMark),
+    /// The workspaces that have one.
+    Known(Vec<String>),
+    Board {
+        workspace: String,
+        board: Box<pb::ListTasksResponse>,
+    },
+    Task {
+        workspace: String,
+        task: Box<pb::GetTaskResponse>,
+    },
+    /// A task as a change left it; the board itself comes anew.
+    Done {
+        workspace: String,
+        what: &'static str,
+        task: Option<Box<pb::Task>>,
+    },
+    Started {
+        session_id: String,
+        name: String,
+        run: bool,
+    },
+}
+
+/// A wish about a board.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum BoardWish {
+    Known,
+    List {
+        workspace: String,
+    },
+    Task {
+        workspace: String,
+        task_id: String,
+    },
+    Change {
+        workspace: String,
+        task_id: String,
+        /// The board's revision that the person saw.
+        base_rev: u64,
+        change: TaskWish,
+    },
+}
+
+/// A change of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TaskWish {
+    Add {
+        title: String,
+        state: pb::TaskState,
+    },
+    Title(String),
+    Priority(String),
+    Owner(String),
+    Note(String),
+    Move(pb::TaskState),
+    Claim,
+    Release,
+    Done {
+        link: String,
+    },
+    /// With `run` the agent begins at once.
+    Start {
+        run: bool,
+    },
+    Keep {
+        field: String,
+        keep: Keep,
+    },
+    /// Read the files now; bring a deleted one back.
+    Sync {
+        restore: bool,
+    },
+}
+
+/// Which side of a conflict stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Keep {
+    File,
+    Board,
+    Text(String),
 }

@@ -131,6 +131,7 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
     model.read_only = args.read_only;
     model.inline = args.inline;
     model.mouse = !args.no_mouse;
+    model.notify = args.notify;
     let mut keep = Keep::new(Keep::usual());
     keep.load(&mut model);
     let (wishes, asked) = mpsc::channel(QUEUE);

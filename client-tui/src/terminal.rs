@@ -176,6 +176,13 @@ impl Terminal {
         Ok(wrote)
     }
 
+    /// Tells the terminal's window system (OSC 9). The words hold nothing that steers a terminal.
+    pub(crate) fn notify(&mut self, words: &str) -> io::Result<()> {
+        let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
+        write!(self.backend, "\x1b]9;{words}\x07")?;
+        ratatui::backend::Backend::flush(&mut self.backend)
+    }
+
     /// Puts a text into the terminal's clipboard (OSC 52).
     pub(crate) fn copy(&mut self, text: &str) -> io::Result<()> {
         write!(self.backend, "\x1b]52;c;{}\x07", base64(text.as_bytes()))?;

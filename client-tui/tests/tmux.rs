@@ -157,7 +157,9 @@ fn resizing_while_it_streams_leaves_no_debris() {
             screen.resize(width, height);
         }
     }
-    screen.until("the end", Duration::from_secs(60), |now| now.contains("─ done"));
+    screen.until("the end", Duration::from_secs(60), |now| {
+        now.contains("─ done") && now.contains("○ ready")
+    });
     screen.keys(&["C-l"]);
     let fresh = screen.capture();
     screen.resize(240, 60);

@@ -1,7 +1,7 @@
 //! Owns: pausing, archiving, deleting and what brings sessions back.
 //! Guarantees: nothing is deleted without `--yes` or the name typed on a terminal, after what is lost was said.
 
-use agentd_proto::{escape, format, id, pb};
+use agentd_proto::{escape, id, lifecycle, pb};
 use serde_json::json;
 
 use crate::args::{DeleteArgs, PauseArgs};
@@ -115,7 +115,9 @@ pub(crate) async fn delete(context: &Context, args: DeleteArgs) -> Result<u8, Fa
         };
         let before = context.client.delete_session(request.clone()).await?;
         if !context.out.is_json() {
-            for line in loss_lines(&before, args.purge) {
+            let until = before.purge_time.filter(|_| !args.purge);
+            let until = until.map_or_else(String::new, |at| time::date_and_clock(Some(at)));
+            for line in lifecycle::loss(&before, &until) {
                 context.out.important(&line);
             }
         }
@@ -158,42 +160,6 @@ fn deletion(answer: &pb::DeleteSessionResponse) -> Result<serde_json::Value, Fai
             "open_commands": loss.open_commands, "queued_messages": loss.queued_messages,
         },
     }))
-}
-
-/// What a deletion loses, for people.
-fn loss_lines(answer: &pb::DeleteSessionResponse, purge: bool) -> Vec<String> {
-    let loss = answer.loss.clone().unwrap_or_default();
-    let session = loss.session.clone().unwrap_or_default();
-    let mut lines = vec![format!(
-        "{} ({}): {}, {}, {} with {} of output",
-        escape::line(&session.name),
-        session.session_id,
-        format::count(loss.messages, "message"),
-        format::count(loss.events, "event"),
-        format::count(loss.commands, "command"),
-        format::bytes(loss.output_bytes),
-    )];
-    if loss.open_turn || loss.open_commands > 0 {
-        lines.push("  it is at work: its turn and commands will be ended".to_owned());
-    }
-    if loss.queued_messages > 0 {
-        lines.push(format!(
-            "  {} waiting will never be answered",
-            format::count(u64::from(loss.queued_messages), "message")
-        ));
-    }
-    lines.push(match answer.purge_time {
-        Some(at) if !purge => format!(
-            "  in the trash until {}; the workspace {} stays as it is",
-            time::date_and_clock(Some(at)),
-            escape::line(&session.workspace)
-        ),
-        _ => format!(
-            "  for good: nothing brings it back; the workspace {} stays as it is",
-            escape::line(&session.workspace)
-        ),
-    });
-    lines
 }
 
 async fn confirm(context: &Context, session: &pb::Session, purge: bool) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 
 use agentd_proto::pb::export_session_response::Piece;
-use agentd_proto::{ClientError, escape, format, id, pb};
+use agentd_proto::{ClientError, escape, format, id, lifecycle, pb};
 use serde_json::{Value, json};
 
 use crate::args::{ExportArgs, ForkArgs, ImportArgs, RedactArgs};
@@ -96,7 +96,7 @@ pub(crate) async fn export(context: &Context, args: ExportArgs) -> Result<u8, Fa
     if !to_stdout {
         context.out.note(&format!("wrote {}", path.display()));
     }
-    for line in report_lines(&report) {
+    for line in lifecycle::bundle(&report) {
         context.out.note(&line);
     }
     Ok(exit::OK)
@@ -105,47 +105,6 @@ pub(crate) async fn export(context: &Context, args: ExportArgs) -> Result<u8, Fa
 fn report_json(report: &pb::BundleReport) -> Value {
     json!({"events": report.events, "outputs": report.outputs, "cut_outputs": report.cut_outputs,
         "redacted": report.redacted, "redacted_seqs": report.redacted_seqs, "principals": report.principals})
-}
-
-/// What is in a bundle, for people.
-fn report_lines(report: &pb::BundleReport) -> Vec<String> {
-    let mut lines = vec![format!(
-        "in it: {}, {}{}; names of people: {}",
-        format::count(report.events, "event"),
-        format::count(report.outputs, "output"),
-        if report.cut_outputs > 0 {
-            format!(" ({} without their middle)", report.cut_outputs)
-        } else {
-            String::new()
-        },
-        report
-            .principals
-            .iter()
-            .map(|name| escape::line(name))
-            .collect::<Vec<_>>()
-            .join(", "),
-    )];
-    if report.redacted.is_empty() {
-        lines.push("no known secret was found; look through it before you give it away".to_owned());
-    } else {
-        let kinds: Vec<String> = report
-            .redacted
-            .iter()
-            .map(|(kind, n)| format!("{n} {}", escape::line(kind)))
-            .collect();
-        let seqs: Vec<String> = report
-            .redacted_seqs
-            .iter()
-            .take(20)
-            .map(ToString::to_string)
-            .collect();
-        lines.push(format!(
-            "taken out as secrets: {} (events {})",
-            kinds.join(", "),
-            seqs.join(", ")
-        ));
-    }
-    lines
 }
 
 /// `sessions import`.
@@ -172,7 +131,7 @@ pub(crate) async fn import(context: &Context, args: ImportArgs) -> Result<u8, Fa
         offset = answer.next_offset;
         if last {
             let session = answer.session.ok_or_else(empty_answer)?;
-            for line in report_lines(&answer.report.unwrap_or_default()) {
+            for line in lifecycle::bundle(&answer.report.unwrap_or_default()) {
                 context.out.note(&line);
             }
             let words = format!(

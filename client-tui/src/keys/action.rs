@@ -34,6 +34,25 @@ actions! {
     Quit "quit" "leave (sessions go on)";
     Suspend "suspend" "stop this program for a moment";
     Sessions "sessions" "all sessions";
+    Board "tasks" "task board";
+    TaskAdd "task_add" "new task";
+    TaskEdit "task_edit" "edit the task";
+    TaskPriority "task_priority" "priority of the task";
+    TaskOwner "task_owner" "owner of the task";
+    TaskNote "task_note" "note on the task";
+    TaskForward "task_forward" "move the task to the next column";
+    TaskBackward "task_backward" "move the task to the column before";
+    TaskClaim "task_claim" "claim the task, or give it back";
+    TaskStart "task_start" "session for the task";
+    TaskRun "task_run" "let the agent work on the task in the background";
+    TaskDone "task_done" "task is done (with a commit or address)";
+    TaskSync "task_sync" "read TASKS.md now; bring a deleted one back";
+    ColumnLeft "column_left" "column to the left";
+    ColumnRight "column_right" "column to the right";
+    OtherBoard "other_board" "board of another workspace";
+    KeepFile "keep_file" "keep what the file says";
+    KeepBoard "keep_board" "keep what the board says";
+    KeepOther "keep_other" "write it anew";
     Usage "usage" "usage and cost";
     UsageShorter "usage_shorter" "shorter range";
     UsageLonger "usage_longer" "longer range";
@@ -56,6 +75,12 @@ actions! {
     New "new" "new session";
     Rename "rename" "rename";
     Interrupt "interrupt" "stop the turn";
+    Pause "pause" "pause, or let it go on";
+    Archive "archive" "archive, or bring back";
+    Delete "delete" "delete (into the trash)";
+    Fork "fork" "new session from here on (fork)";
+    Export "export" "export the session as a bundle";
+    SearchAll "search_all" "search in all sessions, commands and outputs";
     Filter "filter" "filter";
     NextState "next_state" "show only one state";
     Back "back" "back to the sessions";
@@ -75,6 +100,7 @@ actions! {
     NextPane "next_pane" "next pane";
     SidePane "side_pane" "side pane on or off";
     Expand "expand" "open or fold";
+    ErrorsOnly "errors_only" "only lines that look like failures, or all";
     Shell "shell" "raw shell in the jail";
     Decide "decide" "decide the approval (then a letter)";
     ApproveOnce "approve_once" "once";
@@ -108,39 +134,48 @@ impl Action {
         matches!(self, Self::Theme | Self::Suspend | Self::Mouse)
     }
 
-    /// Actions of the palette: what makes sense without knowing where the cursor is.
+    /// Actions of the palette: all but those that only mean something where the cursor is: moving, editing,
+    /// what popups do, and the letters of a decision.
     pub(crate) fn in_palette(self) -> bool {
-        matches!(
+        use Action as A;
+        !matches!(
             self,
-            Self::Help
-                | Self::Notices
-                | Self::Redraw
-                | Self::Quit
-                | Self::Suspend
-                | Self::Sessions
-                | Self::Approvals
-                | Self::Usage
-                | Self::Retry
-                | Self::Theme
-                | Self::New
-                | Self::Rename
-                | Self::Interrupt
-                | Self::Queue
-                | Self::Steer
-                | Self::Editor
-                | Self::NextPane
-                | Self::SidePane
-                | Self::Expand
-                | Self::Shell
-                | Self::Decide
-                | Self::HistorySearch
-                | Self::CopyItem
-                | Self::CopyCode
-                | Self::Filter
-                | Self::Mouse
-                | Self::Select
-                | Self::Bottom
-                | Self::Top
+            A::Palette
+                | A::Up
+                | A::Down
+                | A::PageUp
+                | A::PageDown
+                | A::HalfUp
+                | A::HalfDown
+                | A::Open
+                | A::Cancel
+                | A::Accept
+                | A::Send
+                | A::Newline
+                | A::Complete
+                | A::HistoryPrevious
+                | A::HistoryNext
+                | A::QueueSteer
+                | A::QueueRemove
+                | A::ApproveOnce
+                | A::ApproveSession
+                | A::Deny
+                | A::DenyBecause
+                | A::Leave
+                | A::KeepFile
+                | A::KeepBoard
+                | A::KeepOther
+                | A::CharLeft
+                | A::CharRight
+                | A::WordLeft
+                | A::WordRight
+                | A::LineStart
+                | A::LineEnd
+                | A::DeleteLeft
+                | A::DeleteRight
+                | A::DeleteWord
+                | A::DeleteToStart
+                | A::DeleteToEnd
         )
     }
 

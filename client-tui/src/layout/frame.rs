@@ -151,8 +151,15 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
         .map(crate::model::editor::Editor::shown)
         .unwrap_or_default();
     if before.is_empty() && after.is_empty() {
+        let state = model.session().map(pb::Session::state).unwrap_or_default();
         let words = if model.read_only {
             "read-only".to_owned()
+        } else if state == pb::SessionState::Paused {
+            "paused: /resume lets it go on".to_owned()
+        } else if state == pb::SessionState::Archived {
+            "archived: /unarchive brings it back".to_owned()
+        } else if state == pb::SessionState::Deleted {
+            "in the trash: /restore brings it back".to_owned()
         } else if model.is_working() {
             "type a message… (Enter queues while working, Alt-Enter steers)".to_owned()
         } else {

@@ -214,6 +214,13 @@ fn body(lines: &mut Vec<Line<'static>>, output: &Output, live: bool, look: &Look
         (false, true) => LIVE,
         (false, false) => FOLDED,
     };
+    if look.errors_only {
+        let (found, count) = output.failures(most);
+        let of = format::count(output.count(), "line");
+        let words = format!(" │ {} of {of} look like failures · o shows all", count);
+        lines.push(text::line(text::cut(&words, look.width), look.theme.dim));
+        return gutter(lines, found.iter().map(String::as_str), look);
+    }
     let tail = output.tail(most);
     let above = output.count().saturating_sub(tail.len() as u64);
     if above > 0 {

@@ -50,6 +50,8 @@ pub(crate) struct Look<'a> {
     pub(crate) theme: &'a Theme,
     pub(crate) zone: &'a jiff::tz::TimeZone,
     pub(crate) expanded: bool,
+    /// Of what commands wrote, only lines that look like failures.
+    pub(crate) errors_only: bool,
 }
 
 /// The blocks of the transcript: its items, then the answer being made.
@@ -88,6 +90,7 @@ pub(crate) fn block(model: &Model, open: &OpenSession, index: usize, width: u16)
         theme: &model.theme,
         zone: &model.zone,
         expanded: open.expanded.contains(&item.seq),
+        errors_only: open.errors_only,
     };
     // What runs changes with every byte and second; remembering it would only cost.
     if is_running(item) {
@@ -117,7 +120,7 @@ fn is_running(item: &Item) -> bool {
 
 fn stamp(item: &Item, open: &OpenSession, look: &Look<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (look.width, look.theme.name, look.expanded).hash(&mut hasher);
+    (look.width, look.theme.name, look.expanded, look.errors_only).hash(&mut hasher);
     match &item.kind {
         Kind::Tool { exec_id, .. } | Kind::Exec { exec_id, .. } => {
             open.outputs

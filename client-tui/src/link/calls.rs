@@ -108,7 +108,8 @@ impl Calls {
     }
 }
 
-type Failed = (&'static str, ClientError);
+/// What did not work, and why.
+pub(super) type Failed = (&'static str, ClientError);
 
 async fn perform(
     client: &Client,
@@ -254,19 +255,34 @@ async fn perform(
             Ok(Some(FromLink::Usage(data)))
         }
         // A failure shows as the lost line, not once more here.
-        ToLink::Today => Ok(super::usage::today(client).await.ok().map(FromLink::Today)),
-        ToLink::ExportUsage { range } => {
-            let dir = std::path::Path::new(&place.root).join(&place.start_dir);
-            Ok(Some(FromLink::Exported(
-                super::usage::export(client, range, &dir).await,
-            )))
-        }
+        ToLink::Today => Ok(super::usage::today(client).await.ok()),
+        ToLink::ExportUsage { range } => Ok(Some(FromLink::Exported(
+            super::usage::export(client, range, &place).await,
+        ))),
+        ToLink::Life(life) => super::lifecycle::perform(client, &place, life).await,
+        ToLink::Board(wish) => super::board::perform(client, wish).await,
         ToLink::Files { workspace } => {
             let root = workspace.clone();
             let files = tokio::task::spawn_blocking(move || files(&root))
                 .await
                 .unwrap_or_default();
             Ok(Some(FromLink::Files { workspace, files }))
+        }
+        ToLink::ShellSize { session_id, exec_id } => {
+            let request = pb::GetScreenRequest {
+                session_id,
+                exec_id: exec_id.clone(),
+            };
+            // A shell that has just ended has no size any more, and says so on its own stream.
+            let screen = client
+                .get_screen(request)
+                .await
+                .ok()
+                .and_then(|answer| answer.screen);
+            Ok(screen.map(|screen| FromLink::ShellSize {
+                exec_id,
+                size: super::shell::size(&screen),
+            }))
         }
         ToLink::ReadOutput { session_id, exec_id } => {
             read_output(client, news, session_id, exec_id)
@@ -334,6 +350,22 @@ async fn post_all(client: Client, news: News, mut waiting: mpsc::Receiver<Post>)
         };
         drop(news.send(Msg::Link(told)).await);
     }
+}
+
+/// A new file where the person works, under a name that is free; and its path.
+pub(super) fn new_file(place: &Place, stem: &str, ending: &str) -> Result<(std::fs::File, String), String> {
+    let dir = std::path::Path::new(&place.root).join(&place.start_dir);
+    (0..1000)
+        .find_map(|n| {
+            let tail = if n == 0 { String::new() } else { format!("-{n}") };
+            let path = dir.join(format!("{stem}{tail}.{ending}"));
+            match std::fs::File::create_new(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
+                made => Some(made.map(|file| (file, path.display().to_string()))),
+            }
+        })
+        .ok_or("every name is taken")?
+        .map_err(|error| format!("no file could be made in {}: {error}", dir.display()))
 }
 
 /// Paths of a workspace, as its ignore files leave them.

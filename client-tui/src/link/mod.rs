@@ -2,7 +2,9 @@
 //! Guarantees: events reach the model in order, once each, across breaks and restarts; a message is posted
 //! once however often it is tried; keys reach a raw shell in the order they were pressed.
 
+mod board;
 mod calls;
+mod lifecycle;
 mod shell;
 mod usage;
 
@@ -16,7 +18,7 @@ use agentd_proto::resume::{Follow, Update};
 use agentd_proto::{Client, ClientError, pb, surroundings};
 use tokio::sync::mpsc;
 
-use crate::msg::{FromLink, Msg, ToLink};
+use crate::msg::{BoardNews, FromLink, Msg, ToLink};
 
 /// Events of the first page: enough for several screens.
 const FIRST_PAGE: u32 = 400;
@@ -176,7 +178,7 @@ impl Link {
             .watch(pb::WatchRequest {
                 subscriptions,
                 sessions: true,
-                boards: false,
+                boards: true,
             })
             .await
     }
@@ -271,7 +273,7 @@ impl Link {
                 self.tell(FromLink::Clients { session_id, clients }).await;
             }
             Item::Purged(_) => self.tell(FromLink::Purged { session_id }).await,
-            Item::Board(_) => {}
+            Item::Board(mark) => self.tell(FromLink::Board(BoardNews::Changed(mark))).await,
             // A raw shell is drawn from its own stream, not from the watch.
             Item::CaughtUp(_) | Item::Screen(_) => {}
         }
@@ -311,6 +313,7 @@ impl Link {
                 session_id,
                 existing,
                 size,
+                resize,
             } => {
                 shell::open(
                     self.client.clone(),
@@ -320,6 +323,7 @@ impl Link {
                         session_id,
                         existing,
                         size,
+                        resize,
                         writer: self.writer.clone(),
                     },
                 );

@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     /// One that is open; otherwise a new one.
     pub(super) existing: Option<String>,
     pub(super) size: (u16, u16),
+    /// An open one takes that size, too.
+    pub(super) resize: bool,
     /// Who writes.
     pub(super) writer: String,
 }
@@ -62,6 +64,12 @@ fn pty((columns, rows): (u16, u16)) -> pb::PtySize {
     }
 }
 
+/// Columns and rows of a screen.
+pub(super) fn size(screen: &pb::TerminalScreen) -> (u16, u16) {
+    let cells = |count: u32| u16::try_from(count).unwrap_or(1_000).clamp(1, 1_000);
+    (cells(screen.columns), cells(screen.rows))
+}
+
 async fn serve(
     client: &Client,
     news: &News,
@@ -70,6 +78,7 @@ async fn serve(
         session_id,
         existing,
         size,
+        resize,
         writer,
     }: Wanted,
 ) -> Result<(), ClientError> {
@@ -86,13 +95,15 @@ async fn serve(
                 ..Default::default()
             };
             written = client.write_input(request).await?.next_offset;
-            // First, so that the screen comes in this terminal's size: another client's may have been another.
-            let request = pb::ResizePtyRequest {
-                session_id: session_id.to_owned(),
-                exec_id: exec_id.clone(),
-                size: Some(pty(size)),
-            };
-            drop(client.resize_pty(request).await);
+            if resize {
+                // First, so that the screen comes in this terminal's size: another client's may have been another.
+                let request = pb::ResizePtyRequest {
+                    session_id: session_id.to_owned(),
+                    exec_id: exec_id.clone(),
+                    size: Some(pty(size)),
+                };
+                drop(client.resize_pty(request).await);
+            }
             exec_id
         }
         None => {
@@ -139,14 +150,18 @@ async fn read_all(
 ) -> Result<String, ClientError> {
     let mut terminal = client.terminal(session_id, exec_id, joined).await?;
     while let Some(update) = terminal.next().await {
-        let data = match update? {
-            Update::Item(Drawn::Bytes(data)) => data.to_vec(),
-            Update::Item(Drawn::Screen(screen)) => [b"\x1bc", screen.data.as_ref()].concat(),
+        let (size_of, data) = match update? {
+            Update::Item(Drawn::Bytes(data)) => (None, data.to_vec()),
+            Update::Item(Drawn::Screen(screen)) => {
+                let data = [b"\x1bc", screen.data.as_ref()].concat();
+                (Some(size(&screen)), data)
+            }
             Update::Item(Drawn::Ended(result)) => return Ok(crate::layout::exec_word(&result)),
             Update::Reconnecting { .. } | Update::Back { .. } => continue,
         };
         let told = FromLink::ShellOutput {
             exec_id: exec_id.to_owned(),
+            screen: size_of,
             data,
         };
         drop(news.send(Msg::Link(told)).await);
@@ -206,11 +221,17 @@ async fn write_all(hand: Hand, mut offset: u64, mut keys: mpsc::Receiver<Input>)
         match client.write_input(request(offset)).await {
             Ok(answer) => offset = answer.next_offset,
             Err(error) if error.is(pb::ErrorReason::OffsetMismatch) => {
-                // A restarted daemon counts from the beginning: where it stands is told in the answer.
+                // Where it stands is told in the answer. What had arrived before the line broke is not typed again.
                 let Some(next) = next_offset(&error.message) else {
                     return;
                 };
-                match client.write_input(request(next)).await {
+                let sent = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let request = pb::WriteInputRequest {
+                    offset: next,
+                    data: data.get(sent..).unwrap_or_default().to_vec().into(),
+                    ..request(next)
+                };
+                match client.write_input(request).await {
                     Ok(answer) => offset = answer.next_offset,
                     Err(_) => return,
                 }

@@ -1,11 +1,12 @@
 //! Owns: asking the daemon for what the usage screen and the dashboard's line about today show; exporting.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use agentd_proto::{Client, ClientError, format, pb};
 
+use super::calls::Place;
 use crate::model::usage::{UsageData, range};
+use crate::msg::FromLink;
 
 /// Everything the usage screen shows.
 pub(super) async fn load(
@@ -85,8 +86,8 @@ pub(super) async fn load(
     }))
 }
 
-/// Today's cost and the budget of the day, where there is one: `today $6.02 of $10.00`.
-pub(super) async fn today(client: &Client) -> Result<String, ClientError> {
+/// Today's cost and the budget of the day, where there is one: `today $6.02 of $10.00`; and a session's.
+pub(super) async fn today(client: &Client) -> Result<FromLink, ClientError> {
     let request = pb::QueryUsageRequest {
         range: Some(pb::UsageRange {
             last_days: 1,
@@ -96,37 +97,30 @@ pub(super) async fn today(client: &Client) -> Result<String, ClientError> {
     };
     let sums = client.query_usage(request).await?.total.unwrap_or_default();
     let budgets = client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets;
-    let limit = budgets
-        .iter()
-        .filter_map(|one| one.budget.as_ref())
-        .filter(|b| {
-            b.window() == pb::BudgetWindow::Day && b.unit() == pb::BudgetUnit::MicroUsd && b.only.is_none()
-        })
-        .map(|b| b.limit)
-        .min();
-    let of = limit.map_or_else(String::new, |limit| format!(" of {}", format::money(Some(limit))));
-    Ok(format!("today {}{of}", format::money(sums.cost_micro_usd)))
+    let least = |window| {
+        budgets
+            .iter()
+            .filter_map(|one| one.budget.as_ref())
+            .filter(|b| b.window() == window && b.unit() == pb::BudgetUnit::MicroUsd && b.only.is_none())
+            .map(|b| b.limit)
+            .min()
+    };
+    let of = least(pb::BudgetWindow::Day);
+    let of = of.map_or_else(String::new, |limit| format!(" of {}", format::money(Some(limit))));
+    Ok(FromLink::Today {
+        words: format!("today {}{of}", format::money(sums.cost_micro_usd)),
+        session_limit: least(pb::BudgetWindow::Session),
+    })
 }
 
 /// Writes the rows of a range beside the workspace's other files, under a name that is free. Gives its name.
-pub(super) async fn export(client: &Client, word: &str, dir: &Path) -> Result<String, String> {
+pub(super) async fn export(client: &Client, word: &str, place: &Place) -> Result<String, String> {
     let request = pb::ExportUsageRequest {
         range: Some(range(word)),
         ..Default::default()
     };
     let mut pieces = client.export_usage(request).await.map_err(|e| e.message)?;
-    let (mut file, name) = (0..1000)
-        .find_map(|n| {
-            let tail = if n == 0 { String::new() } else { format!("-{n}") };
-            let path = dir.join(format!("usage-{word}{tail}.csv"));
-            let made = std::fs::File::create_new(&path);
-            match made {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
-                made => Some(made.map(|file| (file, path.display().to_string()))),
-            }
-        })
-        .ok_or("every name is taken")?
-        .map_err(|e| format!("no file could be made in {}: {e}", dir.display()))?;
+    let (mut file, name) = super::calls::new_file(place, &format!("usage-{word}"), "csv")?;
     let mut rows = 0u64;
     while let Some(piece) = pieces.next().await.map_err(|e| e.message)? {
         rows += u64::from(piece.rows);

@@ -1,6 +1,7 @@
 //! Owns: everything the screen is made from, as plain data.
 //! Guarantees: changed only by `update`; two equal models look the same.
 
+pub(crate) mod board;
 pub(crate) mod editor;
 pub(crate) mod gate;
 pub(crate) mod output;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use agentd_proto::pb;
 
+use self::board::BoardView;
 use self::editor::Editor;
 use self::gate::Gate;
 use self::overlay::{Overlay, Popup};
@@ -33,6 +35,7 @@ const TOAST: Duration = Duration::from_secs(6);
 pub(crate) enum Screen {
     Dashboard,
     Inbox,
+    Board,
     Usage,
     Session,
 }
@@ -149,10 +152,17 @@ pub(crate) struct Model {
     pub(crate) recent: Vec<crate::keys::Action>,
     /// Ctrl-C on nothing: once more leaves.
     pub(crate) leaving: Option<Instant>,
+    /// Esc on nothing: once more takes the last message up again.
+    pub(crate) again: Option<Instant>,
     pub(crate) focused: bool,
     pub(crate) usage: UsageView,
+    pub(crate) board: BoardView,
     /// Today's cost against its budget, as words.
     pub(crate) today: String,
+    /// What a session may cost, micro-USD.
+    pub(crate) session_limit: Option<u64>,
+    /// Tell the terminal when a session needs a person.
+    pub(crate) notify: bool,
 }
 
 impl Model {
@@ -201,12 +211,27 @@ impl Model {
             theme,
             recent: Vec::new(),
             leaving: None,
+            again: None,
             focused: true,
             usage: UsageView {
                 range: 1,
                 ..UsageView::default()
             },
+            board: BoardView {
+                column: 1,
+                ..BoardView::default()
+            },
             today: String::new(),
+            session_limit: None,
+            notify: false,
+        }
+    }
+
+    /// What the list on the screen is filtered by.
+    pub(crate) fn filter_mut(&mut self) -> &mut String {
+        match self.screen {
+            Screen::Board => &mut self.board.filter,
+            _ => &mut self.rows.filter,
         }
     }
 
@@ -237,7 +262,7 @@ impl Model {
                     .find(|one| Some(&one.approval_id) == self.inbox_selected.as_ref());
                 chosen.or_else(|| self.approvals.first())
             }
-            Screen::Dashboard | Screen::Usage => None,
+            Screen::Dashboard | Screen::Board | Screen::Usage => None,
         }
     }
 
@@ -253,6 +278,9 @@ impl Model {
         if matches!(self.overlay, Some(Overlay::Queue { .. })) {
             return &[C::Queue, C::Overlay];
         }
+        if matches!(self.overlay, Some(Overlay::Conflict { .. })) {
+            return &[C::Conflict, C::Overlay];
+        }
         if self.overlay.is_some() {
             return &[C::Overlay, C::Edit];
         }
@@ -262,6 +290,7 @@ impl Model {
         match (self.screen, self.focus) {
             (Screen::Dashboard, _) => &[C::List, C::Everywhere],
             (Screen::Inbox, _) => &[C::Inbox, C::Everywhere],
+            (Screen::Board, _) => &[C::Board, C::Everywhere],
             (Screen::Usage, _) => &[C::Usage, C::Everywhere],
             (Screen::Session, Focus::Composer) if self.draft().is_none_or(Editor::is_empty) => {
                 &[C::ComposerEmpty, C::Composer, C::Edit, C::Session, C::Everywhere]
@@ -296,6 +325,13 @@ impl Model {
         self.toast = Some((notice, self.now + TOAST));
     }
 
+    /// Another client that types into the open session's terminal, and so says how large it is.
+    pub(crate) fn other_input(&self) -> Option<&pb::AttachedClient> {
+        let taking = self.shell.as_ref().is_some_and(|shell| shell.taking);
+        let clients = &self.open.as_ref()?.clients;
+        clients.iter().find(|one| one.input && !one.you && !taking)
+    }
+
     /// True when the open session works.
     pub(crate) fn is_working(&self) -> bool {
         self.session().is_some_and(|session| !session.turn_id.is_empty())
@@ -316,7 +352,12 @@ impl Model {
             _ => None,
         };
         let gate = self.gate.opens_at().filter(|at| *at > self.now);
-        [toast, clock, link, gate].into_iter().flatten().min()
+        let shell = self
+            .shell
+            .as_ref()
+            .filter(|_| self.shell_focus)
+            .and_then(RawShell::look_at);
+        [toast, clock, link, gate, shell].into_iter().flatten().min()
     }
 }
 
@@ -337,18 +378,13 @@ impl Rows {
         self.all.is_empty()
     }
 
-    /// All, needing-you first, then by last event.
+    /// All that are neither archived nor in the trash, needing-you first, then by last event.
     pub(crate) fn all(&self) -> Vec<&pb::Session> {
-        let mut rows: Vec<&pb::Session> = self
-            .all
-            .values()
-            .filter(|row| {
-                !matches!(
-                    row.state(),
-                    pb::SessionState::Archived | pb::SessionState::Deleted
-                )
-            })
-            .collect();
+        self.sorted(|state| !matches!(state, pb::SessionState::Archived | pb::SessionState::Deleted))
+    }
+
+    fn sorted(&self, wanted: impl Fn(pb::SessionState) -> bool) -> Vec<&pb::Session> {
+        let mut rows: Vec<&pb::Session> = self.all.values().filter(|row| wanted(row.state())).collect();
         let order = |row: &pb::Session| {
             let time = row.update_time.map_or((0, 0), |time| (time.seconds, time.nanos));
             (
@@ -369,13 +405,23 @@ impl Rows {
     pub(crate) fn shown(&self) -> Vec<&pb::Session> {
         let needle = self.filter.to_lowercase();
         let fits = |row: &&pb::Session| {
-            self.state.is_none_or(|state| row.state() == state)
-                && (needle.is_empty()
-                    || [&row.name, &row.session_id, &row.workspace, &row.last_line]
-                        .iter()
-                        .any(|text| text.to_lowercase().contains(&needle)))
+            needle.is_empty()
+                || [
+                    &row.name,
+                    &row.session_id,
+                    &row.workspace,
+                    &row.last_line,
+                    &row.task_id,
+                ]
+                .iter()
+                .any(|text| text.to_lowercase().contains(&needle))
         };
-        self.all().into_iter().filter(fits).collect()
+        // What is hidden or in the trash is seen where it is asked for.
+        let rows = match self.state {
+            Some(wanted) => self.sorted(|state| state == wanted),
+            None => self.all(),
+        };
+        rows.into_iter().filter(fits).collect()
     }
 
     /// Place of the selected row among those shown.

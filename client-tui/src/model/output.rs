@@ -59,6 +59,14 @@ impl Output {
         self.count + u64::from(!self.partial.is_empty())
     }
 
+    /// The last `most` lines that look like failures, and how many of those held do.
+    pub(crate) fn failures(&self, most: usize) -> (Vec<String>, usize) {
+        let mut all = self.tail(KEPT_LINES + 1);
+        all.retain(|line| is_failure(line));
+        let count = all.len();
+        (all.split_off(count.saturating_sub(most)), count)
+    }
+
     /// The last `most` lines.
     pub(crate) fn tail(&self, most: usize) -> Vec<String> {
         let open = (!self.partial.is_empty()).then(|| readable(&self.partial));
@@ -73,6 +81,23 @@ impl Output {
         tail.reverse();
         tail
     }
+}
+
+/// Words that compilers, test runners and shells use when something went wrong.
+fn is_failure(line: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "error",
+        "fail",
+        "panic",
+        "fatal",
+        "exception",
+        "traceback",
+        "not found",
+        "denied",
+    ];
+    let line = line.to_lowercase();
+    // What counts failures and finds none is none.
+    WORDS.iter().any(|word| line.contains(word)) && !line.contains("0 failed") && !line.contains("0 errors")
 }
 
 /// One line as the terminal would have left it, without anything that steers one.
@@ -100,6 +125,16 @@ mod tests {
         assert_eq!(output.count(), 5_001);
         assert_eq!(output.tail(2), ["line 4999", "open"]);
         assert_eq!(output.tail(9_999).len(), KEPT_LINES + 1);
+    }
+
+    #[test]
+    fn failures_are_found_and_successes_are_not() {
+        let mut output = Output::default();
+        output.feed(b"test a ... ok\ntest b ... FAILED\nerror[E0308]: mismatched\n318 passed, 0 failed\n");
+        output.feed(b"sh: foo: not found");
+        let (lines, count) = output.failures(2);
+        assert_eq!(lines, ["error[E0308]: mismatched", "sh: foo: not found"]);
+        assert_eq!(count, 3);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Owns: what lies over a view: help, palette, notices, a one-line question, and the composer's popup.
 
+use agentd_proto::{escape, pb};
+
 use super::editor::Editor;
 use crate::keys::{Action, Keymap};
 
 /// Lies over the view and takes the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Overlay {
     Help {
         search: Editor,
@@ -32,6 +34,26 @@ pub(crate) enum Overlay {
         selected: usize,
         here: bool,
     },
+    /// Search in all sessions, or in the open one.
+    Search {
+        search: Editor,
+        selected: usize,
+        here: bool,
+        hits: Vec<pb::SearchHit>,
+    },
+    /// A task in full.
+    Task {
+        scroll: usize,
+    },
+    /// What file and board both changed of a task: one field at a time.
+    Conflict {
+        task_id: String,
+        field: usize,
+    },
+    /// Workspaces to choose a board from.
+    Boards {
+        selected: usize,
+    },
 }
 
 /// What a one-line question is about.
@@ -46,6 +68,38 @@ pub(crate) enum Ask {
     DenyBecause {
         approval_id: String,
     },
+    /// Its name, typed: what it says before it is deleted is above.
+    Delete {
+        session_id: String,
+        name: String,
+        about: Vec<String>,
+    },
+    /// The name of a fork up to this event; 0: all.
+    Fork {
+        session_id: String,
+        seq: u64,
+    },
+    /// Something about a task.
+    Task {
+        task_id: String,
+        what: TaskAsk,
+    },
+}
+
+/// What is asked about a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TaskAsk {
+    New,
+    Title,
+    Priority,
+    Owner,
+    Note,
+    /// A commit, branch or address that shows that it is done.
+    Link,
+    /// Another text for a field in conflict.
+    Keep {
+        field: String,
+    },
 }
 
 impl Ask {
@@ -56,6 +110,26 @@ impl Ask {
             Self::NewName => "name of the new session (empty: made from the directory)".to_owned(),
             Self::Rename { session_id } => format!("new name of {session_id}"),
             Self::DenyBecause { approval_id } => format!("deny {approval_id}, because"),
+            Self::Delete { name, .. } => format!("type '{}' to delete it", escape::line(name)),
+            Self::Fork { seq: 0, .. } => "name of the fork (empty: made from the original's)".to_owned(),
+            Self::Fork { seq, .. } => format!("fork up to event {seq}; its name (empty: made)"),
+            Self::Task { task_id, what } => match what {
+                TaskAsk::New => "new task".to_owned(),
+                TaskAsk::Title => format!("title of {task_id}"),
+                TaskAsk::Priority => format!("priority of {task_id} (empty takes it away)"),
+                TaskAsk::Owner => format!("owner of {task_id} (empty takes it away)"),
+                TaskAsk::Note => format!("note on {task_id}"),
+                TaskAsk::Link => format!("{task_id} done; commit, branch or https address (empty: none)"),
+                TaskAsk::Keep { field } => format!("{field} of {task_id}"),
+            },
+        }
+    }
+
+    /// What is to be read before it is answered.
+    pub(crate) fn about(&self) -> &[String] {
+        match self {
+            Self::Delete { about, .. } => about,
+            _ => &[],
         }
     }
 }

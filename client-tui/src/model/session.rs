@@ -63,6 +63,8 @@ pub(crate) struct OpenSession {
     pub(crate) unseen: usize,
     pub(crate) selected: Option<u64>,
     pub(crate) expanded: HashSet<u64>,
+    /// Of what commands wrote, only lines that look like failures are shown.
+    pub(crate) errors_only: bool,
     /// The last command that ran, for the side pane.
     pub(crate) last_exec: Option<(String, String)>,
     /// A terminal that is open in the jail, possibly by another client.
@@ -94,6 +96,7 @@ impl OpenSession {
             unseen: 0,
             selected: None,
             expanded: HashSet::new(),
+            errors_only: false,
             last_exec: None,
             pty: None,
             queue: Vec::new(),

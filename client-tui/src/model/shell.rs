@@ -2,11 +2,14 @@
 //! Guarantees: its bytes reach only the emulator, never the person's terminal.
 
 use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::msg::{Cmd, ToLink};
 
+/// Between two looks at the size that another client gave the terminal.
+const LOOK: Duration = Duration::from_secs(1);
 /// Rows of its own history.
 const SCROLLBACK: usize = 1_000;
 
@@ -20,6 +23,11 @@ pub(crate) struct RawShell {
     pub(crate) size: (u16, u16),
     /// The daemon was asked for it.
     pub(crate) asked: bool,
+    /// This program just typed: that it has the input now will be told in a moment.
+    pub(crate) taking: bool,
+    /// When the size that another client gave it was last asked for, and whether it may be another by now.
+    pub(crate) looked: Option<Instant>,
+    pub(crate) stale: bool,
     /// What was typed before the daemon had opened it.
     pub(crate) early: Vec<u8>,
     parser: vt100::Parser,
@@ -44,6 +52,9 @@ impl RawShell {
             ended: false,
             size,
             asked: false,
+            taking: false,
+            looked: None,
+            stale: false,
             early: Vec::new(),
             parser: vt100::Parser::new(
                 NonZeroU16::new(rows).unwrap_or(one),
@@ -83,6 +94,12 @@ impl RawShell {
 
     pub(crate) fn screen(&self) -> &vt100::Screen {
         self.parser.screen()
+    }
+
+    /// When its size is to be asked for, where another client gives it.
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        let looked = self.looked.map(|at| at + LOOK);
+        self.stale.then_some(looked).flatten()
     }
 
     /// Takes another size; false when it has it.

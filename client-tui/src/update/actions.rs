@@ -4,7 +4,7 @@ use agentd_proto::pb;
 
 use super::select as select_mode;
 use super::usage;
-use super::{composer, decide, open, overlay, queue, scroll};
+use super::{board, composer, decide, lifecycle, open, overlay, queue, scroll};
 use crate::keys::Action;
 use crate::layout;
 use crate::model::editor::Editor;
@@ -17,11 +17,14 @@ use crate::msg::{Cmd, ToLink};
 /// How long a second Ctrl-C counts as such.
 const TWICE: std::time::Duration = std::time::Duration::from_secs(2);
 /// States that the filter goes through.
-const STATES: [pb::SessionState; 4] = [
+const STATES: [pb::SessionState; 7] = [
     pb::SessionState::NeedsYou,
     pb::SessionState::Working,
     pb::SessionState::Ready,
+    pb::SessionState::Paused,
     pb::SessionState::Failed,
+    pb::SessionState::Archived,
+    pb::SessionState::Deleted,
 ];
 
 /// Does it.
@@ -95,12 +98,31 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
             model.deciding = false;
             usage::load(model, cmds);
         }
+        A::Board => board::show(model, cmds),
+        A::Pause | A::Archive | A::Delete | A::Fork | A::Export | A::SearchAll => {
+            lifecycle::act(model, action, cmds);
+        }
+        A::TaskAdd
+        | A::TaskEdit
+        | A::TaskPriority
+        | A::TaskOwner
+        | A::TaskNote
+        | A::TaskForward
+        | A::TaskBackward
+        | A::TaskClaim
+        | A::TaskStart
+        | A::TaskRun
+        | A::TaskDone
+        | A::TaskSync
+        | A::ColumnLeft
+        | A::ColumnRight
+        | A::OtherBoard => board::act(model, action, cmds),
         A::UsageShorter | A::UsageLonger | A::UsageBy | A::UsageMetric | A::UsageTable | A::UsageExport => {
             usage::act(model, action, cmds)
         }
         A::New => prompt(model, Ask::NewName, ""),
         A::Filter => {
-            let text = model.rows.filter.clone();
+            let text = model.filter_mut().clone();
             prompt(model, Ask::Filter, &text);
         }
         A::Rename => rename(model),
@@ -119,6 +141,11 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         A::NextPane => next_pane(model),
         A::SidePane => model.side = !model.side,
         A::Expand => expand(model, cmds),
+        A::ErrorsOnly => {
+            if let Some(open) = &mut model.open {
+                open.errors_only = !open.errors_only;
+            }
+        }
         A::Shell => shell(model, cmds),
         A::Decide => decide::begin(model, cmds),
         A::ApproveOnce | A::ApproveSession | A::Deny | A::DenyBecause => decide::decide(model, action, cmds),
@@ -147,7 +174,7 @@ fn is_edit(action: Action) -> bool {
     )
 }
 
-fn prompt(model: &mut Model, ask: Ask, text: &str) {
+pub(super) fn prompt(model: &mut Model, ask: Ask, text: &str) {
     model.overlay = Some(Overlay::Prompt {
         ask,
         text: Editor::with(text),
@@ -160,7 +187,7 @@ fn back(model: &mut Model) {
     model.popup = None;
 }
 
-fn target(model: &Model) -> Option<String> {
+pub(super) fn target(model: &Model) -> Option<String> {
     match model.screen {
         Screen::Session => model.open.as_ref().map(|open| open.id.clone()),
         _ => model
@@ -216,6 +243,7 @@ fn enter(model: &mut Model, cmds: &mut Vec<Cmd>) {
                 open(model, &id, cmds);
             }
         }
+        Screen::Board => board::open_task(model, cmds),
         Screen::Session | Screen::Usage => {}
     }
 }
@@ -287,6 +315,12 @@ pub(crate) fn select(model: &mut Model, delta: i64) {
     };
     if model.screen == Screen::Usage {
         model.usage.scroll = model.usage.scroll.saturating_add(delta);
+        return;
+    }
+    if model.screen == Screen::Board {
+        let shown = model.board.column(model.board.column);
+        let next = shown.get(place(model.board.place(), shown.len()));
+        model.board.selected = next.map(|task| task.task_id.clone());
         return;
     }
     if model.screen == Screen::Inbox {
@@ -418,6 +452,7 @@ fn shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
 
 /// Opens the shell that was asked for, once the log has told whether one is open already.
 pub(super) fn open_shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let resize = model.other_input().is_none();
     let Some(open) = model.open.as_ref().filter(|open| open.loaded) else {
         return;
     };
@@ -429,6 +464,7 @@ pub(super) fn open_shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
         session_id: open.id.clone(),
         existing: open.pty.clone(),
         size: shell.size,
+        resize,
     }));
 }
 
@@ -445,7 +481,20 @@ fn stop(model: &mut Model, cmds: &mut Vec<Cmd>) {
         return;
     }
     if model.is_working() {
-        interrupt(model, cmds);
+        return interrupt(model, cmds);
+    }
+    // A second Esc takes the last message up again, to say it better.
+    let empty = model.draft().is_none_or(Editor::is_empty);
+    if !empty || model.read_only {
+        return;
+    }
+    if model.again.is_some_and(|at| at + TWICE > model.now) {
+        model.again = None;
+        if let (Some(last), Some(draft)) = (composer::history(model).pop(), model.draft_mut()) {
+            *draft = Editor::with(last);
+        }
+    } else {
+        model.again = Some(model.now);
     }
 }
 

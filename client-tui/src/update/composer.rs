@@ -1,6 +1,6 @@
 //! Owns: writing and sending: editing, history, suggestions, slash commands, `!` commands.
 
-use super::{actions, queue};
+use super::{actions, lifecycle, queue};
 use crate::keys::Action;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Popup, Suggestion, fits};
@@ -17,6 +17,13 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ("/sessions", "all sessions", Some(Action::Sessions)),
     ("/approvals", "approvals of all sessions", Some(Action::Approvals)),
     ("/new", "new session", Some(Action::New)),
+    ("/tasks", "task board", Some(Action::Board)),
+    ("/usage", "usage and cost", Some(Action::Usage)),
+    (
+        "/search",
+        "search in all sessions, commands and outputs",
+        Some(Action::SearchAll),
+    ),
     ("/rename", "another name for this session", Some(Action::Rename)),
     ("/model", "model of the next turns: /model PROVIDER/NAME", None),
     (
@@ -26,6 +33,14 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ),
     ("/queue", "messages that wait", Some(Action::Queue)),
     ("/interrupt", "stop the turn", Some(Action::Interrupt)),
+    ("/pause", "stop it in mid-stride", Some(Action::Pause)),
+    ("/resume", "let a paused session go on", Some(Action::Pause)),
+    ("/archive", "hide this session", Some(Action::Archive)),
+    ("/unarchive", "show it again", Some(Action::Archive)),
+    ("/delete", "into the trash", Some(Action::Delete)),
+    ("/restore", "out of the trash", Some(Action::Archive)),
+    ("/fork", "a session that begins as this one", Some(Action::Fork)),
+    ("/export", "this session as a bundle", Some(Action::Export)),
     ("/shell", "raw shell in the jail", Some(Action::Shell)),
     ("/editor", "write in your editor", Some(Action::Editor)),
     ("/notices", "what was told", Some(Action::Notices)),
@@ -254,6 +269,9 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
         }
         ("/theme", name) if crate::theme::by_name(name).is_some() => {
             model.theme = crate::theme::by_name(name).unwrap_or(model.theme);
+        }
+        ("/resume" | "/unarchive" | "/restore", _) if !lifecycle::rests(model, word) => {
+            model.toast("nothing to bring back: it is in use");
         }
         _ => match SLASH.iter().find(|(name, _, _)| *name == word) {
             Some((_, _, Some(action))) => actions::act(model, *action, cmds),

@@ -2,8 +2,10 @@
 //! Guarantees: pure: no clock, no terminal, no daemon; the same model and message give the same result.
 
 mod actions;
+mod board;
 mod composer;
 mod decide;
+mod lifecycle;
 mod news;
 mod overlay;
 mod queue;
@@ -96,20 +98,45 @@ fn older(model: &mut Model, cmds: &mut Vec<Cmd>) {
     cmds.push(Cmd::Link(ToLink::Older { session_id, before }));
 }
 
+/// The terminal follows the size of whoever types into it; the others look at it in that size.
 fn resize_shell(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if !model.shell_focus {
         return;
     }
     let size = layout::frame(model).shell_size();
-    if let Some(shell) = &mut model.shell
-        && shell.resize(size)
-        && !shell.exec_id.is_empty()
-    {
+    let theirs = model.other_input().is_some();
+    let now = model.now;
+    let Some(shell) = model.shell.as_mut() else { return };
+    let (session_id, exec_id) = (shell.session_id.clone(), shell.exec_id.clone());
+    if theirs {
+        if !exec_id.is_empty()
+            && shell
+                .looked
+                .is_none_or(|_| shell.look_at().is_some_and(|at| at <= now))
+        {
+            shell.looked = Some(now);
+            shell.stale = false;
+            cmds.push(Cmd::Link(ToLink::ShellSize { session_id, exec_id }));
+        }
+        return;
+    }
+    shell.looked = None;
+    if shell.resize(size) && !exec_id.is_empty() {
         cmds.push(Cmd::Link(ToLink::ShellResize {
-            session_id: shell.session_id.clone(),
-            exec_id: shell.exec_id.clone(),
+            session_id,
+            exec_id,
             size,
         }));
+    }
+}
+
+/// Something was typed into the terminal: from now on it has this program's size.
+fn take_input(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    if model.other_input().is_some()
+        && let Some(shell) = model.shell.as_mut()
+    {
+        shell.taking = true;
+        resize_shell(model, cmds);
     }
 }
 
@@ -131,6 +158,7 @@ fn unbound(model: &mut Model, event: KeyEvent, key: Key, cmds: &mut Vec<Cmd>) {
         return;
     }
     if model.shell_focus {
+        take_input(model, cmds);
         if let Some(shell) = model.shell.as_mut().filter(|shell| !shell.ended) {
             let data = shell.bytes(event);
             cmds.extend(shell.input(data));
@@ -145,7 +173,7 @@ fn unbound(model: &mut Model, event: KeyEvent, key: Key, cmds: &mut Vec<Cmd>) {
     if model.screen == Screen::Usage && model.overlay.is_none() {
         usage::focus(model, typed);
     } else if model.overlay.is_some() {
-        overlay::typed(model, typed);
+        overlay::typed(model, typed, cmds);
     } else if model.deciding {
         // Letters without a meaning are not for the composer: the person is looking at the question.
     } else if model.screen == Screen::Session {
@@ -161,6 +189,7 @@ fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
         return;
     }
     if model.shell_focus {
+        take_input(model, cmds);
         if let Some(shell) = model.shell.as_mut().filter(|shell| !shell.ended) {
             let data = shell.paste(text);
             cmds.extend(shell.input(data));
@@ -169,7 +198,7 @@ fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
     }
     model.gate.typed(model.now);
     if model.overlay.is_some() {
-        overlay::paste(model, text);
+        overlay::paste(model, text, cmds);
     } else if model.screen == Screen::Session && !model.deciding && !model.read_only {
         model.focus = Focus::Composer;
         if let Some(draft) = model.draft_mut() {
@@ -185,7 +214,9 @@ fn wheel(model: &mut Model, lines: i64) {
     }
     match model.screen {
         Screen::Session => scroll(model, lines),
-        Screen::Dashboard | Screen::Inbox | Screen::Usage => actions::select(model, lines.signum()),
+        Screen::Dashboard | Screen::Inbox | Screen::Usage | Screen::Board => {
+            actions::select(model, lines.signum())
+        }
     }
 }
 

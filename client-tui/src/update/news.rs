@@ -2,9 +2,9 @@
 //! Guarantees: facts are taken in order, once each; drafts and unsent messages outlive a lost line.
 
 use agentd_proto::pb::event::Body;
-use agentd_proto::{ClientError, escape, format};
+use agentd_proto::{ClientError, escape, format, pb};
 
-use super::{composer, decide, open, queue};
+use super::{board, composer, decide, lifecycle, open, queue};
 use crate::model::session::OpenSession;
 use crate::model::{Level, Link, Model, Screen};
 use crate::msg::{Cmd, FromLink, ToLink};
@@ -49,11 +49,17 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             cmds.push(Cmd::Link(ToLink::Approvals));
         }
         FromLink::Usage(data) => model.usage.data = Some(data),
-        FromLink::Today(words) => model.today = words,
+        FromLink::Today { words, session_limit } => {
+            model.today = words;
+            model.session_limit = session_limit;
+        }
         FromLink::Exported(Ok(words)) => model.notice(Level::Info, format!("exported to {words}")),
         FromLink::Exported(Err(words)) => {
             model.notice(Level::Problem, format!("nothing was exported: {words}"))
         }
+        FromLink::Loss(answer) => lifecycle::confirm(model, &answer),
+        FromLink::Found { text, hits } => lifecycle::found(model, &text, hits),
+        FromLink::Board(news) => board::news(model, news, cmds),
         FromLink::Down(error) => {
             model.link = Link::Down(words(&error));
             model.notice(Level::Problem, words(&error));
@@ -81,6 +87,13 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
                 cmds.push(Cmd::Link(ToLink::Queue {
                     session_id: session.session_id.clone(),
                 }));
+            }
+            let asked = model.rows.get(&session.session_id).map(pb::Session::state);
+            let asks = session.state() == pb::SessionState::NeedsYou;
+            // What was open before this program came is no news.
+            if asks && asked.is_some_and(|before| before != pb::SessionState::NeedsYou) && model.notify {
+                let words = format!("{} needs you: {}", session.name, session.last_line);
+                cmds.push(Cmd::Notify(escape::line(&words)));
             }
             if model.rows.selected.is_none() && model.rows.is_empty() {
                 model.rows.selected = Some(session.session_id.clone());
@@ -118,8 +131,17 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
         FromLink::Approvals(approvals) => model.approvals = approvals,
         FromLink::Queue { session_id, messages } => queue::news(model, &session_id, messages),
         FromLink::Clients { session_id, clients } => {
+            let mine = clients.iter().any(|one| one.you && one.input);
             if let Some(open) = opened(model, &session_id) {
                 open.clients = clients;
+            }
+            if let Some(shell) = model
+                .shell
+                .as_mut()
+                .filter(|shell| shell.session_id == session_id)
+            {
+                shell.taking &= !mine;
+                shell.stale = true;
             }
         }
         FromLink::Files { workspace, files } => {
@@ -150,7 +172,28 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
                 }
             }
         }
-        FromLink::ShellOutput { exec_id, data } => shell_output(model, &exec_id, &data, cmds),
+        FromLink::ShellOutput {
+            exec_id,
+            screen,
+            data,
+        } => {
+            if let (Some(size), Some(shell)) = (screen, model.shell.as_mut())
+                && shell.exec_id == exec_id
+            {
+                shell.resize(size);
+            }
+            shell_output(model, &exec_id, &data, cmds);
+        }
+        FromLink::ShellSize { exec_id, size } => {
+            let theirs = model.other_input().is_some();
+            if let Some(shell) = model
+                .shell
+                .as_mut()
+                .filter(|shell| theirs && shell.exec_id == exec_id)
+            {
+                shell.resize(size);
+            }
+        }
         FromLink::ShellEnded { exec_id, words } => {
             if let Some(shell) = model.shell.as_mut().filter(|shell| shell.exec_id == exec_id) {
                 shell.ended = true;
@@ -178,7 +221,7 @@ fn opened<'a>(model: &'a mut Model, session_id: &str) -> Option<&'a mut OpenSess
     model.open.as_mut().filter(|open| open.id == session_id)
 }
 
-fn page(model: &mut Model, session_id: &str, events: Vec<agentd_proto::pb::Event>, older: bool) {
+fn page(model: &mut Model, session_id: &str, events: Vec<pb::Event>, older: bool) {
     let Some(open) = opened(model, session_id) else {
         return;
     };
@@ -192,7 +235,7 @@ fn page(model: &mut Model, session_id: &str, events: Vec<agentd_proto::pb::Event
     open.loaded = true;
 }
 
-fn fact(model: &mut Model, event: agentd_proto::pb::Event, cmds: &mut Vec<Cmd>) {
+fn fact(model: &mut Model, event: pb::Event, cmds: &mut Vec<Cmd>) {
     if let Some(Body::ApprovalResolved(resolved)) = &event.body {
         decide::resolved(model, &event, resolved);
     }
@@ -295,6 +338,7 @@ fn shell_output(model: &mut Model, exec_id: &str, data: &[u8], cmds: &mut Vec<Cm
         return;
     };
     let answer = shell.feed(data);
+    shell.stale = true;
     if !answer.is_empty() {
         let session_id = shell.session_id.clone();
         let exec_id = exec_id.to_owned();

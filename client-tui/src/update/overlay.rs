@@ -1,13 +1,11 @@
 //! Owns: keys while something lies over the view.
 
-use super::actions;
-use super::decide;
-use super::queue;
+use super::{actions, board, decide, lifecycle, queue};
 use crate::keys::Action;
 use crate::model::Model;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Ask, Choice, Entry, Overlay, fits, palette};
-use crate::msg::{Cmd, ToLink};
+use crate::msg::{Cmd, Life, ToLink};
 
 /// Recent actions that come first in the palette.
 const RECENT: usize = 5;
@@ -45,13 +43,15 @@ pub(crate) fn found(model: &Model, search: &str, here: bool) -> Vec<String> {
 }
 
 /// A character typed into the overlay.
-pub(crate) fn typed(model: &mut Model, c: char) {
+pub(crate) fn typed(model: &mut Model, c: char, cmds: &mut Vec<Cmd>) {
     edit(model, |editor| editor.insert(&c.to_string()));
+    lifecycle::search(model, cmds);
 }
 
-pub(crate) fn paste(model: &mut Model, text: &str) {
+pub(crate) fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
     let line = text.split(['\r', '\n']).next().unwrap_or_default().to_owned();
     edit(model, |editor| editor.insert(&line));
+    lifecycle::search(model, cmds);
 }
 
 fn edit(model: &mut Model, change: impl FnOnce(&mut Editor)) {
@@ -60,17 +60,29 @@ fn edit(model: &mut Model, change: impl FnOnce(&mut Editor)) {
             change(search);
             *scroll = 0;
         }
-        Some(Overlay::Palette { search, selected } | Overlay::History { search, selected, .. }) => {
+        Some(
+            Overlay::Palette { search, selected }
+            | Overlay::History { search, selected, .. }
+            | Overlay::Search { search, selected, .. },
+        ) => {
             change(search);
             *selected = 0;
         }
         Some(Overlay::Prompt { text, ask }) => {
             change(text);
             if *ask == Ask::Filter {
-                model.rows.filter = text.expanded();
+                let filter = text.expanded();
+                *model.filter_mut() = filter;
             }
         }
-        Some(Overlay::Notices { .. } | Overlay::Queue { .. }) | None => {}
+        Some(
+            Overlay::Notices { .. }
+            | Overlay::Queue { .. }
+            | Overlay::Task { .. }
+            | Overlay::Conflict { .. }
+            | Overlay::Boards { .. },
+        )
+        | None => {}
     }
 }
 
@@ -81,10 +93,11 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
     match action {
         A::Cancel => {
             if matches!(&model.overlay, Some(Overlay::Prompt { ask: Ask::Filter, .. })) {
-                model.rows.filter.clear();
+                model.filter_mut().clear();
             }
             model.overlay = None;
         }
+        A::KeepFile | A::KeepBoard | A::KeepOther => board::keep(model, action, cmds),
         A::Accept | A::QueueSteer | A::QueueRemove
             if matches!(model.overlay, Some(Overlay::Queue { .. })) =>
         {
@@ -96,10 +109,23 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         A::PageUp => step(model, -page),
         A::PageDown => step(model, page),
         A::NextState => {
-            if let Some(Overlay::History { here, selected, .. }) = &mut model.overlay {
+            if let Some(Overlay::History { here, selected, .. } | Overlay::Search { here, selected, .. }) =
+                &mut model.overlay
+            {
                 *here = !*here;
                 *selected = 0;
             }
+            lifecycle::search(model, cmds);
+        }
+        A::DeleteLeft | A::DeleteRight | A::DeleteWord | A::DeleteToStart | A::DeleteToEnd => {
+            match action {
+                A::DeleteLeft => edit(model, Editor::delete_left),
+                A::DeleteRight => edit(model, Editor::delete_right),
+                A::DeleteWord => edit(model, Editor::delete_word),
+                A::DeleteToStart => edit(model, Editor::delete_to_start),
+                _ => edit(model, Editor::delete_to_end),
+            }
+            lifecycle::search(model, cmds);
         }
         A::CharLeft => edit(model, Editor::left),
         A::CharRight => edit(model, Editor::right),
@@ -107,11 +133,6 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         A::WordRight => edit(model, Editor::word_right),
         A::LineStart => edit(model, Editor::line_start),
         A::LineEnd => edit(model, Editor::line_end),
-        A::DeleteLeft => edit(model, Editor::delete_left),
-        A::DeleteRight => edit(model, Editor::delete_right),
-        A::DeleteWord => edit(model, Editor::delete_word),
-        A::DeleteToStart => edit(model, Editor::delete_to_start),
-        A::DeleteToEnd => edit(model, Editor::delete_to_end),
         _ => {}
     }
 }
@@ -123,6 +144,12 @@ fn step(model: &mut Model, delta: i64) {
         Some(Overlay::Notices { .. }) => model.notices.len(),
         Some(Overlay::Queue { .. }) => model.open.as_ref().map_or(0, |open| open.queue.len()),
         Some(Overlay::Help { .. }) => crate::view::help_lines(model).len(),
+        Some(Overlay::Search { hits, .. }) => hits.len(),
+        Some(Overlay::Boards { .. }) => model.board.known.len(),
+        Some(Overlay::Task { .. }) => crate::view::task_lines(model, model.size.0).len(),
+        Some(Overlay::Conflict { task_id, .. }) => {
+            model.board.get(task_id).map_or(0, |task| task.conflicts.len())
+        }
         _ => 0,
     };
     let last = i64::try_from(count).unwrap_or(0) - 1;
@@ -130,6 +157,10 @@ fn step(model: &mut Model, delta: i64) {
         Overlay::Palette { selected: place, .. }
         | Overlay::History { selected: place, .. }
         | Overlay::Queue { selected: place }
+        | Overlay::Search { selected: place, .. }
+        | Overlay::Boards { selected: place }
+        | Overlay::Task { scroll: place }
+        | Overlay::Conflict { field: place, .. }
         | Overlay::Notices { scroll: place }
         | Overlay::Help { scroll: place, .. },
     ) = &mut model.overlay
@@ -162,7 +193,17 @@ fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
             }
         }
         Overlay::Prompt { ask, text } => answer(model, ask, text.expanded().trim(), cmds),
-        Overlay::Help { .. } | Overlay::Notices { .. } | Overlay::Queue { .. } => {}
+        Overlay::Search { hits, selected, .. } => {
+            if let Some(hit) = hits.get(selected) {
+                lifecycle::go(model, hit, cmds);
+            }
+        }
+        Overlay::Boards { selected } => board::choose(model, selected, cmds),
+        Overlay::Help { .. }
+        | Overlay::Notices { .. }
+        | Overlay::Queue { .. }
+        | Overlay::Task { .. }
+        | Overlay::Conflict { .. } => {}
     }
 }
 
@@ -186,7 +227,20 @@ fn choose(model: &mut Model, what: Choice, cmds: &mut Vec<Cmd>) {
 
 fn answer(model: &mut Model, ask: Ask, text: &str, cmds: &mut Vec<Cmd>) {
     match ask {
-        Ask::Filter => model.rows.filter = text.to_owned(),
+        Ask::Filter => *model.filter_mut() = text.to_owned(),
+        Ask::Delete { session_id, name, .. } => {
+            lifecycle::confirmed(model, session_id, &name, text, cmds);
+        }
+        Ask::Fork { session_id, seq } => {
+            let name = text.to_owned();
+            let fork = Life::Fork {
+                session_id,
+                seq,
+                name,
+            };
+            cmds.push(Cmd::Link(ToLink::Life(fork)));
+        }
+        Ask::Task { task_id, what } => board::answer(model, task_id, what, text, cmds),
         Ask::NewName => cmds.push(Cmd::Link(ToLink::Create {
             name: text.to_owned(),
         })),

@@ -91,7 +91,7 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     put(buffer, table.filter, 0, &filter(model, width));
     if table.head.height > 0 {
-        let names = Columns::of(area.width).head();
+        let names = Columns::of(model, area.width).head();
         put(buffer, table.head, 0, &text::line("─".repeat(width), theme.rule));
         put(
             buffer,
@@ -129,44 +129,69 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
 fn filter(model: &Model, width: usize) -> Line<'static> {
     use pb::SessionState as S;
     let theme = &model.theme;
-    let mut spans = vec![Span::styled(" ", theme.text)];
-    for state in [S::NeedsYou, S::Working, S::Ready, S::Failed] {
-        let count = model.rows.count(state);
-        if count == 0 && state == S::Failed {
-            continue;
-        }
-        let glyph = format::state_glyph(state, theme.ascii);
-        let word = format::state_word(state);
-        let chosen = model.rows.state == Some(state);
-        let look = if chosen {
-            theme.select
-        } else if count == 0 {
-            theme.dim
-        } else {
-            state_look(model, state)
-        };
-        spans.push(Span::styled(format!("[{glyph}{count} {word}]"), look));
-        spans.push(Span::raw(" "));
-    }
     let filter = if model.rows.filter.is_empty() {
-        format!("{} search", model.keymap.all(crate::keys::Action::Filter))
+        let key = model
+            .keymap
+            .shown(crate::keys::Context::List, crate::keys::Action::Filter);
+        format!("{} search ", key.unwrap_or_default())
     } else {
-        format!("filter: {}", escape::line(&model.rows.filter))
+        format!("filter: {} ", escape::line(&model.rows.filter))
     };
-    text::between(spans, vec![Span::styled(format!("{filter} "), theme.dim)], width)
+    let chips = |words: bool| {
+        let mut spans = vec![Span::styled(" ", theme.text)];
+        for state in [
+            S::NeedsYou,
+            S::Working,
+            S::Ready,
+            S::Paused,
+            S::Failed,
+            S::Archived,
+            S::Deleted,
+        ] {
+            let count = model.rows.count(state);
+            let chosen = model.rows.state == Some(state);
+            if count == 0 && !chosen && !matches!(state, S::NeedsYou | S::Working | S::Ready) {
+                continue;
+            }
+            let glyph = format::state_glyph(state, theme.ascii);
+            let word = match words || chosen {
+                true => format!(" {}", format::state_word(state)),
+                false => String::new(),
+            };
+            let look = if chosen {
+                theme.select
+            } else if count == 0 {
+                theme.dim
+            } else {
+                state_look(model, state)
+            };
+            spans.push(Span::styled(format!("[{glyph}{count}{word}]"), look));
+            spans.push(Span::raw(" "));
+        }
+        spans
+    };
+    let all = chips(true);
+    let room = width.saturating_sub(text::width(&filter));
+    let needed: usize = all.iter().map(|span| text::width(&span.content)).sum();
+    let chips = if needed <= room { all } else { chips(false) };
+    text::between(chips, vec![Span::styled(filter, theme.dim)], width)
 }
 
 /// Widths of the table's columns; the workspace has room only on wide screens.
 struct Columns {
     name: usize,
+    /// Only where any session works on a task.
+    task: usize,
     model: usize,
     place: usize,
     last: usize,
 }
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    fn of(model: &Model, width: u16) -> Self {
         let width = usize::from(width);
+        let tasks = model.rows.all().iter().any(|row| !row.task_id.is_empty());
+        let task = if tasks { 6 } else { 0 };
         let name = if width >= 120 {
             24
         } else if width >= 100 {
@@ -174,7 +199,7 @@ impl Columns {
         } else {
             16
         };
-        let model = if width >= 120 { 18 } else { 0 };
+        let has_model = if width >= 120 { 18 } else { 0 };
         let place = if width >= 160 { 30 } else { 0 };
         let fixed = 3
             + 12
@@ -183,11 +208,13 @@ impl Columns {
             + 10
             + 1
             + 9
-            + if model > 0 { model + 1 } else { 0 }
+            + if task > 0 { task + 1 } else { 0 }
+            + if has_model > 0 { has_model + 1 } else { 0 }
             + if place > 0 { place + 1 } else { 0 };
         Self {
             name,
-            model,
+            task,
+            model: has_model,
             place,
             last: width.saturating_sub(fixed),
         }
@@ -195,6 +222,9 @@ impl Columns {
 
     fn head(&self) -> String {
         let mut words = format!("   {}{} ", text::pad("STATE", 12), text::pad("NAME", self.name));
+        if self.task > 0 {
+            words.push_str(&format!("{} ", text::pad("TASK", self.task)));
+        }
         if self.model > 0 {
             words.push_str(&format!("{} ", text::pad("MODEL", self.model)));
         }
@@ -248,13 +278,20 @@ fn row_lines(model: &Model, row: &pb::Session, selected: bool, width: u16, each:
         let below = text::cut(&format!("   {}", last(row)), cells);
         return vec![text::between(left, right, cells), text::line(below, theme.dim)];
     }
-    let columns = Columns::of(width);
+    let columns = Columns::of(model, width);
     let mut spans = vec![
         Span::styled(mark, theme.accent),
         Span::styled(text::pad(&state, 12), look),
         Span::styled(text::pad(&name, columns.name), name_look),
         Span::raw(" "),
     ];
+    if columns.task > 0 {
+        spans.push(Span::styled(
+            text::pad(&escape::line(&row.task_id), columns.task),
+            theme.text,
+        ));
+        spans.push(Span::raw(" "));
+    }
     if columns.model > 0 {
         spans.push(Span::styled(
             text::pad(&escape::line(&row.model), columns.model),
@@ -276,6 +313,33 @@ fn row_lines(model: &Model, row: &pb::Session, selected: bool, width: u16, each:
     vec![Line::from(spans)]
 }
 
+/// Why a session rests, and the key that ends that.
+fn resting(model: &Model, row: &pb::Session) -> Option<String> {
+    use crate::keys::{Action, Context};
+    let key = |action| model.keymap.shown(Context::List, action).unwrap_or_default();
+    match row.state() {
+        pb::SessionState::Paused => {
+            let why = match row.pause_reason.as_str() {
+                "" => "paused".to_owned(),
+                reason => format!("paused: {}", escape::line(reason)),
+            };
+            Some(format!(" {why} · {} lets it go on", key(Action::Pause)))
+        }
+        pb::SessionState::Archived => Some(format!(" archived · {} brings it back", key(Action::Archive))),
+        pb::SessionState::Deleted => {
+            let until = row
+                .purge_time
+                .map(|at| super::overlay::day_and_clock(model, at.seconds));
+            let until = until.map_or_else(String::new, |at| format!(" until {at}"));
+            Some(format!(
+                " in the trash{until} · {} brings it back",
+                key(Action::Archive)
+            ))
+        }
+        _ => None,
+    }
+}
+
 fn detail(model: &Model, row: &pb::Session, width: usize) -> Vec<Line<'static>> {
     let theme = &model.theme;
     let approval = model
@@ -293,6 +357,10 @@ fn detail(model: &Model, row: &pb::Session, width: usize) -> Vec<Line<'static>> 
                 one.approval_id,
                 layout::tool_line(&one.tool, &one.summary)
             );
+            text::line(text::cut(&words, width), theme.needs)
+        }
+        None if resting(model, row).is_some() => {
+            let words = resting(model, row).unwrap_or_default();
             text::line(text::cut(&words, width), theme.needs)
         }
         None => {

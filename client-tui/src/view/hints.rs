@@ -46,6 +46,17 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             (C::Overlay, A::Cancel, "close"),
         ];
     }
+    if matches!(
+        model.overlay,
+        Some(crate::model::overlay::Overlay::Conflict { .. })
+    ) {
+        return vec![
+            (C::Conflict, A::KeepFile, "keep the file's"),
+            (C::Conflict, A::KeepBoard, "keep the board's"),
+            (C::Conflict, A::KeepOther, "write it anew"),
+            (C::Overlay, A::Cancel, "later"),
+        ];
+    }
     if model.overlay.is_some() {
         return vec![
             (C::Overlay, A::Accept, "take"),
@@ -72,8 +83,8 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
         Screen::Dashboard => vec![
             Some((C::List, A::Open, "open")),
             Some((C::List, A::New, "new")),
-            Some((C::List, A::Rename, "rename")),
-            Some((C::List, A::Interrupt, "stop")),
+            Some((C::List, A::Pause, "pause")),
+            Some((C::List, A::Archive, "archive")),
             Some((C::List, A::Palette, "commands")),
             Some((C::List, A::Help, "help")),
         ],
@@ -82,6 +93,14 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             Some((C::Inbox, A::Open, "open the session")),
             Some((C::Inbox, A::Back, "back")),
             Some((C::Inbox, A::Help, "help")),
+        ],
+        Screen::Board => vec![
+            Some((C::Board, A::Open, "open")),
+            Some((C::Board, A::TaskForward, "move on")),
+            Some((C::Board, A::TaskEdit, "edit")),
+            Some((C::Board, A::TaskStart, "session")),
+            Some((C::Board, A::TaskAdd, "new")),
+            Some((C::Board, A::Help, "help")),
         ],
         Screen::Usage => vec![
             Some((C::Usage, A::UsageLonger, "longer")),

@@ -1,6 +1,7 @@
 //! Owns: drawing the model. Decides nothing: what is where comes from `layout`, how it looks from `theme`.
 //! Guarantees: any model at any size draws without failing.
 
+mod board;
 mod dashboard;
 mod hints;
 mod overlay;
@@ -17,10 +18,12 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget as _;
 
+use crate::keys::Action;
 use crate::layout::{self, Frame};
 use crate::model::{Model, Screen};
 use crate::text;
 
+pub(crate) use board::task_lines;
 pub(crate) use dashboard::row_at as dashboard_row;
 pub(crate) use overlay::help_lines;
 
@@ -44,6 +47,7 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         match model.screen {
             Screen::Dashboard => dashboard::draw(model, frame.body, buffer),
             Screen::Inbox => dashboard::inbox(model, frame.body, buffer),
+            Screen::Board => board::draw(model, frame.body, buffer),
             Screen::Usage => usage::draw(model, frame.body, buffer),
             Screen::Session => cursor = session::draw(model, &frame, buffer),
         }
@@ -104,29 +108,48 @@ fn title(model: &Model, frame: &Frame, buffer: &mut Buffer) {
     };
     let mut right = Vec::new();
     if model.screen != Screen::Session {
-        let here = |screen| {
-            if model.screen == screen {
-                theme.strong
-            } else {
-                theme.dim
-            }
-        };
-        right.push(Span::styled("Sessions", here(Screen::Dashboard)));
-        right.push(Span::styled("  ", theme.dim));
-        right.push(Span::styled(
-            format!("Approvals({})  ", model.approvals.len()),
-            here(Screen::Inbox),
-        ));
-        right.push(Span::styled("Usage  ", here(Screen::Usage)));
-        if !model.today.is_empty() {
-            right.push(Span::styled(format!("{}  ", model.today), theme.dim));
-        }
+        right = tabs(model);
     }
     if let Some(words) = status::others(model) {
         right.push(Span::styled(words, theme.dim));
     }
     right.push(Span::styled(inbox, theme.needs));
     put(buffer, frame.title, 0, &text::between(left, right, width));
+}
+
+/// The screens beside the sessions, with the key that goes there; where there is no room only the one on the screen.
+fn tabs(model: &Model) -> Vec<Span<'static>> {
+    let theme = &model.theme;
+    let context = model.contexts().first().copied();
+    let all = [
+        (Screen::Dashboard, Action::Sessions, "Sessions".to_owned()),
+        (Screen::Board, Action::Board, "Tasks".to_owned()),
+        (Screen::Usage, Action::Usage, "Usage".to_owned()),
+        (
+            Screen::Inbox,
+            Action::Approvals,
+            format!("Approvals({})", model.approvals.len()),
+        ),
+    ];
+    let narrow = model.size.0 < 70;
+    all.into_iter()
+        .filter(|(screen, _, _)| !narrow || *screen == model.screen)
+        .flat_map(|(screen, action, words)| {
+            let key = context
+                .and_then(|context| model.keymap.shown(context, action))
+                .filter(|key| key.chars().count() == 1 && screen != model.screen);
+            let key = key.map_or_else(String::new, |key| format!("{key} "));
+            let look = if screen == model.screen {
+                theme.strong
+            } else {
+                theme.dim
+            };
+            [
+                Span::styled(key, theme.key),
+                Span::styled(format!("{words}  "), look),
+            ]
+        })
+        .collect()
 }
 
 /// The question: a rule with its name, what is asked, and the keys below, which are drawn first.

@@ -23,6 +23,20 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
     }
     let cursor = match overlay {
         Overlay::Prompt { ask, text } => {
+            let about: Vec<Line<'static>> = ask
+                .about()
+                .iter()
+                .flat_map(|words| {
+                    let span = [Span::styled(words.clone(), model.theme.needs)];
+                    text::wrap(&span, usize::from(width), &[Span::raw(" ")], &[Span::raw("   ")])
+                })
+                .collect();
+            let rows = u16::try_from(about.len())
+                .unwrap_or(height)
+                .min(height.saturating_sub(2));
+            let above = Rect::new(0, height.saturating_sub(2 + rows), width, rows);
+            let above = clear(above, buffer);
+            put_all(buffer, above, &about);
             let area = clear(Rect::new(0, height.saturating_sub(2), width, 1), buffer);
             entry(model, area, &format!(" {}: ", ask.label()), text, buffer)
         }
@@ -104,6 +118,69 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
             list(model, area, lines.collect(), *selected, buffer);
             None
         }
+        Overlay::Search {
+            search,
+            selected,
+            here,
+            hits,
+        } => {
+            let other = model
+                .keymap
+                .shown(Context::Overlay, Action::NextState)
+                .unwrap_or_default();
+            let title = match here {
+                true => format!("search in this session · {other} all"),
+                false => format!("search in all sessions · {other} this session"),
+            };
+            let area = panel(model, &title, buffer);
+            let lines = hits.iter().enumerate().map(|(index, hit)| {
+                let session = hit.session.clone().unwrap_or_default();
+                let kind = hit.kind.replace('_', " ");
+                let at = hit.event_time.map(|at| day_and_clock(model, at.seconds));
+                let right = format!(" {kind} · {} ", at.unwrap_or_default());
+                let name = text::pad(&escape::line(&session.name), 14);
+                let left = format!("{name} {}", escape::line(&hit.snippet));
+                let right = vec![Span::styled(escape::line(&right), model.theme.dim)];
+                choice(
+                    model,
+                    index == *selected,
+                    vec![Span::raw(left)],
+                    right,
+                    area.width,
+                )
+            });
+            list(model, area, lines.collect(), *selected, buffer);
+            entry(model, Rect { height: 1, ..area }, " words: ", search, buffer)
+        }
+        Overlay::Boards { selected } => {
+            let area = panel(model, "boards", buffer);
+            let lines = model.board.known.iter().enumerate().map(|(index, workspace)| {
+                let left = vec![Span::raw(escape::line(workspace))];
+                choice(model, index == *selected, left, Vec::new(), area.width)
+            });
+            list(model, area, lines.collect(), *selected, buffer);
+            None
+        }
+        Overlay::Task { scroll } => {
+            let area = panel(model, "task", buffer);
+            let lines = super::board::task_lines(model, area.width);
+            scrolled(model, area, &lines, *scroll, buffer);
+            None
+        }
+        Overlay::Conflict { task_id, field } => {
+            let task = model.board.get(task_id);
+            let all = task.map_or(&[][..], |task| &task.conflicts);
+            let name = all.get(*field).map_or("", |one| one.field.as_str());
+            let count = all.len();
+            let title = format!(
+                "{task_id} {name}: changed in the file and on the board ({} of {count})",
+                field + 1
+            );
+            let area = panel(model, &escape::line(&title), buffer);
+            let lines = super::board::conflict_lines(model, task_id, *field, area.width);
+            scrolled(model, area, &lines, 0, buffer);
+            None
+        }
         Overlay::Notices { scroll } => {
             let area = panel(model, "notices", buffer);
             let mut lines = Vec::new();
@@ -133,9 +210,17 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
     Some(cursor)
 }
 
-fn clock(model: &Model, seconds: i64) -> String {
+pub(super) fn clock(model: &Model, seconds: i64) -> String {
+    local(model, seconds, "%H:%M")
+}
+
+pub(super) fn day_and_clock(model: &Model, seconds: i64) -> String {
+    local(model, seconds, "%m-%d %H:%M")
+}
+
+fn local(model: &Model, seconds: i64, form: &str) -> String {
     jiff::Timestamp::from_second(seconds)
-        .map(|time| time.to_zoned(model.zone.clone()).strftime("%H:%M").to_string())
+        .map(|time| time.to_zoned(model.zone.clone()).strftime(form).to_string())
         .unwrap_or_default()
 }
 
@@ -305,6 +390,7 @@ fn below(model: &Model) -> Vec<Context> {
     use crate::model::{Focus, Screen};
     match (model.screen, model.focus) {
         (Screen::Dashboard, _) => vec![Context::List, Context::Everywhere],
+        (Screen::Board, _) => vec![Context::Board, Context::Conflict, Context::Everywhere],
         (Screen::Usage, _) => vec![Context::Usage, Context::Everywhere],
         (Screen::Inbox, _) => vec![Context::Inbox, Context::Approval, Context::Everywhere],
         (Screen::Session, Focus::Composer) => vec![

@@ -105,9 +105,11 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
 fn link(model: &Model) -> Span<'static> {
     let theme = &model.theme;
     let narrow = model.size.0 < 60;
+    // That all is well is worth less than the figures.
+    let quiet = model.size.0 < 100 && model.screen == Screen::Session;
     match &model.link {
         Link::Connecting => Span::styled("? connecting ".to_owned(), theme.needs),
-        Link::Up if narrow => Span::styled(String::new(), theme.dim),
+        Link::Up if narrow || quiet => Span::styled(String::new(), theme.dim),
         Link::Up => Span::styled("connected ".to_owned(), theme.dim),
         Link::Reconnecting { attempt, until } => {
             let wait = until
@@ -129,7 +131,10 @@ fn link(model: &Model) -> Span<'static> {
 /// The figures that fit, the most needed first.
 fn figures(model: &Model, width: usize) -> Vec<Span<'static>> {
     let theme = &model.theme;
-    let mut parts: Vec<(u8, String)> = Vec::new();
+    let mut parts: Vec<(u8, String)> = super::shell::label(model)
+        .into_iter()
+        .map(|words| (0, words))
+        .collect();
     match (model.screen, model.session()) {
         (Screen::Session, Some(session)) => session_figures(model, session, &mut parts),
         _ => {
@@ -142,6 +147,9 @@ fn figures(model: &Model, width: usize) -> Vec<Span<'static>> {
                 parts.push((1, format::count(model.rows.all().len() as u64, "session")));
                 parts.push((3, format!("daemon {} pid {}", status.version, status.pid)));
                 parts.push((4, format!("jail {}", escape::line(&status.jail))));
+            }
+            if !model.today.is_empty() {
+                parts.push((1, model.today.clone()));
             }
             let cost: u64 = model.rows.all().iter().map(|row| row.cost_micro_usd).sum();
             if cost > 0 {
@@ -184,6 +192,14 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
     let name = match chosen {
         Some((_, name)) => format!("{} (next)", escape::line(name)),
         None if session.model.is_empty() => "no model".to_owned(),
+        // Where there is little room the provider's name goes.
+        None if model.size.0 < 100 => {
+            let name = session
+                .model
+                .split_once('/')
+                .map_or(session.model.as_str(), |(_, name)| name);
+            escape::line(name)
+        }
         None => escape::line(&session.model),
     };
     parts.push((1, name));
@@ -215,7 +231,10 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
     } else {
         format::money(None)
     };
-    parts.push((0, cost));
+    let limit = model
+        .session_limit
+        .map(|limit| format!("/{}", format::money(Some(limit))));
+    parts.push((0, format!("{cost}{}", limit.unwrap_or_default())));
     parts.push((3, format!("policy {}", escape::line(&session.persona))));
     let jail = match session.jail() {
         pb::JailKind::Outer => "jail none (outer)",

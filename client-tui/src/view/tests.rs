@@ -1,5 +1,8 @@
 //! What the screens look like, in text and style, at four sizes; and what holds at every size.
 
+mod board;
+mod shell;
+
 use std::fmt::Write as _;
 
 use agentd_proto::pb;
