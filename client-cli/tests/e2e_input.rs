@@ -32,7 +32,9 @@ fn a_command_that_waits_is_seen_and_answered_from_elsewhere() {
     let shown = |home: &TestDaemon| home.ctl(["sessions", "show", "w", "-o", "json"]).exits(0).json();
     let asked = |home: &TestDaemon, line: &str| {
         until("it is seen to wait", || {
-            let show = shown(home);
+            // The session is being made.
+            let ran = home.ctl(["sessions", "show", "w", "-o", "json"]);
+            let show = (!ran.out().is_empty()).then(|| ran.json())?;
             (show["waiting"]["line"] == line).then_some(show)
         })
     };

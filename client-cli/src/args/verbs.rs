@@ -259,10 +259,10 @@ pub(crate) struct SendArgs {
     #[arg(long, conflicts_with_all = ["file", "steer", "queue", "list", "edit", "remove"])]
     pub(crate) stdin: bool,
     /// With --stdin: into this command, whether it waits or not
-    #[arg(long, value_name = "COMMAND", requires = "stdin")]
+    #[arg(long, value_name = "COMMAND", requires = "stdin", hide_short_help = true)]
     pub(crate) exec: Option<String>,
     /// With --stdin: nothing more will come
-    #[arg(long, requires = "stdin")]
+    #[arg(long, requires = "stdin", hide_short_help = true)]
     pub(crate) eof: bool,
     /// Attach a file (repeatable)
     #[arg(short, long, value_name = "FILE")]
@@ -276,7 +276,7 @@ pub(crate) struct SendArgs {
     /// List the messages that wait
     #[arg(long, conflicts_with_all = ["text", "file", "edit", "remove"])]
     pub(crate) list: bool,
-    /// Change a message that waits: its text, or with --steer/--queue alone when it is read
+    /// Change a message that waits: its text, or (--steer, --queue) when it is read
     #[arg(long, value_name = "MESSAGE")]
     pub(crate) edit: Option<String>,
     /// Take a message that waits back
