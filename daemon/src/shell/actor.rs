@@ -338,10 +338,8 @@ impl Actor {
                 let name = format!("state-{}", self.restored);
                 let path = names::of(jail.exchange(), &name, names::RESTORE);
                 let mut state = saved.restore();
-                if !self.spec.has_proxy() {
-                    // Its variables came with the state of a jail that had one.
-                    state.extend(crate::jail::network::forget_proxy());
-                }
+                // The variables of the state are all there are: those of the network may be another jail's.
+                state.extend(crate::jail::network::amend(&self.spec, &state));
                 std::fs::write(path, state).map_err(JailError::io("writing the shell's state"))?;
                 Some(name)
             }

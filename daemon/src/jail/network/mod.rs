@@ -30,6 +30,7 @@ pub use owner::Listening;
 
 use self::relay::{Counts, relay};
 use super::link::{Handed, Link};
+use super::spec::JailSpec;
 use crate::domain::id::ExecId;
 use crate::domain::network::{Connection, HostRule, Target};
 
@@ -45,15 +46,25 @@ pub(super) const GIT: &[(&str, &str)] = &[
     ("url.https://bitbucket.org/.insteadOf", "ssh://git@bitbucket.org/"),
 ];
 
-/// Shell text that takes the proxy's variables out of a state, and no others of these names.
-pub(crate) fn forget_proxy() -> Vec<u8> {
+/// Shell text that makes a state, which brings all its variables along, fit the network of a jail: the proxy's variables
+/// are taken out where there is none, and put in where the state knows of none.
+pub(crate) fn amend(spec: &JailSpec, state: &[u8]) -> Vec<u8> {
     let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
-    let variables = environment(false)
-        .into_iter()
-        .filter(|(_, value)| *value == proxy);
-    let lines =
-        variables.map(|(name, _)| format!("case \"${{{name}-}}\" in {proxy}) \\unset {name};; esac\n"));
-    lines.collect::<String>().into_bytes()
+    let knows = state.windows(proxy.len()).any(|words| words == proxy.as_bytes());
+    let has_ca = spec.ca_file.is_some();
+    let text: String = match (spec.has_proxy(), knows) {
+        (true, false) => environment(has_ca)
+            .iter()
+            .map(|(name, value)| format!("\\export {name}='{value}'\n"))
+            .collect(),
+        (false, true) => environment(has_ca)
+            .iter()
+            .filter(|(_, value)| *value == proxy)
+            .map(|(name, _)| format!("case \"${{{name}-}}\" in {proxy}) \\unset {name};; esac\n"))
+            .collect(),
+        _ => String::new(),
+    };
+    text.into_bytes()
 }
 
 /// What tells programs of the proxy, and of certificate authorities where the user has further ones.
