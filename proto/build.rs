@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".agentd.v1.OutputChunk.data")
         .bytes(".agentd.v1.TerminalScreen.data")
         .bytes(".agentd.v1.WriteInputRequest.data")
+        .bytes(".agentd.v1.ReadFileResponse.data")
+        .bytes(".agentd.v1.WriteFileRequest.data")
         .compile_fds(descriptors)?;
     Ok(())
 }

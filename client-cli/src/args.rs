@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod jail;
 mod lifecycle;
 mod tasks;
 mod usage;
 mod verbs;
 mod web;
 
+pub(crate) use self::jail::*;
 pub(crate) use self::lifecycle::*;
 pub(crate) use self::tasks::*;
 pub(crate) use self::usage::*;
@@ -185,6 +187,12 @@ pub(crate) enum Verb {
     /// Same as: sessions delete
     #[command(hide = true)]
     Rm(DeleteArgs),
+    /// A session's files: list, read, write, edit
+    #[command(before_help = help::FILES)]
+    Files {
+        #[command(subcommand)]
+        verb: FilesVerb,
+    },
     /// Find words in sessions, commands and outputs
     #[command(before_help = help::SEARCH)]
     Search(SearchArgs),
@@ -256,6 +264,9 @@ pub(crate) enum Verb {
         /// Also start a jail and try to break out of it
         #[arg(long)]
         prove: bool,
+        /// Also compare the tools of this directory inside a jail and outside
+        #[arg(long)]
+        project: bool,
     },
     /// Help on a verb, or on: exit-codes, environment, output
     #[command(before_help = help::HELP)]

@@ -2,7 +2,7 @@
 
 use agentd_proto::{Client, ClientError, Options, escape, format, id, pb, surroundings};
 
-use crate::args::{Global, Jail, Layout};
+use crate::args::{Global, Jail, JailFlags, Layout};
 use crate::command_line::nearest;
 use crate::exit::{self, Failure};
 use crate::render::{Out, json};
@@ -29,6 +29,7 @@ pub(crate) struct Wanted {
     pub(crate) jail: Option<Jail>,
     pub(crate) shell: pb::ShellKind,
     pub(crate) model: Option<String>,
+    pub(crate) flags: JailFlags,
 }
 
 impl Context {
@@ -188,6 +189,12 @@ impl Context {
         // A name or --new on the command line wins over AGENTCTL_SESSION in the environment.
         if let (Some(name), None, false) = (&self.global.session, &wanted.name, wanted.new) {
             let session = self.session(name).await?;
+            if wanted.flags != JailFlags::default() {
+                return Err(Failure::usage(
+                    "limits and --add-dir are for a new session; an existing one keeps its own",
+                )
+                .next("agentctl sessions new --name N …"));
+            }
             return same_wall(session, wanted.jail);
         }
         let workspace = self.workspace()?;
@@ -238,6 +245,9 @@ impl Context {
             model: wanted.model.clone().unwrap_or_default(),
             get_or_create,
             task_id: String::new(),
+            limits: Some(limits(&wanted.flags)),
+            added_dirs: added(&wanted.flags.add_dir)?,
+            search_path: surroundings::search_path(),
         };
         self.client
             .create_session(request)
@@ -295,6 +305,38 @@ fn same_wall(session: pb::Session, asked: Option<Jail>) -> Result<pb::Session, F
 pub(crate) fn empty_answer() -> Failure {
     Failure::new(exit::DAEMON, "version_mismatch", "the daemon's answer is empty")
         .next("agentctl daemon restart")
+}
+
+fn limits(flags: &JailFlags) -> pb::LimitsWish {
+    pb::LimitsWish {
+        memory_bytes: flags.memory.unwrap_or(0),
+        processes: flags.processes.unwrap_or(0),
+        cpu_weight: flags.cpu_weight.unwrap_or(0),
+        file_size_bytes: flags.file_size.unwrap_or(0),
+        disk_growth_bytes: flags.disk_growth.unwrap_or(0),
+        session_time_ms: flags
+            .session_time
+            .map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+/// `PATH` or `PATH:rw`, from where the caller stands.
+fn added(dirs: &[String]) -> Result<Vec<pb::AddedDir>, Failure> {
+    dirs.iter()
+        .map(|text| {
+            let (path, writable) = match text.strip_suffix(":rw") {
+                Some(path) => (path, true),
+                None => (text.strip_suffix(":ro").unwrap_or(text), false),
+            };
+            let full = std::fs::canonicalize(path)
+                .map_err(|error| Failure::usage(format!("--add-dir '{path}': {error}")))?;
+            let path = full
+                .to_str()
+                .ok_or_else(|| Failure::usage(format!("--add-dir '{path}' is not UTF-8")))?
+                .to_owned();
+            Ok(pb::AddedDir { path, writable })
+        })
+        .collect()
 }
 
 fn layout(layout: Option<Layout>) -> pb::Layout {

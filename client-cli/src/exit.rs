@@ -195,6 +195,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::BudgetNotFound
         | ErrorReason::AlertNotFound
         | ErrorReason::TaskNotFound
+        | ErrorReason::FileNotFound
         | ErrorReason::CommitUnknown => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken
@@ -206,6 +207,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::TaskClaimed
         | ErrorReason::TaskWaits
         | ErrorReason::BoardRefused
+        | ErrorReason::FileChanged
         | ErrorReason::WrongState => CONFLICT,
         ErrorReason::ShuttingDown | ErrorReason::ForeignUser => DAEMON,
         ErrorReason::ProviderFailed => PROVIDER,
@@ -216,6 +218,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::StorageLocked
         | ErrorReason::Internal
         | ErrorReason::ScopeMissing
+        | ErrorReason::FileRefused
+        | ErrorReason::FileProtected
+        | ErrorReason::LimitUnavailable
         | ErrorReason::PairingRefused
         | ErrorReason::OffsetMismatch => FAILED,
     }

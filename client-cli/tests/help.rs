@@ -15,6 +15,7 @@ const VERBS: &[&str] = &[
     "wait",
     "logs",
     "search",
+    "files",
     "sessions",
     "tasks",
     "approvals",

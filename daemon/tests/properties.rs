@@ -77,6 +77,9 @@ fn begin() -> Event {
         persona: "default".into(),
         policy_generation: 1,
         task: None,
+        limits: agentd::domain::limits::LimitsWish::default(),
+        added_dirs: Vec::new(),
+        search_path: String::new(),
     };
     event(&SessionId::random(), 1, EventBody::SessionCreated(spec))
 }

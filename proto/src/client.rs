@@ -81,6 +81,19 @@ impl UsageExport {
     }
 }
 
+/// A file on its way.
+#[derive(Debug)]
+pub struct FileRead {
+    pieces: Streaming<pb::ReadFileResponse>,
+}
+
+impl FileRead {
+    /// The next piece; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<pb::ReadFileResponse>, ClientError> {
+        self.pieces.message().await.map_err(ClientError::from)
+    }
+}
+
 impl Client {
     /// A client that has not connected yet.
     pub fn new(options: Options) -> Result<Self, ClientError> {
@@ -263,6 +276,20 @@ impl Client {
         Ok(UsageExport { pieces })
     }
 
+    /// Begins to read a file.
+    pub async fn read_file(&self, request: pb::ReadFileRequest) -> Result<FileRead, ClientError> {
+        let request = self.tag(request);
+        let pieces = self
+            .open(true, |channel| async move {
+                pb::workspace_service_client::WorkspaceServiceClient::new(channel)
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .read_file(request)
+                    .await
+            })
+            .await?;
+        Ok(FileRead { pieces })
+    }
+
     /// Opens the output of a command.
     pub(crate) async fn open_read_output(
         &self,
@@ -438,6 +465,12 @@ unary! {
     shell_service_client::ShellServiceClient.end_job(EndJobRequest) -> EndJobResponse;
     /// Opens an interactive shell.
     shell_service_client::ShellServiceClient.open_shell(OpenShellRequest) -> OpenShellResponse;
+    /// Names in a directory.
+    workspace_service_client::WorkspaceServiceClient.list_files(ListFilesRequest) -> ListFilesResponse;
+    /// Writes a file, whole or not at all.
+    workspace_service_client::WorkspaceServiceClient.write_file(WriteFileRequest) -> WriteFileResponse;
+    /// What of a person's tools works in a jail.
+    workspace_service_client::WorkspaceServiceClient.check_project(CheckProjectRequest) -> CheckProjectResponse;
     /// Questions, open ones first.
     approval_service_client::ApprovalServiceClient.list_approvals(ListApprovalsRequest) -> ListApprovalsResponse;
     /// One question.

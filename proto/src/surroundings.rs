@@ -1,5 +1,5 @@
 //! Owns: what a client learns from where it was started: the enclosing workspace and the variables that
-//! reach a provider.
+//! reach a provider or its tools.
 //! Guarantees: every client picks the same directory and sends the same variables, and no others.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,16 @@ pub fn git_root(from: &Path) -> Option<PathBuf> {
         .find(|dir| dir.join(".git").exists())
         .filter(|dir| dir.parent().is_some() && Some(*dir) != home.as_deref())
         .map(Path::to_owned)
+}
+
+/// The calling person's PATH, as far as the contract takes it; empty when there is none.
+pub fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    if path.len() > 16 * 1024 {
+        String::new()
+    } else {
+        path
+    }
 }
 
 /// The variables by which the daemon may reach a provider on this client's behalf.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::jail::JailFlags;
 use super::lifecycle::{DeleteArgs, ExportArgs, ForkArgs, ImportArgs, Order, PauseArgs, RedactArgs};
 
 /// Flags of `run`.
@@ -50,6 +51,8 @@ pub(crate) struct RunArgs {
         hide_short_help = true
     )]
     pub(crate) jail: Option<Jail>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// What `run` does when a tool call needs an approval.
@@ -125,6 +128,8 @@ pub(crate) struct ExecArgs {
     /// A new session's jail: bwrap, or outer (a container is the wall)
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// Flags of `shell`.
@@ -142,6 +147,8 @@ pub(crate) struct ShellArgs {
     /// A new session's jail: bwrap, or outer (a container is the wall)
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) jail: Option<Jail>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// Flags of `attach`.
@@ -378,6 +385,8 @@ pub(crate) struct SessionsNew {
     /// What encloses its commands
     #[arg(long, value_name = "KIND")]
     pub(crate) jail: Option<Jail>,
+    #[command(flatten)]
+    pub(crate) flags: JailFlags,
 }
 
 /// Verbs about approvals.

@@ -363,6 +363,16 @@ fn schema(context: &Context) -> Result<u8, Failure> {
 
 fn edit(context: &Context) -> Result<u8, Failure> {
     let path = path()?;
+    if !path.exists() {
+        save("# Configuration of agentd. All keys: agentctl config schema\n")?;
+    }
+    open_editor(context, &path)?;
+    check(&path, &path)?;
+    Ok(exit::OK)
+}
+
+/// Opens a file in the person's editor and waits for its end.
+pub(super) fn open_editor(context: &Context, path: &Path) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR"));
     let Some(editor) = editor.filter(|_| context.can_ask()) else {
@@ -370,23 +380,19 @@ fn edit(context: &Context) -> Result<u8, Failure> {
             Failure::usage("editing needs a terminal and EDITOR").next(format!("edit {}", path.display()))
         );
     };
-    if !path.exists() {
-        save("# Configuration of agentd. All keys: agentctl config schema\n")?;
-    }
     // EDITOR may have arguments, so a shell reads it; the path stays one word.
     let status = Command::new("sh")
         .arg("-c")
         .arg(format!("{editor} \"$1\""))
         .arg("sh")
-        .arg(&path)
+        .arg(path)
         .status();
     if !status.is_ok_and(|status| status.success()) {
         return Err(
             Failure::new(exit::FAILED, "editor_failed", "the editor failed").next("agentctl config edit")
         );
     }
-    check(&path, &path)?;
-    Ok(exit::OK)
+    Ok(())
 }
 
 #[cfg(test)]

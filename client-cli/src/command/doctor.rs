@@ -4,17 +4,21 @@
 use agentd_proto::unit::{self, Unit};
 use agentd_proto::{Cause, autostart, escape, pb};
 
+use super::project;
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::render::{Look, json};
 
 /// Runs the verb.
-pub(crate) async fn run(context: &Context, prove: bool) -> Result<u8, Failure> {
+pub(crate) async fn run(context: &Context, prove: bool, project: bool) -> Result<u8, Failure> {
     let mut findings = vec![program(), socket(context).await];
     match context.client.run_doctor(pb::RunDoctorRequest { prove }).await {
         Ok(answer) => {
             findings.push(versions(context).await);
             findings.extend(answer.findings);
+            if project {
+                findings.extend(project::findings(context).await?);
+            }
         }
         Err(error) if matches!(error.cause, Cause::Unreachable | Cause::Lost | Cause::Version) => {
             findings.push(finding(
@@ -70,7 +74,7 @@ fn show(context: &Context, finding: &pb::Finding) -> Result<(), Failure> {
     Ok(())
 }
 
-fn finding(check: &str, level: pb::FindingLevel, message: &str, fix: &str) -> pb::Finding {
+pub(super) fn finding(check: &str, level: pb::FindingLevel, message: &str, fix: &str) -> pb::Finding {
     pb::Finding {
         check: check.to_owned(),
         level: level.into(),

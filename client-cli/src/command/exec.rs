@@ -41,6 +41,7 @@ async fn exec(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
         origin: pb::SessionOrigin::Shell,
         layout: args.layout,
         jail: args.jail,
+        flags: args.flags.clone(),
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

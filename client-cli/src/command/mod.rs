@@ -10,12 +10,14 @@ mod config;
 mod daemon;
 mod doctor;
 mod exec;
+mod files;
 mod help;
 mod interactive;
 mod interrupt;
 mod lifecycle;
 mod logs;
 mod models;
+mod project;
 mod prompt;
 mod run;
 mod screen;
@@ -59,6 +61,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
             args.state = vec![State::Working, State::NeedsYou];
             sessions::list(&context, args).await
         }
+        Verb::Files { verb } => files::run(&context, verb).await,
         Verb::Search(args) => storage::search(&context, args).await,
         Verb::Storage { verb } => storage::run(&context, verb.unwrap_or(StorageVerb::Report)).await,
         Verb::Rm(args) => lifecycle::delete(&context, args).await,
@@ -78,7 +81,7 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
             config::run(&context, verb.unwrap_or(ConfigVerb::List { origin: false })).await
         }
         Verb::Web { args, verb } => web::run(&context, args, verb).await,
-        Verb::Doctor { prove } => doctor::run(&context, prove).await,
+        Verb::Doctor { prove, project } => doctor::run(&context, prove, project).await,
         Verb::Help { topic } => help::run(&context, &topic),
         Verb::Version => version::run(&context).await,
     }

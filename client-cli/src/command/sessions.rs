@@ -290,6 +290,7 @@ async fn new(context: &Context, args: SessionsNew) -> Result<u8, Failure> {
         origin: pb::SessionOrigin::Agent,
         layout: args.layout,
         jail: args.jail,
+        flags: args.flags,
         shell: match args.shell {
             None => pb::ShellKind::Unspecified,
             Some(Shell::Sh) => pb::ShellKind::Sh,

@@ -22,6 +22,7 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
         origin: pb::SessionOrigin::Shell,
         layout: args.layout,
         jail: args.jail,
+        flags: args.flags,
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

@@ -17,9 +17,10 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   wait [S]         until ready or needs you      config     get set unset list edit …
   logs [S]         what happened                 daemon     status start stop restart logs
   search TEXT      words in all that happened    storage    report prune
+  files            ls cat put edit               version    versions
   doctor           check prerequisites           web        open url token stop
-  version          versions                      usage      summary top forecast budget export …
-  help [TOPIC]     exit-codes environment …      tasks      list add show edit move run done …
+  help [TOPIC]     exit-codes environment …      usage      summary top forecast budget export …
+  tasks            list add show edit move run done …
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
@@ -98,6 +99,11 @@ Usage: agentctl sessions [FLAGS] VERB …    (agentctl sessions VERB -h for each
   redact S      take texts out for good
 Flags of every verb: agentctl -h
 ";
+pub(crate) const FILES: &str = "\
+Examples:
+  agentctl files ls build src
+  agentctl files cat build src/main.c > main.c
+  agentctl files put build notes.md < notes.md        (--force replaces one that is there)";
 pub(crate) const SEARCH: &str = "\
 Examples:
   agentctl search flaky test

@@ -51,6 +51,9 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "pause_reason": session.pause_reason,
         "purge_time": session.purge_time.map(|time| rfc3339(Some(time))),
         "forked_from": session.forked_from,
+        "limits": session.limits.iter().map(limit).collect::<Vec<_>>(),
+        "added_dirs": session.added_dirs.iter()
+            .map(|dir| json!({"path": dir.path, "writable": dir.writable})).collect::<Vec<_>>(),
         "waiting": session.waiting.as_ref().map(waiting),
     })
 }
@@ -76,6 +79,21 @@ pub(crate) fn job(job: &pb::Job) -> Value {
         "processes": processes.map(|one| json!({"pid": one.pid, "command": one.command})).collect::<Value>(),
         "output_open": job.output_open,
     })
+}
+
+/// A bound and who keeps it.
+pub(crate) fn limit(limit: &pb::SessionLimit) -> Value {
+    json!({"limit": limit.limit, "value": limit.value, "text": limit.text, "kept_by": keeper(limit.keeper()),
+        "note": limit.note})
+}
+
+/// The word for who keeps a limit.
+pub(crate) fn keeper(keeper: pb::LimitKeeper) -> &'static str {
+    match keeper {
+        pb::LimitKeeper::Kernel => "kernel",
+        pb::LimitKeeper::Watch => "watch",
+        pb::LimitKeeper::Unspecified => "nobody",
+    }
 }
 
 /// The word for a layout.

@@ -164,6 +164,16 @@ pub(crate) fn session_fields(session: &pb::Session) -> Vec<(&'static str, String
     if !session.layout_reason.is_empty() {
         fields.insert(6, ("layout", session.layout_reason.clone()));
     }
+    if !session.limits.is_empty() {
+        fields.push(("limits", limits(&session.limits)));
+    }
+    if !session.added_dirs.is_empty() {
+        let dirs = session.added_dirs.iter();
+        let dirs: Vec<String> = dirs
+            .map(|dir| format!("{}{}", dir.path, if dir.writable { ":rw" } else { "" }))
+            .collect();
+        fields.push(("also sees", dirs.join(" ")));
+    }
     if !session.approval_ids.is_empty() {
         fields.push(("waits for", session.approval_ids.join(" ")));
     }
@@ -192,6 +202,23 @@ pub(crate) fn job(job: &pb::Job) -> String {
         job.exec_id,
         script.unwrap_or_default().trim()
     )
+}
+
+/// Bounds that are in force; `~` before one that is only watched.
+fn limits(limits: &[pb::SessionLimit]) -> String {
+    let shown: Vec<String> = limits
+        .iter()
+        .filter(|limit| limit.keeper() != pb::LimitKeeper::Unspecified)
+        .map(|limit| {
+            let watched = if limit.keeper() == pb::LimitKeeper::Watch {
+                "~"
+            } else {
+                ""
+            };
+            format!("{} {watched}{}", limit.limit.replace('_', " "), limit.text)
+        })
+        .collect();
+    format!("{}   (~ watched, not held by the kernel)", shown.join(" · "))
 }
 
 /// What to type next about a session.

@@ -126,6 +126,7 @@ async fn perform(
                 workspace: place.root,
                 start_dir: place.start_dir,
                 origin: pb::SessionOrigin::Agent.into(),
+                search_path: agentd_proto::surroundings::search_path(),
                 ..Default::default()
             };
             let made = client

@@ -58,6 +58,9 @@ impl Server {
         if !frame.own_shell && self.shell.is_none() {
             return Err(Refusal::NoShell);
         }
+        if frame.exec != names::SNAPSHOT {
+            self.watch.begin(Instant::now());
+        }
         let mut run = self.open_run(frame, fds).map_err(|_| Refusal::Files)?;
         let exec = run.frame.exec.clone();
         if run.frame.own_shell {
@@ -173,7 +176,7 @@ impl Server {
         if self.shell.is_some() {
             return;
         }
-        match shell::start(&self.options, restore.is_some()) {
+        match shell::start(&self.options, restore.is_some_and(|name| name != names::INIT)) {
             Ok(shell) => {
                 self.reaper.child_started();
                 if let Some(name) = restore {

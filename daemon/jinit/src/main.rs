@@ -3,6 +3,7 @@
 //! jail), `terminal` (takes a terminal as its own, becomes the person's shell).
 //! Guarantees: no descriptor but the ones it was given on 0, 1, 2 survives into the jail.
 
+mod bounds;
 mod command;
 mod input;
 mod jobs;
@@ -17,6 +18,7 @@ mod serve;
 mod shell;
 mod stream;
 mod waits;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,9 @@ pub const RESTORE: &str = "r";
 /// The run that asks the shell for its state: never a user's name, which begin with `x-`.
 pub const SNAPSHOT: &str = "snapshot";
 
+/// In the place of a snapshot: what a shell without one runs first, in the environment it is born with.
+pub const INIT: &str = "init";
+
 /// Every name a run may leave behind.
 pub const ALL: [&str; 8] = [SCRIPT, BEFORE, AFTER, STATUS, OUT, ERR, INPUT, RESTORE];
 

@@ -28,6 +28,20 @@ pub(crate) struct Options {
     pub(crate) fsize: Option<u64>,
     pub(crate) nproc: Option<u64>,
     pub(crate) data: Option<u64>,
+    /// Niceness of everything that runs here.
+    pub(crate) nice: Option<u64>,
+    /// Bytes of memory of everything together, where no kernel keeps the bound.
+    pub(crate) memory: Option<u64>,
+    /// Processes and threads, likewise.
+    pub(crate) processes: Option<u64>,
+    /// Files in a tmpfs.
+    pub(crate) tmp_files: Option<u64>,
+    /// Bytes that stay free on the disk.
+    pub(crate) disk_floor: Option<u64>,
+    /// Bytes by which free space may fall.
+    pub(crate) disk_growth: Option<u64>,
+    /// Which disk; absent: that of the start directory.
+    pub(crate) disk: Option<PathBuf>,
     /// The file mode mask of everything that runs here; absent: the one inherited.
     pub(crate) umask: Option<u64>,
 }
@@ -37,6 +51,8 @@ impl Options {
         let (mut dir, mut program, mut dialect, mut cwd, mut myself) = (None, None, None, None, None);
         let (mut nofile, mut fsize, mut nproc, mut data) = (None, None, None, None);
         let mut umask = None;
+        let (mut nice, mut memory, mut processes, mut tmp_files) = (None, None, None, None);
+        let (mut disk_floor, mut disk_growth, mut disk) = (None, None, None);
         let mut outer = false;
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -66,6 +82,13 @@ impl Options {
                 "--nproc" => nproc = number()?,
                 "--data" => data = number()?,
                 "--umask" => umask = number()?,
+                "--nice" => nice = number()?,
+                "--memory" => memory = number()?,
+                "--processes" => processes = number()?,
+                "--tmp-files" => tmp_files = number()?,
+                "--disk-floor" => disk_floor = number()?,
+                "--disk-growth" => disk_growth = number()?,
+                "--disk" => disk = Some(PathBuf::from(value)),
                 _ => return Err(io::Error::other(format!("unknown argument {name}"))),
             }
         }
@@ -81,6 +104,13 @@ impl Options {
             fsize,
             nproc,
             data,
+            nice,
+            memory,
+            processes,
+            tmp_files,
+            disk_floor,
+            disk_growth,
+            disk,
             umask,
         })
     }

@@ -157,6 +157,25 @@ pub(crate) fn descends(pid: u32, from: u32, all: &HashMap<u32, Proc>) -> bool {
     false
 }
 
+/// Every live process with its number of threads; with `descendants_only` what descends from `me`.
+pub(crate) fn threads(me: u32, descendants_only: bool) -> Vec<(u32, u64)> {
+    let count = |pid: u32| {
+        let text = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let rest = text
+            .rfind(')')
+            .and_then(|at| text.get(at + 1..))
+            .unwrap_or_default();
+        rest.split_ascii_whitespace()
+            .nth(17)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(1)
+    };
+    let mut all = everyone(me, descendants_only);
+    all.push(me);
+    all.into_iter().map(|pid| (pid, count(pid))).collect()
+}
+
 /// Sends a signal; a process that is gone is fine.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().filter(|p| *p > 1).and_then(Pid::from_raw) {

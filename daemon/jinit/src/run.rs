@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use agent_jinit::wire::{End, FromJail, RunFrame, StdinKind};
+use agent_jinit::wire::{Bound, End, FromJail, RunFrame, StdinKind};
 
 use crate::input::Input;
 use crate::stream::Stream;
@@ -66,6 +66,8 @@ pub(crate) struct Run {
     pub(crate) ladder: Option<Ladder>,
     pub(crate) timed_out: bool,
     pub(crate) interrupted: bool,
+    /// A bound that it passed.
+    pub(crate) hit: Option<(Bound, u64)>,
     /// The shell's own answer, while what it started is still being stopped.
     pub(crate) reported: Option<End>,
     pub(crate) finish: Option<Finish>,
@@ -107,6 +109,7 @@ impl Run {
             ladder: None,
             timed_out: false,
             interrupted: false,
+            hit: None,
             reported: None,
             finish: None,
             closed_told: false,
@@ -201,6 +204,16 @@ impl Run {
                 cwd: f.cwd.clone(),
             },
         }
+    }
+
+    /// The bound that it passed, as a frame.
+    pub(crate) fn limit(&self) -> Option<FromJail> {
+        let (bound, limit) = self.hit?;
+        Some(FromJail::Limit {
+            exec: Some(self.frame.exec.clone()),
+            bound,
+            limit,
+        })
     }
 
     pub(crate) fn closed(&self) -> FromJail {

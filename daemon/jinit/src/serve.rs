@@ -21,6 +21,7 @@ use crate::options::Options;
 use crate::reaper::Reaper;
 use crate::run::Run;
 use crate::shell::Shell;
+use crate::watch::Watch;
 
 /// One turn of the loop moves at most this much of one stream, so that no stream starves the others.
 const TURN: usize = 1024 * 1024;
@@ -50,6 +51,7 @@ pub(crate) struct Server {
     /// Since when everything stands still.
     frozen: Option<Instant>,
     pub(crate) jobs: Jobs,
+    pub(crate) watch: Watch,
 }
 
 enum Source {
@@ -80,6 +82,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
     )?;
     let mut server = Server {
         usr: command::usr_stamp(&options),
+        watch: Watch::new(&options),
         options,
         listener,
         link: None,
@@ -225,6 +228,9 @@ impl Server {
             }
         }
         at.push(self.jobs.due());
+        if self.frozen.is_none() {
+            at.push(self.watch.due());
+        }
         at.into_iter().flatten().min()
     }
 
@@ -244,6 +250,9 @@ impl Server {
         for run in self.runs.values_mut() {
             if run.acked {
                 run.acked = false;
+            }
+            if let Some(hit) = run.limit() {
+                link.send(&hit);
             }
             link.send(&run.state());
             if run.quiet.waits {
@@ -434,6 +443,9 @@ impl Server {
             self.look_at_shell(&exec, now);
         }
         self.end_jobs(now);
+        if self.frozen.is_none() {
+            self.look_at_bounds(now);
+        }
     }
 
     /// Says when the last writer of a finished run is gone, and forgets what the daemon has.

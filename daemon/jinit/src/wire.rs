@@ -134,6 +134,29 @@ pub struct End {
     pub duration_us: u64,
 }
 
+/// A bound that no kernel keeps for a jail, looked at several times a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Bytes of memory of everything together.
+    Memory,
+    /// Processes and threads.
+    Processes,
+    /// Files in a tmpfs.
+    TmpFiles,
+    /// Bytes that stay free on the workspace's disk.
+    DiskFloor,
+    /// Bytes by which free space there may fall.
+    DiskGrowth,
+}
+
+const BOUNDS: [Bound; 5] = [
+    Bound::Memory,
+    Bound::Processes,
+    Bound::TmpFiles,
+    Bound::DiskFloor,
+    Bound::DiskGrowth,
+];
+
 /// jinit to daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromJail {
@@ -203,6 +226,12 @@ pub enum FromJail {
     /// The answer to [`ToJail::Jobs`]; as many as fit.
     Jobs {
         processes: Vec<JobProcess>,
+    },
+    /// A bound was passed, and what passed it is being stopped: a run, or what an earlier one left behind.
+    Limit {
+        exec: Option<String>,
+        bound: Bound,
+        limit: u64,
     },
 }
 
@@ -437,6 +466,14 @@ impl FromJail {
                 };
                 processes.iter().fold(frame, each).0
             }
+            Self::Limit { exec, bound, limit } => {
+                let bound = BOUNDS.iter().position(|one| one == bound).unwrap_or(0);
+                Writer::tag(20)
+                    .text(exec.as_deref().unwrap_or(""))
+                    .num(bound as u64)
+                    .num(*limit)
+                    .0
+            }
         }
     }
 
@@ -530,6 +567,11 @@ impl FromJail {
                 }
                 Self::Jobs { processes }
             }
+            20 => Self::Limit {
+                exec: Some(r.text()?).filter(|exec| !exec.is_empty()),
+                bound: *BOUNDS.get(r.small::<usize>()?).ok_or(BadFrame)?,
+                limit: r.num()?,
+            },
             _ => return Err(BadFrame),
         })
     }

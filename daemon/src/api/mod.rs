@@ -6,6 +6,7 @@ mod approvals;
 mod auth;
 mod convert;
 mod daemon;
+mod files;
 mod lifecycle;
 mod peer;
 mod sessions;
@@ -24,6 +25,7 @@ use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
 use pb::task_service_server::TaskServiceServer;
 use pb::usage_service_server::UsageServiceServer;
+use pb::workspace_service_server::WorkspaceServiceServer;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
@@ -66,6 +68,7 @@ pub async fn serve(
         .await;
     health.set_serving::<UsageServiceServer<usage::UsageApi>>().await;
     health.set_serving::<TaskServiceServer<tasks::Tasks>>().await;
+    health.set_serving::<WorkspaceServiceServer<files::Files>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -85,6 +88,9 @@ pub async fn serve(
         .max_encoding_message_size(MAX_MESSAGE);
     let tasks = TaskServiceServer::new(tasks::Tasks::new(supervisor.clone(), boards))
         .max_encoding_message_size(MAX_MESSAGE);
+    let files = WorkspaceServiceServer::new(files::Files::new(supervisor.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -99,6 +105,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(approvals, peer::check))
         .add_service(InterceptedService::new(usage, peer::check))
         .add_service(InterceptedService::new(tasks, peer::check))
+        .add_service(InterceptedService::new(files, peer::check))
         .add_service(InterceptedService::new(
             DaemonServiceServer::new(daemon),
             peer::check,

@@ -8,6 +8,7 @@ use futures::Stream;
 use pb::session_service_server::SessionService;
 use tonic::{Request, Response};
 
+use super::convert::files;
 use super::convert::session as convert;
 use super::peer::{caller, key};
 use super::status::{No, Reply, invalid};
@@ -17,6 +18,7 @@ use crate::domain::command::{Command, Reply as Answer};
 use crate::domain::event::TurnOptions;
 use crate::domain::find::{LONGEST, Needle};
 use crate::domain::principal::Scope;
+use crate::domain::session::Summary;
 use crate::session::{Environment, Post, SessionHandle};
 use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
@@ -36,10 +38,15 @@ impl Sessions {
     pub(super) fn new(supervisor: Supervisor, boards: Boards) -> Self {
         Self { supervisor, boards }
     }
-}
 
-fn summary(handle: &SessionHandle) -> Option<pb::Session> {
-    Some(handle.summary().into())
+    /// A session with its bounds.
+    fn in_full(&self, session: Summary) -> pb::Session {
+        let limits = self.supervisor.limits(&session);
+        pb::Session {
+            limits: limits.into_iter().map(Into::into).collect(),
+            ..session.into()
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -72,10 +79,13 @@ impl SessionService for Sessions {
             model: Some(wish.model).filter(|m| !m.is_empty()),
             get_or_create: wish.get_or_create,
             task: convert::task_asked(&wish.task_id)?,
+            limits: files::limits_asked(wish.limits)?,
+            added_dirs: files::added_asked(wish.added_dirs)?,
+            search_path: files::search_path_asked(wish.search_path)?,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {
-            session: summary(&handle),
+            session: Some(self.in_full(handle.summary())),
             created,
         }))
     }
@@ -87,7 +97,7 @@ impl SessionService for Sessions {
             .find_summary(&request.get_ref().session_id, &who)
             .await?;
         Ok(Response::new(pb::GetSessionResponse {
-            session: Some(found.into()),
+            session: Some(self.in_full(found)),
         }))
     }
 

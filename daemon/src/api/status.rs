@@ -118,6 +118,7 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::BudgetNotFound(_)
         | Rejection::AlertNotFound(_)
         | Rejection::TaskNotFound { .. }
+        | Rejection::FileNotFound(_)
         | Rejection::CommitUnknown(_) => Code::NotFound,
         Rejection::NameTaken { .. } => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }
@@ -129,8 +130,12 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::JailUnavailable { .. }
         | Rejection::JailDiffers { .. }
         | Rejection::NotNow { .. }
+        | Rejection::FileRefused(_)
+        | Rejection::FileProtected { .. }
+        | Rejection::LimitUnavailable { .. }
         | Rejection::WrongState(_) => Code::FailedPrecondition,
-        Rejection::HeadMoved { .. } => Code::Aborted,
+        Rejection::HeadMoved { .. } | Rejection::FileChanged { .. } => Code::Aborted,
+        Rejection::WorkspaceFull(_) => Code::ResourceExhausted,
         Rejection::JailFailed(_) | Rejection::ShuttingDown => Code::Unavailable,
         Rejection::Model { reason, .. } => match reason.as_str() {
             "auth_missing" | "auth_rejected" => Code::Unauthenticated,

@@ -15,6 +15,7 @@ use super::status::{No, Reply, invalid};
 use crate::board::{BoardView, Boards, ClaimWish, EditWish, Holder, Keep, TaskView};
 use crate::domain::command::Reply as Answer;
 use crate::domain::event::{Origin, TurnOptions};
+use crate::domain::limits::LimitsWish;
 use crate::domain::message::Part;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
@@ -99,6 +100,9 @@ impl Tasks {
             model: Some(wish.model.clone()).filter(|m| !m.is_empty()),
             get_or_create: true,
             task: Some(task.clone()),
+            limits: LimitsWish::default(),
+            added_dirs: Vec::new(),
+            search_path: String::new(),
         };
         let key = key(&wish.request_id, "StartTask", wish)?;
         let (handle, _) = self.supervisor.create(who, key, new).await?;

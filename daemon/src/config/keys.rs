@@ -143,6 +143,15 @@ pub const KEYS: &[Key] = &[
         "Directories outside the workspace that jails can read, such as a toolchain. `~` is the home directory.",
     ),
     key(
+        "jail.toolchains",
+        Kind::Choice(&["auto", "none"]),
+        Some("auto"),
+        Some("AGENTD_JAIL_TOOLCHAINS"),
+        "`auto`: jails also see the compilers and version managers in your home directory (rustup, nvm, pyenv, sdkman, \
+         asdf, mise and others) and those of `/opt` and `/nix` on your PATH, read-only, their credentials hidden. \
+         `agentctl doctor --project` lists them. `none`: only `jail.read_only`.",
+    ),
+    key(
         "jail.layout",
         Kind::Choice(&["auto", "root", "host"]),
         Some("auto"),
@@ -156,6 +165,14 @@ pub const KEYS: &[Key] = &[
         Some("auto"),
         Some("AGENTD_SHELL_KIND"),
         "Which shell. `auto`: `sh` for `exec` and `shell`; `bash`, where there is one, for work with a model.",
+    ),
+    key(
+        "shell.init",
+        Kind::Text,
+        None,
+        Some("AGENTD_SHELL_INIT"),
+        "Shell text that a session's shell runs first, in the jail, such as `. ~/.nvm/nvm.sh`. Its output is dropped. rc \
+         files are not read.",
     ),
     key(
         "shell.timeout",
@@ -217,7 +234,56 @@ pub const KEYS: &[Key] = &[
         },
         Some("4096"),
         Some("AGENTD_LIMITS_NPROC"),
-        "Processes of a jail. Not enforced for root or before Linux 5.14.",
+        "Processes and threads of a jail. Where the kernel does not count them (root, before Linux 5.14, no control \
+         groups) they are counted several times a second, and a command that has too many is killed.",
+    ),
+    key(
+        "limits.tmp_files",
+        Kind::Count {
+            min: 1000,
+            max: 100_000_000,
+        },
+        Some("500000"),
+        Some("AGENTD_LIMITS_TMP_FILES"),
+        "Files in a jail's `/tmp`. A command that makes more is stopped.",
+    ),
+    key(
+        "limits.memory",
+        Kind::Size,
+        Some("none"),
+        Some("AGENTD_LIMITS_MEMORY"),
+        "Memory of everything that runs in a session at once, its `/tmp` included. Kept by a control group where there \
+         are any, else by looking several times a second and killing the largest process.",
+    ),
+    key(
+        "limits.cpu_weight",
+        Kind::Count { min: 1, max: 10_000 },
+        Some("100"),
+        Some("AGENTD_LIMITS_CPU_WEIGHT"),
+        "A session's share of the processor when others want it too; 100 is usual. Without control groups a smaller \
+         weight becomes a niceness.",
+    ),
+    key(
+        "limits.disk_floor",
+        Kind::Size,
+        Some("256MiB"),
+        Some("AGENTD_LIMITS_DISK_FLOOR"),
+        "Space that stays free on the workspace's disk: a command that goes on writing below it is stopped. Looked at \
+         several times a second.",
+    ),
+    key(
+        "limits.disk_growth",
+        Kind::Size,
+        Some("none"),
+        Some("AGENTD_LIMITS_DISK_GROWTH"),
+        "By how much free space on the workspace's disk may fall while a command runs, whoever writes.",
+    ),
+    key(
+        "limits.session_time",
+        Kind::Span,
+        Some("none"),
+        Some("AGENTD_LIMITS_SESSION_TIME"),
+        "How long all commands of a session may take together. The last one is stopped, later ones are refused.",
     ),
     key(
         "limits.data",

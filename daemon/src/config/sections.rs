@@ -70,6 +70,8 @@ pub struct JailConfig {
     pub kind: JailKind,
     /// Directories that jails can read.
     pub read_only: Vec<PathBuf>,
+    /// Look for compilers and version managers of the person.
+    pub toolchains: bool,
     /// Where the workspace is inside.
     pub layout: Layout,
 }
@@ -99,6 +101,8 @@ pub enum Layout {
 pub struct ShellConfig {
     /// Which shell.
     pub kind: ShellChoice,
+    /// What a new shell runs first.
+    pub init: Option<String>,
     /// Limit of people's and programs' commands; `None`: no limit.
     pub timeout: Option<Duration>,
     /// Limit of the agent's commands; `None`: no limit.
@@ -133,6 +137,18 @@ pub struct LimitsConfig {
     pub nproc: u64,
     /// Private memory of a process, in bytes.
     pub data: Option<u64>,
+    /// Files in a jail's `/tmp`.
+    pub tmp_files: u64,
+    /// Memory of everything in a session, in bytes.
+    pub memory: Option<u64>,
+    /// Share of the processor; 100 is usual.
+    pub cpu_weight: u32,
+    /// Bytes that stay free on the workspace's disk.
+    pub disk_floor: Option<u64>,
+    /// Bytes by which free space there may fall during a command.
+    pub disk_growth: Option<u64>,
+    /// How long all commands of a session may take.
+    pub session_time: Option<Duration>,
 }
 
 /// `[log]`: the daemon's log.
@@ -212,6 +228,7 @@ impl Config {
                     JailKind::Bwrap
                 },
                 read_only: get.paths("jail.read_only"),
+                toolchains: !get.is("jail.toolchains", "none"),
                 layout: match get.text("jail.layout").as_deref() {
                     Some("root") => Layout::Root,
                     Some("host") => Layout::Host,
@@ -224,6 +241,7 @@ impl Config {
                     Some("bash") => ShellChoice::Bash,
                     _ => ShellChoice::Auto,
                 },
+                init: get.text("shell.init"),
                 timeout: get.span("shell.timeout"),
                 agent_timeout: get.span("shell.agent_timeout"),
                 max_output: get.size("shell.max_output"),
@@ -235,6 +253,12 @@ impl Config {
                 tmp: get.size("limits.tmp"),
                 nproc: get.count("limits.nproc"),
                 data: get.size("limits.data"),
+                tmp_files: get.count("limits.tmp_files"),
+                memory: get.size("limits.memory"),
+                cpu_weight: u32::try_from(get.count("limits.cpu_weight")).unwrap_or(100),
+                disk_floor: get.size("limits.disk_floor"),
+                disk_growth: get.size("limits.disk_growth"),
+                session_time: get.span("limits.session_time"),
             },
             log: LogConfig {
                 level: get.text("log.level").unwrap_or_else(|| "info".to_owned()),

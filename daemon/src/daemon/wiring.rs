@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
-use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal, Scopes};
+use crate::jail::{JailHost, JailHostConfig, Keeping, Limits, MountJournal, Person, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
 use crate::paths::{self, Env, Paths};
@@ -109,6 +109,10 @@ pub(super) async fn settings(
     desks: Desks,
 ) -> Result<Arc<Settings>, BeginError> {
     let jinit = find_jinit().map_err(BeginError::Jinit)?;
+    let groups = match &scopes {
+        Some(_) => Ok(()),
+        None => Err("no systemd user manager makes control groups for jails here".to_owned()),
+    };
     let host = JailHostConfig {
         runtime_dir: paths.runtime_dir.clone(),
         state_dir: paths.state_dir.clone(),
@@ -129,8 +133,17 @@ pub(super) async fn settings(
             nproc: Some(config.limits.nproc),
             data: config.limits.data,
             tmp_bytes: config.limits.tmp.unwrap_or(Limits::default().tmp_bytes),
+            tmp_files: Some(config.limits.tmp_files),
+            memory: config.limits.memory,
+            cpu_weight: Some(config.limits.cpu_weight).filter(|weight| *weight != 100),
+            disk_floor: config.limits.disk_floor,
+            disk_growth: config.limits.disk_growth,
+            session_time: config.limits.session_time,
             umask: paths::persons_umask(),
         },
+        keeping: Keeping::look(groups),
+        person: Arc::new(Person::of(env, config.jail.toolchains)),
+        shell_init: config.shell.init.clone(),
         read_only: config.jail.read_only.clone(),
         cache_dir: paths.cache_dir.clone(),
         git_identity: if config.git.pass_identity {

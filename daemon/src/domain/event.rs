@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, Verdict};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
+use super::limits::{AddedDir, LimitsWish};
 use super::message::{Part, ToolCall};
 use super::principal::Caller;
 use super::task::TaskId;
@@ -344,6 +345,15 @@ pub struct SessionSpec {
     /// Its first task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+    /// Bounds other than the configured ones.
+    #[serde(default, skip_serializing_if = "LimitsWish::is_empty")]
+    pub limits: LimitsWish,
+    /// Directories beside the workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_dirs: Vec<AddedDir>,
+    /// The maker's PATH.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub search_path: String,
 }
 
 /// What a session was made for.

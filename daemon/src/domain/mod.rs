@@ -9,6 +9,7 @@ pub mod event;
 pub mod find;
 pub mod id;
 pub mod latency;
+pub mod limits;
 pub mod message;
 pub mod policy;
 pub mod principal;

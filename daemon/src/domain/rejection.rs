@@ -181,6 +181,39 @@ pub enum Rejection {
     /// The commit does not exist.
     #[error("{0}")]
     CommitUnknown(String),
+    /// No file of this name.
+    #[error("{0} does not exist in the workspace")]
+    FileNotFound(String),
+    /// It can't be read or written this way.
+    #[error("{0}")]
+    FileRefused(String),
+    /// The file is not what the caller believed.
+    #[error("{message}")]
+    FileChanged {
+        /// Which, and how it differs.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
+    /// The host executes it or agents obey it.
+    #[error("{path} is protected: {why}")]
+    FileProtected {
+        /// Which.
+        path: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// No space left where the workspace is.
+    #[error("no space is left for {0}; what was there before still is")]
+    WorkspaceFull(String),
+    /// A limit that can't be kept here.
+    #[error("{message}")]
+    LimitUnavailable {
+        /// Which, and why not.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -224,6 +257,12 @@ impl Rejection {
             Self::TaskWaits { .. } => "TASK_WAITS",
             Self::BoardRefused { .. } => "BOARD_REFUSED",
             Self::CommitUnknown(_) => "COMMIT_UNKNOWN",
+            Self::FileNotFound(_) => "FILE_NOT_FOUND",
+            Self::FileRefused(_) => "FILE_REFUSED",
+            Self::FileChanged { .. } => "FILE_CHANGED",
+            Self::FileProtected { .. } => "FILE_PROTECTED",
+            Self::WorkspaceFull(_) => "STORAGE_FULL",
+            Self::LimitUnavailable { .. } => "LIMIT_UNAVAILABLE",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -238,7 +277,11 @@ impl Rejection {
             | Self::NotNow { hints, .. }
             | Self::Model { hints, .. }
             | Self::TaskNotFound { hints, .. }
+            | Self::FileChanged { hints, .. }
+            | Self::LimitUnavailable { hints, .. }
             | Self::BoardRefused { hints, .. } => hints.clone(),
+            Self::FileProtected { .. } => vec!["repeat it with --protected if you mean it".into()],
+            Self::WorkspaceFull(_) => vec!["free some space and repeat it".into()],
             Self::TaskClaimed { task, .. } => vec![format!("agentctl tasks show {task}")],
             Self::TaskWaits { task, .. } => vec![
                 format!("agentctl tasks show {task}"),

@@ -160,7 +160,8 @@ pub(crate) fn hearing_of(frame: &FromJail) -> Point {
         FromJail::Hello { .. } => Point::HearHello,
         FromJail::Ready => Point::HearReady,
         FromJail::Running { .. } => Point::HearRunning,
-        FromJail::Progress { .. } => Point::HearProgress,
+        // News of a run that is under way.
+        FromJail::Progress { .. } | FromJail::Limit { .. } => Point::HearProgress,
         FromJail::Finished { .. } => Point::HearFinished,
         FromJail::Closed { .. } => Point::HearClosed,
         FromJail::Refused { .. } => Point::HearRefused,

@@ -2,10 +2,14 @@
 //! Guarantees: nothing runs unjailed unless the user said `outer`; a Jail outlives the daemon and is found again by the
 //! next one; nothing of ours stays in the project.
 
+mod alive;
 pub mod bwrap;
+mod cgroup;
 pub mod etc;
 pub mod guard;
+mod layers;
 pub mod layout;
+pub mod limits;
 pub mod link;
 pub mod mounts;
 pub mod plan;
@@ -13,15 +17,19 @@ pub mod probe;
 pub mod process;
 mod scope;
 pub mod seccomp;
+pub mod sight;
 pub mod spec;
+pub mod toolchains;
 
 pub use layout::{LayoutWish, check_workspace, choose_layout};
+pub use limits::{Keeping, Limits};
 pub(crate) use link::hearing_of;
 pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use scope::Scopes;
-pub use spec::{JailPolicy, JailSpec, Limits, Network};
+pub use sight::Sight;
+pub use spec::{JailPolicy, JailSpec, Network, Person};
 
 use std::path::PathBuf;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::bwrap::{Enclosure, Mount};
 use super::guard::GitGuard;
+use super::sight::Sight;
 use super::spec::{CACHE, HOME, JailSpec, Network};
 use crate::domain::workspace::{Layout, ShellKind};
 
@@ -13,6 +14,9 @@ use crate::domain::workspace::{Layout, ShellKind};
 pub const EXCHANGE: &str = "/run/j";
 /// Where PID 1's program is inside.
 pub const JINIT: &str = "/run/jinit";
+
+/// A tmpfs that holds nothing but mount points.
+const TOP_BYTES: u64 = 64 * 1024;
 
 /// What the host has, as far as a Jail is concerned.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +46,8 @@ impl HostFacts {
     }
 }
 
-/// The directories the root layout needs in the project.
-pub fn mount_points(root: &Path, ours: &[PathBuf]) -> Vec<PathBuf> {
+/// The directories the root layout needs in the project; `tops` for what else is shown.
+pub fn mount_points(root: &Path, ours: &[PathBuf], tops: &[PathBuf]) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> = super::layout::REQUIRED
         .iter()
         .filter(|n| **n != "sys")
@@ -53,6 +57,7 @@ pub fn mount_points(root: &Path, ours: &[PathBuf]) -> Vec<PathBuf> {
     if lib.symlink_metadata().is_err() || ours.contains(&lib) {
         names.push("lib".into());
     }
+    names.extend(tops.iter().cloned());
     names
 }
 
@@ -60,6 +65,9 @@ pub fn mount_points(root: &Path, ours: &[PathBuf]) -> Vec<PathBuf> {
 pub(super) struct Inputs<'a> {
     pub(super) spec: &'a JailSpec,
     pub(super) facts: &'a HostFacts,
+    pub(super) sight: &'a Sight,
+    /// An empty file, to be shown in the place of what stays hidden.
+    pub(super) mask: &'a Path,
     pub(super) guard: &'a GitGuard,
     /// The private /etc, and the host directories to show in it.
     pub(super) etc: (&'a Path, &'a [PathBuf]),
@@ -152,7 +160,7 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     if let Some(cache) = &spec.cache_dir {
         mounts.push(Mount::Bind(cache.clone(), CACHE.into()));
     }
-    mounts.extend(spec.read_only.iter().filter(|p| p.exists()).map(|p| same(p)));
+    show(inputs, root_layout, &mut mounts);
     if !root_layout {
         mounts.push(Mount::Bind(workspace.root.clone(), workspace.root.clone()));
     }
@@ -162,7 +170,7 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     }
     Enclosure {
         mounts,
-        env: spec.environment(),
+        env: spec.environment(inputs.sight),
         uid: inputs.uid,
         gid: inputs.gid,
         own_network: match spec.policy.network {
@@ -172,6 +180,49 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         chdir: "/".into(),
         command,
     }
+}
+
+/// Toolchains and added directories, with what in them stays hidden.
+fn show(inputs: &Inputs<'_>, root_layout: bool, mounts: &mut Vec<Mount>) {
+    let sight = inputs.sight;
+    let tops = || {
+        sight
+            .tops
+            .iter()
+            .filter(|_| root_layout)
+            .map(|top| Path::new("/").join(top))
+    };
+    mounts.extend(tops().map(|at| Mount::Tmpfs {
+        at,
+        bytes: TOP_BYTES,
+        mode: "0755",
+    }));
+    for dir in &sight.toolchains.mounts {
+        mounts.push(Mount::ReadOnly(dir.clone(), dir.clone()));
+    }
+    for path in &sight.toolchains.masked {
+        if path.is_dir() {
+            mounts.push(Mount::Tmpfs {
+                at: path.clone(),
+                bytes: TOP_BYTES,
+                mode: "0500",
+            });
+            mounts.push(Mount::Freeze(path.clone()));
+        } else {
+            mounts.push(Mount::ReadOnly(inputs.mask.to_owned(), path.clone()));
+        }
+    }
+    for (file, at) in &sight.toolchains.files {
+        mounts.push(Mount::ReadOnly(file.clone(), at.clone()));
+    }
+    for dir in &sight.added {
+        mounts.push(if dir.writable {
+            Mount::Bind(dir.path.clone(), dir.path.clone())
+        } else {
+            Mount::ReadOnly(dir.path.clone(), dir.path.clone())
+        });
+    }
+    mounts.extend(tops().map(Mount::Freeze));
 }
 
 fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) {

@@ -17,12 +17,16 @@ use agent_jinit::wire::{FromJail, OLDEST, ToJail, VERSION};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::alive::{is, kill, start_time};
+use super::cgroup::{self, Counted, Group};
+use super::limits::counts_processes;
 use super::link::{self, Link, MAX_SOCKET_PATH};
 use super::mounts::{MountJournal, MountPoints};
 use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
 use super::scope::{self, Scopes};
+use super::sight::Sight;
 use super::spec::JailSpec;
-use super::{JailError, etc, guard, probe, seccomp};
+use super::{JailError, etc, guard, layers, probe, seccomp};
 use crate::domain::id::SessionId;
 use crate::domain::workspace::{JailKind, Layout};
 use crate::durable::Point;
@@ -81,6 +85,7 @@ pub struct Jail {
     policy_generation: u64,
     link: Link,
     watch: guard::GitWatch,
+    group: Option<Group>,
     /// The frames of jinit, from the first after `Hello`.
     pub(crate) frames: mpsc::UnboundedReceiver<FromJail>,
     /// Whether the long-lived shell is up.
@@ -113,6 +118,10 @@ impl Jail {
     /// What happened to git repositories since it was last asked, if a person should know.
     pub(crate) fn look_at_git(&mut self) -> Option<String> {
         self.watch.look()
+    }
+    /// What the kernel counted against its bounds since it was last asked.
+    pub(crate) fn counted(&mut self) -> Counted {
+        self.group.as_mut().map(Group::counted).unwrap_or_default()
     }
     pub(crate) async fn send(&self, frame: &ToJail, fds: &[BorrowedFd<'_>]) -> Result<(), JailError> {
         self.link.send(frame, fds).await.map_err(|_| JailError::Gone)
@@ -207,10 +216,12 @@ impl JailHost {
         make_fifo(&exchange.join(names::REPORT)).map_err(io("making a FIFO"))?;
         let listener = link::listen(&dir.join("ctl")).map_err(io("making the control socket"))?;
         let boot_log = std::fs::File::create(dir.join("boot.log")).map_err(io("making the boot log"))?;
-        let (args, filters) = self.arguments(spec, bwrap, dir, &exchange)?;
+        let sight = Sight::of(spec, &self.points.ours(&spec.workspace.root));
+        let (args, filters) = self.arguments(spec, &sight, bwrap, dir, &exchange)?;
         let filter_file = filter_file(filters).map_err(io("writing the filters"))?;
         let jinit = &self.config.jinit;
-        let mut command = match scopes.map(|s| s.command(&spec.session, jinit, &args, dir)) {
+        let properties = cgroup::properties(&spec.limits);
+        let mut command = match scopes.map(|s| s.command(&spec.session, jinit, &args, dir, &properties)) {
             Some(Ok(command)) => command,
             refused => {
                 if let Some(Err(error)) = refused {
@@ -223,7 +234,7 @@ impl JailHost {
         };
         command.kill_on_drop(false);
         if spec.kind == JailKind::Outer {
-            command.envs(spec.environment());
+            command.envs(spec.environment(&sight));
         }
         command
             .stdin(Stdio::from(filter_file))
@@ -252,6 +263,12 @@ impl JailHost {
             jail = tokio::time::timeout(START, self.connect(&spec.session)) => jail.unwrap_or(Err(JailError::Gone)),
             _ = child.wait() => Err(JailError::Gone),
         };
+        if let Ok(Jail {
+            group: Some(group), ..
+        }) = &jail
+        {
+            group.bound(&spec.limits);
+        }
         jail.map_err(|error| {
             let said = std::fs::read_to_string(dir.join("boot.log")).unwrap_or_default();
             let said = said.trim();
@@ -267,6 +284,7 @@ impl JailHost {
     fn arguments(
         &self,
         spec: &JailSpec,
+        sight: &Sight,
         bwrap: Option<&Path>,
         dir: &Path,
         exchange: &Path,
@@ -281,6 +299,8 @@ impl JailHost {
         } else {
             &self.config.jinit
         };
+        let grouped = self.config.scopes.is_some();
+        let counted = grouped || (counts_processes() && !rustix::process::getuid().is_root());
         let (program, dialect) = plan::shell_program(spec.shell);
         let cwd = spec.workspace.jail_path(&spec.workspace.start_dir);
         let mut serve: Vec<OsString> = vec![myself.into(), "serve".into()];
@@ -293,14 +313,21 @@ impl JailHost {
         option("--nofile", spec.limits.nofile.to_string().into());
         for (name, limit) in [
             ("--fsize", spec.limits.fsize),
-            ("--nproc", spec.limits.nproc),
+            ("--nproc", spec.limits.nproc.filter(|_| counts_processes())),
             ("--data", spec.limits.data),
             ("--umask", spec.limits.umask.map(u64::from)),
+            ("--nice", spec.limits.nice().filter(|_| !grouped).map(u64::from)),
+            ("--memory", spec.limits.memory.filter(|_| !grouped)),
+            ("--processes", spec.limits.nproc.filter(|_| !counted)),
+            ("--tmp-files", spec.limits.tmp_files),
+            ("--disk-floor", spec.limits.disk_floor),
+            ("--disk-growth", spec.limits.disk_growth),
         ] {
             if let Some(limit) = limit {
                 option(name, limit.to_string().into());
             }
         }
+        option("--disk", spec.workspace.jail_root().into());
         let Some(bwrap) = bwrap else {
             serve.push("--outer".into());
             return Ok((
@@ -313,7 +340,7 @@ impl JailHost {
         let mut own_lib = false;
         let mut hidden = Vec::new();
         if root_layout {
-            let points = plan::mount_points(root, &self.points.ours(root));
+            let points = plan::mount_points(root, &self.points.ours(root), &sight.tops);
             own_lib = !points.iter().any(|p| p == Path::new("lib"));
             let made = self.points.acquire(root, &points, &spec.session);
             made.map_err(JailError::io(format!(
@@ -327,6 +354,11 @@ impl JailHost {
         made.map_err(JailError::io(format!("protecting git in {}", root.display())))?;
         if let Some(cache) = &spec.cache_dir {
             private_dir(cache).map_err(JailError::io(format!("making {}", cache.display())))?;
+            if let Some(registry) = &sight.toolchains.cargo_registry
+                && let Err(error) = layers::cargo(registry, cache)
+            {
+                tracing::warn!(%error, cache = %cache.display(), "cargo's cache begins without the person's own");
+            }
         }
         let (uid, gid) = (
             rustix::process::getuid().as_raw(),
@@ -335,10 +367,14 @@ impl JailHost {
         let etc_dir = dir.join("etc");
         let shown =
             etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
+        let mask = dir.join("masked");
+        std::fs::write(&mask, "").map_err(JailError::io("writing the mask"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
         let inputs = Inputs {
             spec,
             facts: &HostFacts::gather(),
+            sight,
+            mask: &mask,
             guard: &guard,
             etc: (&etc_dir, &shown),
             exchange,
@@ -385,6 +421,7 @@ impl JailHost {
                 };
                 Ok(Jail {
                     watch: guard::GitWatch::new(&record.workspace),
+                    group: group_of(&record),
                     session: session.clone(),
                     exchange,
                     inside,
@@ -417,7 +454,8 @@ impl JailHost {
                     let _dying = link.send(&ToJail::End, &[]).await;
                 }
                 if !gone_within(&record, &inits, END).await {
-                    for (pid, _) in &inits {
+                    let grouped = group_of(&record).is_some_and(|group| group.kill());
+                    for (pid, _) in inits.iter().filter(|_| !grouped) {
                         kill(*pid);
                     }
                     kill(record.pid);
@@ -519,23 +557,6 @@ fn filter_file(filters: &[Vec<u8>]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn stat_fields(pid: u32) -> Option<(char, u64)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let mut words = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = words.next()?.chars().next()?;
-    Some((state, words.nth(18)?.parse().ok()?))
-}
-
-fn start_time(pid: u32) -> Option<u64> {
-    stat_fields(pid).map(|(_, started)| started)
-}
-
-/// Numbers are used again; a number with its start time is not.
-fn is(pid: u32, started: u64) -> bool {
-    stat_fields(pid).is_some_and(|(state, at)| at == started && !matches!(state, 'Z' | 'X'))
-}
-
 fn alive(record: &Record) -> bool {
     is(record.pid, record.started)
 }
@@ -550,14 +571,10 @@ fn init_of(record: &Record) -> Vec<(u32, u64)> {
         .collect()
 }
 
-fn kill(pid: u32) {
-    if let Some(pid) = i32::try_from(pid)
-        .ok()
-        .filter(|p| *p > 1)
-        .and_then(rustix::process::Pid::from_raw)
-    {
-        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+/// The control group that a Jail has for itself.
+fn group_of(record: &Record) -> Option<Group> {
+    let line = std::fs::read_to_string(format!("/proc/{}/cgroup", record.pid)).unwrap_or_default();
+    Group::of(&line, Path::new(cgroup::ROOT)).filter(Group::is_ours)
 }
 
 async fn gone_within(record: &Record, inits: &[(u32, u64)], limit: Duration) -> bool {

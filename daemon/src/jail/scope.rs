@@ -61,6 +61,7 @@ impl Scopes {
         jinit: &Path,
         args: &[OsString],
         dir: &Path,
+        properties: &[String],
     ) -> io::Result<tokio::process::Command> {
         // Before version 254 systemd-run expands `$` in arguments, and later ones don't unless told to.
         if jinit.as_os_str().as_bytes().contains(&b'$') {
@@ -79,7 +80,8 @@ impl Scopes {
         let unit = format!("agentd-jail-{session}-{:08x}.scope", fastrand::u32(..));
         command
             .args(["--user", "--scope", "--quiet", "--collect"])
-            .args(["--slice=app-agentd.slice", "--property=Delegate=yes"])
+            .arg("--slice=app-agentd.slice")
+            .args(properties.iter().map(|one| format!("--property={one}")))
             .arg(format!("--unit={unit}"))
             .arg(format!("--description=agentd: jail of session {session}"))
             .arg("--")
@@ -126,15 +128,24 @@ mod tests {
         let args: Vec<OsString> = vec!["launch".into(), "-".into(), "--".into(), "/p/$HOME/$$ x".into()];
         let session = SessionId::random();
         let command = scopes
-            .command(&session, Path::new("/opt/agent-jinit"), &args, dir.path())
+            .command(
+                &session,
+                Path::new("/opt/agent-jinit"),
+                &args,
+                dir.path(),
+                &["TasksMax=9".into()],
+            )
             .unwrap();
         let shown = format!("{:?}", command.as_std());
-        assert!(!shown.contains('$'), "{shown}");
+        assert!(
+            !shown.contains('$') && shown.contains("--property=TasksMax=9"),
+            "{shown}"
+        );
         let kept = std::fs::read(dir.path().join(ARGUMENTS)).unwrap();
         assert_eq!(kept, b"launch\0-\0--\0/p/$HOME/$$ x");
         assert!(
             scopes
-                .command(&session, Path::new("/opt/$x/agent-jinit"), &args, dir.path())
+                .command(&session, Path::new("/opt/$x/agent-jinit"), &args, dir.path(), &[])
                 .is_err()
         );
     }

@@ -3,56 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::Limits;
+use super::sight::Sight;
+use super::toolchains;
 use crate::domain::id::SessionId;
+use crate::domain::limits::AddedDir;
 use crate::domain::workspace::{JailKind, ShellKind, Workspace};
 
 /// Where the home directory is inside: on the Jail's own tmpfs, never the project.
 pub const HOME: &str = "/tmp/home";
 /// Where the package caches are inside.
 pub const CACHE: &str = "/tmp/cache";
-
-/// Limits on everything that runs inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Open files per process.
-    pub nofile: u64,
-    /// Bytes in one file.
-    pub fsize: Option<u64>,
-    /// Processes of this user (not enforced for root, nor before kernel 5.14).
-    pub nproc: Option<u64>,
-    /// Bytes of data per process.
-    pub data: Option<u64>,
-    /// Bytes in each tmpfs.
-    pub tmp_bytes: u64,
-    /// The file mode mask: that of the person, not the daemon's own. `None` keeps what is inherited.
-    pub umask: Option<u32>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            nofile: 16 * 1024,
-            fsize: None,
-            nproc: default_nproc(),
-            data: None,
-            tmp_bytes: 1024 * 1024 * 1024,
-            umask: None,
-        }
-    }
-}
-
-/// Processes are counted per user namespace from 5.14 on; before that the limit would count the person's own too.
-fn default_nproc() -> Option<u64> {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|n| n.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    (version >= (5, 14)).then_some(4096)
-}
 
 /// What a Jail may reach beyond its own loopback.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +33,34 @@ pub struct JailPolicy {
     pub generation: u64,
     /// What can be reached.
     pub network: Network,
+}
+
+/// Whose tools a Jail shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// Their home directory.
+    pub home: Option<PathBuf>,
+    /// Their variables, as far as they tell where tools are; `PATH` for callers who did not say theirs.
+    pub env: BTreeMap<String, String>,
+    /// Look for compilers and version managers in the usual places.
+    pub automatic: bool,
+}
+
+impl Person {
+    /// Of an environment: only what tells where tools are is kept of it.
+    pub fn of(env: &BTreeMap<String, String>, automatic: bool) -> Self {
+        let kept = toolchains::variables().chain(["PATH"]);
+        Self {
+            home: env
+                .get("HOME")
+                .map(PathBuf::from)
+                .filter(|home| home.is_absolute()),
+            env: kept
+                .filter_map(|name| Some((name.to_owned(), env.get(name)?.clone())))
+                .collect(),
+            automatic,
+        }
+    }
 }
 
 /// What a Jail shall be.
@@ -92,6 +84,14 @@ pub struct JailSpec {
     pub git_identity: Option<(String, String)>,
     /// Host directories visible at their own path, read-only (toolchains).
     pub read_only: Vec<PathBuf>,
+    /// Directories beside the Workspace, at their own paths.
+    pub added: Vec<AddedDir>,
+    /// Whose tools it shows; `None`: nobody's.
+    pub person: Option<Arc<Person>>,
+    /// The PATH of whoever made the Session; empty: not known.
+    pub search_path: String,
+    /// Shell text that a new shell runs first.
+    pub init: Option<String>,
     /// Host directory for the package managers' caches, writable.
     pub cache_dir: Option<PathBuf>,
     /// A Jail in which nothing ran for this long ends; the next command starts it again.
@@ -111,13 +111,17 @@ impl JailSpec {
             limits: Limits::default(),
             git_identity: None,
             read_only: Vec::new(),
+            added: Vec::new(),
+            person: None,
+            search_path: String::new(),
+            init: None,
             cache_dir: None,
             idle_timeout: None,
         }
     }
 
     /// The whole environment of a shell inside.
-    pub fn environment(&self) -> BTreeMap<String, String> {
+    pub fn environment(&self, sight: &Sight) -> BTreeMap<String, String> {
         let user = if rustix::process::getuid().is_root() {
             "root"
         } else {
@@ -125,10 +129,7 @@ impl JailSpec {
         };
         let mut env: BTreeMap<String, String> = [
             ("HOME", HOME),
-            (
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            ),
+            ("PATH", sight.path_text().as_str()),
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),
             ("TERM", "dumb"),
@@ -166,6 +167,7 @@ impl JailSpec {
                 env.insert(name.to_owned(), cache.join(dir).to_string_lossy().into_owned());
             }
         }
+        env.extend(sight.toolchains.env.clone());
         let mut git = vec![
             ("commit.gpgsign", "false"),
             ("tag.gpgsign", "false"),

@@ -104,10 +104,14 @@ impl Execs {
                 network: Network::Off,
             },
             env: settings.environment.clone(),
-            limits: settings.limits.clone(),
+            limits: settings.limits.with(&session.spec.limits),
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
-            cache_dir: Some(settings.cache_of(&session.spec.workspace.root)),
+            added: session.spec.added_dirs.clone(),
+            person: Some(settings.person.clone()),
+            search_path: session.spec.search_path.clone(),
+            init: settings.shell_init.clone(),
+            cache_dir: Some(settings.cache_of(&session.spec.workspace.root, &session.spec.principal)),
             idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
                 session.session_id.clone(),
@@ -164,6 +168,11 @@ impl Execs {
             })?;
         }
         Ok(())
+    }
+
+    /// The file mode mask of what is made on the person's behalf.
+    pub(super) fn umask(&self) -> Option<u32> {
+        self.settings.limits.umask
     }
 
     /// The names files have inside.

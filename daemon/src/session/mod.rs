@@ -6,6 +6,7 @@ mod calls;
 mod execs;
 mod facts;
 pub mod feed;
+mod files;
 mod follow;
 mod lifecycle;
 mod mailbox;
@@ -24,7 +25,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use crate::workspace::Kind as FileKind;
 pub use execs::{ExecOutput, Job, JobProcess, OutputKind, ScreenPiece, Shown, Viewing};
+pub use files::{FilePiece, FileWish, FileWrote, FilesPage};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
 pub use presence::Attached;
 pub use recover::load;
@@ -39,7 +42,7 @@ use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::domain::task::TaskId;
-use crate::jail::{JailHost, Limits};
+use crate::jail::{JailHost, Keeping, Limits, Person};
 use crate::ledger::Ledger;
 pub use crate::model::Environment;
 use crate::model::{Model, ModelRegistry};
@@ -65,6 +68,12 @@ pub struct Settings {
     pub limits: Limits,
     /// Extra read-only mounts.
     pub read_only: Vec<PathBuf>,
+    /// Whose tools jails show.
+    pub person: Arc<Person>,
+    /// Shell text that new shells run first.
+    pub shell_init: Option<String>,
+    /// What this machine can keep of limits.
+    pub keeping: Keeping,
     /// Where package caches are kept.
     pub cache_dir: PathBuf,
     /// The user's name and mail for commits made inside.
@@ -95,10 +104,11 @@ impl Settings {
         self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the package caches of a workspace are: each has its own, so that none can poison another's.
-    pub(crate) fn cache_of(&self, workspace: &Path) -> PathBuf {
+    /// Where the package caches of a person on a workspace are: each has its own, so that none can poison another's.
+    pub(crate) fn cache_of(&self, workspace: &Path, principal: &str) -> PathBuf {
         use sha2::Digest as _;
-        let hash = sha2::Sha256::digest(workspace.as_os_str().as_bytes());
+        let whose = [workspace.as_os_str().as_bytes(), principal.as_bytes()].join(&0);
+        let hash = sha2::Sha256::digest(whose);
         let name: String = hash.iter().take(12).map(|b| format!("{b:02x}")).collect();
         self.cache_dir.join("workspaces").join(name)
     }

@@ -33,6 +33,8 @@ pub(super) struct Job {
     /// `runs` when a terminal was opened: tells whether a command ran meanwhile.
     pub(super) opened_at: u64,
     pub(super) finished: bool,
+    /// A bound that it passed, as a sentence.
+    pub(super) limit: Option<String>,
     pub(super) cap: u64,
     /// What was typed before its turn came.
     pub(super) early: Vec<(Piece, Answer)>,
@@ -234,6 +236,7 @@ impl Actor {
             retried: false,
             opened_at: 0,
             finished: false,
+            limit: None,
             cap: cap.max(2),
             early: Vec::new(),
             fed: false,
@@ -337,7 +340,14 @@ impl Actor {
                 std::fs::write(path, saved.restore()).map_err(JailError::io("writing the shell's state"))?;
                 Some(name)
             }
-            None => None,
+            None => match self.spec.init.as_deref() {
+                Some(init) => {
+                    let path = names::of(jail.exchange(), names::INIT, names::RESTORE);
+                    std::fs::write(path, init).map_err(JailError::io("writing the shell's beginning"))?;
+                    Some(names::INIT.to_owned())
+                }
+                None => None,
+            },
         };
         jail.send(&ToJail::Spawn { restore }, &[]).await?;
         jail.has_shell = true;
@@ -462,6 +472,7 @@ impl Actor {
             FromJail::Written { exec, writer, taken } => self.written(exec, writer, taken).await,
             FromJail::Waiting { exec, waits, error } => self.told_waiting(&exec, waits, error),
             FromJail::Jobs { processes } => self.told_jobs(processes),
+            FromJail::Limit { exec, bound, limit } => self.limit_passed(exec, bound, limit),
             FromJail::Busy => self.idle.refused(),
             FromJail::Resting { files } => self.idle.sleeps(files),
         }

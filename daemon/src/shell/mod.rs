@@ -7,6 +7,7 @@ mod exchange;
 mod idle;
 mod input;
 mod jobs;
+mod limits;
 mod outcome;
 mod screen;
 mod snapshot;

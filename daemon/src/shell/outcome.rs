@@ -65,6 +65,10 @@ impl Actor {
             spool::kept(&job.spool.stderr, bytes.1, job.cap),
         );
         let mut result = result_of(bytes, end, cwd, caps);
+        let told = job.limit.take().or_else(|| self.kernels_word(&end));
+        if let Some(limit) = told.or_else(|| self.likely_bound(&job, &end)) {
+            result.say(limit);
+        }
         result.jail_restarted = std::mem::take(&mut self.jail_restarted);
         if result.jail_restarted {
             result.say("the jail is a new one: background jobs of before are gone".to_owned());

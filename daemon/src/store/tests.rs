@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use super::redact::Redactor;
 use super::*;
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
+use crate::domain::limits::LimitsWish;
 use crate::domain::principal::{Caller, Client};
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
@@ -44,6 +45,9 @@ pub(super) fn spec(name: &str) -> SessionSpec {
         persona: "default".into(),
         policy_generation: 1,
         task: None,
+        limits: LimitsWish::default(),
+        added_dirs: Vec::new(),
+        search_path: String::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::clock::now_us;
 use crate::domain::decide::{self, check_name};
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
 use crate::domain::id::{ExecId, Seq, SessionId};
+use crate::domain::limits::LimitsWish;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
@@ -184,6 +185,9 @@ impl Supervisor {
             persona: "default".into(),
             policy_generation: self.0.settings.policy.generation,
             task: None,
+            limits: LimitsWish::default(),
+            added_dirs: Vec::new(),
+            search_path: String::new(),
         })
     }
 

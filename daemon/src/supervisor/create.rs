@@ -8,6 +8,7 @@ use crate::clock::now_us;
 use crate::domain::decide::check_name;
 use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
 use crate::domain::id::SessionId;
+use crate::domain::limits::{AddedDir, Limit, LimitsWish};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
@@ -40,6 +41,12 @@ pub struct NewSession {
     pub get_or_create: bool,
     /// The task it is made for.
     pub task: Option<TaskId>,
+    /// Bounds other than the configured ones.
+    pub limits: LimitsWish,
+    /// Directories beside the workspace.
+    pub added_dirs: Vec<AddedDir>,
+    /// The maker's PATH; empty: not known.
+    pub search_path: String,
 }
 
 impl Supervisor {
@@ -67,6 +74,7 @@ impl Supervisor {
         {
             if found.spec.workspace.root == root {
                 self.same_wall(&found, wish.jail)?;
+                same_bounds(&found, &wish)?;
                 return Ok((self.handle(&found.session_id).await?, false));
             }
             if named {
@@ -171,6 +179,11 @@ impl Supervisor {
         if jail == JailKind::Bwrap {
             jail::ensure_jail_possible().map_err(unavailable)?;
         }
+        let settings = &self.0.settings;
+        if let Some(message) = settings.limits.unavailable(&wish.limits, &settings.keeping) {
+            let hints = vec!["leave the limit out, or see: agentctl doctor --project".into()];
+            return Err(Rejection::LimitUnavailable { message, hints }.into());
+        }
         let start_dir = start_dir(&root, &wish.start_dir)?;
         let asked = match (wish.layout, defaults.layout) {
             (Some(layout), _) => LayoutWish::Asked(layout),
@@ -208,7 +221,16 @@ impl Supervisor {
             persona: "default".into(),
             policy_generation: self.0.settings.policy.generation,
             task: wish.task.clone(),
+            limits: wish.limits.clone(),
+            added_dirs: added(&wish.added_dirs)?,
+            search_path: wish.search_path.clone(),
         })
+    }
+
+    /// The bounds of a session, and who keeps each.
+    pub fn limits(&self, session: &Summary) -> Vec<Limit> {
+        let settings = &self.0.settings;
+        settings.limits.with(&session.spec.limits).kept(&settings.keeping)
     }
 
     fn model_ref(&self, name: &str) -> ModelRef {
@@ -264,6 +286,42 @@ impl Supervisor {
     }
 }
 
+/// Nobody gets a session without the bounds and directories he asked for.
+fn same_bounds(found: &Summary, wish: &NewSession) -> Result<(), Rejection> {
+    let dirs = |dirs: &[AddedDir]| -> Vec<(PathBuf, bool)> {
+        let real = |dir: &AddedDir| dir.path.canonicalize().unwrap_or_else(|_| dir.path.clone());
+        dirs.iter().map(|dir| (real(dir), dir.writable)).collect()
+    };
+    let bounds = wish.limits.is_empty() || wish.limits == found.spec.limits;
+    let sees = wish.added_dirs.is_empty() || dirs(&wish.added_dirs) == dirs(&found.spec.added_dirs);
+    if bounds && sees {
+        return Ok(());
+    }
+    let name = &found.name;
+    let what = if bounds {
+        "sees other directories"
+    } else {
+        "has other limits"
+    };
+    Err(Rejection::NotNow {
+        message: format!("session '{name}' {what} than asked for; they are fixed for its life"),
+        hints: vec![
+            format!("agentctl sessions show {name}"),
+            "choose another --name for a session with these".into(),
+        ],
+    })
+}
+
+/// Directories beside the workspace are judged as a workspace would be.
+fn added(dirs: &[AddedDir]) -> Result<Vec<AddedDir>, Fault> {
+    dirs.iter()
+        .map(|dir| {
+            let path = jail::check_workspace(&dir.path).map_err(refused)?;
+            Ok(AddedDir { path, ..*dir })
+        })
+        .collect()
+}
+
 /// A session's name when its maker gave none: the directory's.
 fn name_of(root: &Path) -> String {
     let base = root
@@ -283,7 +341,7 @@ fn name_of(root: &Path) -> String {
     }
 }
 
-fn start_dir(root: &Path, asked: &Path) -> Result<PathBuf, Rejection> {
+pub(super) fn start_dir(root: &Path, asked: &Path) -> Result<PathBuf, Rejection> {
     if asked.as_os_str().is_empty() {
         return Ok(PathBuf::new());
     }

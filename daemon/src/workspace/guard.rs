@@ -55,6 +55,11 @@ impl Stamp {
         }
     }
 
+    /// What an open file is at this moment, unread.
+    pub fn of_open(file: &File) -> std::io::Result<Self> {
+        Ok(Self::of(&rustix::fs::fstat(file)?, None))
+    }
+
     /// True when both stand for the same content. Hashes decide where both have one, since a clock tick can hide a
     /// change and a `touch`, a new hard link or a checkout of the same text is no change.
     pub fn same_content(&self, other: &Self) -> bool {
@@ -274,6 +279,12 @@ impl Guard {
     pub fn open_file(&self, rel: &Path) -> Result<(File, u64), GuardError> {
         let (file, stat) = self.open_regular(rel)?;
         Ok((file, u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// The same with what the file is: for those who check at the end that it is still that.
+    pub fn open_stamped(&self, rel: &Path) -> Result<(File, Stamp, u32), GuardError> {
+        let (file, stat) = self.open_regular(rel)?;
+        Ok((file, Stamp::of(&stat, None), stat.st_mode & 0o7777))
     }
 
     /// The regular file `rel` as it is now, unread.

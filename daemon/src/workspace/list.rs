@@ -40,9 +40,25 @@ impl Guard {
         self.list_with(rel, limit, ResolveFlags::empty(), true)
     }
 
+    /// The same from the first name after `after` on. `total` counts all names.
+    pub fn list_after(&self, rel: &Path, after: &OsStr, limit: usize) -> Result<Listing, GuardError> {
+        self.list_from(rel, after, limit, ResolveFlags::empty(), true)
+    }
+
     pub(super) fn list_with(
         &self,
         rel: &Path,
+        limit: usize,
+        resolve: ResolveFlags,
+        sizes: bool,
+    ) -> Result<Listing, GuardError> {
+        self.list_from(rel, OsStr::new(""), limit, resolve, sizes)
+    }
+
+    fn list_from(
+        &self,
+        rel: &Path,
+        after: &OsStr,
         limit: usize,
         resolve: ResolveFlags,
         sizes: bool,
@@ -67,7 +83,8 @@ impl Guard {
         found.sort_unstable_by(|one, two| one.0.cmp(&two.0));
         let total = found.len();
         let mut entries = Vec::with_capacity(total.min(limit));
-        for (name, file_type) in found.into_iter().take(limit) {
+        let rest = found.into_iter().filter(|(name, _)| name.as_os_str() > after);
+        for (name, file_type) in rest.take(limit) {
             let mut kind = Kind::from(file_type);
             let mut size = None;
             if (sizes && kind == Kind::File) || kind == Kind::Unknown {

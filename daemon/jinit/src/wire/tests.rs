@@ -30,6 +30,16 @@ fn frames_survive_the_wire() {
             exec: "x-1".into(),
             why: Refusal::MountsLost,
         },
+        FromJail::Limit {
+            exec: Some("x-1".into()),
+            bound: Bound::DiskGrowth,
+            limit: 9,
+        },
+        FromJail::Limit {
+            exec: None,
+            bound: Bound::Memory,
+            limit: 9,
+        },
         FromJail::Waiting {
             exec: "x-1".into(),
             waits: true,

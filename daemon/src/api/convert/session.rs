@@ -66,6 +66,17 @@ impl From<Summary> for pb::Session {
                 .forked_from
                 .map(|(id, _)| id.to_string())
                 .unwrap_or_default(),
+            // Costs a look at the machine: only those who ask for one session are told.
+            limits: Vec::new(),
+            added_dirs: s
+                .spec
+                .added_dirs
+                .into_iter()
+                .map(|dir| pb::AddedDir {
+                    path: dir.path.display().to_string(),
+                    writable: dir.writable,
+                })
+                .collect(),
             waiting: s.waiting.map(Into::into),
         }
     }
