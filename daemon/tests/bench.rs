@@ -12,6 +12,8 @@
 
 mod support;
 
+#[path = "../benches/bench/crowd.rs"]
+mod crowd;
 #[path = "../benches/bench/exec.rs"]
 mod exec;
 #[path = "../benches/bench/figures.rs"]

@@ -20,12 +20,11 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   files            ls cat put edit               version    versions
   doctor           check prerequisites           web        open url token stop
   help [TOPIC]     exit-codes environment …      usage      summary top forecast budget export …
-  tasks            list add show edit move run done …
+  tasks            list add show run done …
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, t = tasks,
-  u = usage, rm = sessions delete
+Short forms: ls = sessions list, ps = those at work, s = sessions, t = tasks, u = usage, rm = delete
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 

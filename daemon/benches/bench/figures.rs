@@ -1,7 +1,7 @@
 //! Owns: which parts are measured, in which size, and the order of the report.
 
 use super::report::Report;
-use super::{exec, ledger, scale, turns};
+use super::{crowd, exec, ledger, scale, turns};
 
 /// How much of everything.
 #[derive(Debug, Clone)]
@@ -26,6 +26,12 @@ pub struct Size {
     pub usage_rows: u64,
     /// Tasks of a board.
     pub tasks: usize,
+    /// Followers of one session.
+    pub followers: usize,
+    /// Sessions in one list.
+    pub listed: usize,
+    /// Files of a repository.
+    pub files: usize,
     /// How long nothing happens.
     pub idle_seconds: u64,
 }
@@ -43,6 +49,9 @@ impl Size {
         recover: 1000,
         usage_rows: 1_000_000,
         tasks: 5000,
+        followers: 100,
+        listed: 10_000,
+        files: 1_000_000,
         idle_seconds: 60,
     };
     /// What shows in seconds that everything can be measured.
@@ -57,6 +66,9 @@ impl Size {
         recover: 5,
         usage_rows: 3000,
         tasks: 50,
+        followers: 5,
+        listed: 20,
+        files: 2000,
         idle_seconds: 1,
     };
 }
@@ -98,6 +110,15 @@ pub fn measure(size: &Size, only: Option<&str>) -> Report {
     }
     if wanted("board") {
         runtime.block_on(ledger::board(size, &mut report));
+    }
+    if wanted("crowd") {
+        runtime.block_on(crowd::followers(size, &mut report));
+    }
+    if wanted("list") {
+        runtime.block_on(crowd::list(size, &mut report));
+    }
+    if wanted("repository") {
+        runtime.block_on(crowd::repository(size, &mut report));
     }
     report.end();
     report

@@ -13,6 +13,7 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod crowd;
 mod exec;
 mod figures;
 mod ledger;

@@ -19,7 +19,7 @@ use crate::domain::event::TurnOptions;
 use crate::domain::find::{LONGEST, Needle};
 use crate::domain::principal::Scope;
 use crate::domain::session::Summary;
-use crate::session::{Environment, Post, SessionHandle};
+use crate::session::{Environment, Post};
 use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
 /// Most sessions in one list.

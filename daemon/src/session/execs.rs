@@ -4,6 +4,7 @@
 
 mod jobs;
 mod output;
+mod purse;
 mod runner;
 mod terminals;
 mod waits;
@@ -67,6 +68,7 @@ pub(super) struct Execs {
     kept: Arc<tokio::sync::Mutex<Kept>>,
     /// The run that waits for input.
     waits: watch::Sender<Option<InputWait>>,
+    time: purse::TimePurse,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
@@ -128,6 +130,7 @@ impl Execs {
             }
         });
         let cwd = snapshot.as_ref().map(|s| s.cwd.display().to_string());
+        let time = purse::TimePurse::open(&store, &session.session_id, spec.limits.session_time).await;
         let shell = Shell::open(settings.jails.clone(), spec.clone(), snapshot);
         let execs = Arc::new(Self {
             session_id: session.session_id.clone(),
@@ -142,6 +145,7 @@ impl Execs {
             cwd: Mutex::new(cwd),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             waits: watch::Sender::new(None),
+            time,
             tasks: TaskTracker::new(),
             settings,
         });
@@ -161,6 +165,7 @@ impl Execs {
                 hints: vec!["bring the directory back, or make a session on another one".into()],
             });
         }
+        self.time.check()?;
         if self.jail == JailKind::Bwrap {
             ensure_jail_possible().map_err(|e| Rejection::JailUnavailable {
                 message: e.to_string(),
@@ -242,7 +247,8 @@ impl Execs {
     }
 
     /// Queues a run. Its end is the caller's to record.
-    pub(super) fn run(&self, request: RunRequest) -> Result<RunHandle, ShellError> {
+    pub(super) fn run(&self, mut request: RunRequest) -> Result<RunHandle, ShellError> {
+        request.timeout = self.time.within(request.timeout);
         let shell = self.shell();
         let handle = match shell.run(request.clone()) {
             // The shell was ended (pause, delete, idle): a new one has its state.
@@ -305,7 +311,10 @@ impl Execs {
         }
         tracing::debug!(exec = %handle.exec_id, exit = result.exit_code, "exec: ended");
         self.keep_snapshot();
-        let message = result.message.clone().unwrap_or_default();
+        let mut message = result.message.clone().unwrap_or_default();
+        if let Some(used_up) = self.time.took(result.duration, result.timed_out) {
+            message = [message, used_up].join(" ").trim().to_owned();
+        }
         Some(ExecResult {
             exit_code: result.exit_code,
             timed_out: result.timed_out,

@@ -313,6 +313,16 @@ pub(super) fn open_work(connection: &Connection) -> Result<Vec<SessionId>, Store
     Ok(ids)
 }
 
+/// What the ended commands of a session took together, microseconds.
+pub(super) fn exec_time(connection: &Connection, session_id: &SessionId) -> Result<u64, StoreError> {
+    let total: i64 = connection
+        .prepare_cached(
+            "SELECT COALESCE(SUM(json_extract(result, '$.duration_us')), 0) FROM execs WHERE session_id = ?1",
+        )?
+        .query_row(params![session_id.as_str()], |row| row.get(0))?;
+    Ok(u64::try_from(total).unwrap_or(0))
+}
+
 pub(super) fn exec(
     connection: &Connection,
     session_id: &SessionId,

@@ -124,6 +124,12 @@ impl Store {
         self.readers.read(index::counts).await
     }
 
+    /// Microseconds that ended commands of a session took together.
+    pub async fn exec_time(&self, session_id: &SessionId) -> Result<u64, StoreError> {
+        let session = session_id.clone();
+        self.readers.read(move |c| index::exec_time(c, &session)).await
+    }
+
     /// How a command run stands.
     pub async fn exec(
         &self,

@@ -1,0 +1,138 @@
+//! Owns: a session's files and limits through agentctl.
+//! Guarantees: every case runs the real programs in a home of its own, with real jails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+
+#[path = "../../daemon/tests/support/mod.rs"]
+mod support;
+
+use support::TestDaemon;
+
+#[test]
+fn files_are_listed_read_and_written_byte_for_byte() {
+    let home = TestDaemon::start();
+    home.ctl([
+        "exec",
+        "--name",
+        "x",
+        "--layout",
+        "root",
+        "--",
+        "mkdir src; printf 'a\\0\\377b' >src/a; mkfifo pipe",
+    ])
+    .exits(0);
+    assert_eq!(
+        home.ctl(["files", "cat", "x", "/src/a"]).exits(0).stdout,
+        b"a\0\xffb"
+    );
+    let listed = home.ctl(["files", "ls", "x", "-o", "json"]).exits(0).json();
+    let kind = |name: &str| {
+        let all = listed.as_array().unwrap().iter();
+        all.filter(|one| one["name"] == name)
+            .map(|one| one["kind"].clone())
+            .next()
+    };
+    assert_eq!(kind("src"), Some("directory".into()), "{listed}");
+    assert_eq!(kind("pipe"), Some("other".into()));
+    let ran = home.ctl(["files", "cat", "x", "pipe"]).exits(1);
+    assert!(
+        ran.err().contains("FIFO") && ran.err().contains("[file_refused]"),
+        "{ran}"
+    );
+    home.ctl(["files", "cat", "x", "none"]).exits(3);
+    home.ctl(["files", "cat", "x", "../../etc/passwd"]).exits(1);
+    let local = home.path().join("local");
+    std::fs::write(&local, b"new\0\n").unwrap();
+    let local = local.to_str().unwrap();
+    // One that is there is replaced only when said so, or when it is the one that was read.
+    let ran = home.ctl(["files", "put", "x", "src/a", local]).exits(6);
+    assert!(
+        ran.err().contains("[file_changed]") && ran.err().contains("--force"),
+        "{ran}"
+    );
+    let etag = home
+        .ctl(["files", "cat", "x", "src/a", "-o", "json"])
+        .exits(0)
+        .json()["etag"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    home.ctl(["exec", "-s", "x", "--", "echo other >/src/a"]).exits(0);
+    home.ctl(["files", "put", "x", "src/a", local, "--etag", &etag])
+        .exits(6);
+    home.ctl(["files", "put", "x", "src/a", local, "--force"])
+        .exits(0);
+    assert_eq!(std::fs::read(home.project().join("src/a")).unwrap(), b"new\0\n");
+    let ran = home.ctl(["files", "put", "x", ".envrc", local]).exits(1);
+    assert!(ran.err().contains("[file_protected]"), "{ran}");
+    home.ctl(["files", "put", "x", ".envrc", local, "--protected"])
+        .exits(0);
+    let log = home.ctl(["logs", "x", "--events"]).exits(0).out();
+    assert!(log.contains("/src/a was written by"), "{log}");
+    // A workspace that went away is a clear answer, and nothing of the session is lost.
+    std::fs::rename(home.project(), home.path().join("moved")).unwrap();
+    for words in [&["files", "ls", "x"][..], &["exec", "-s", "x", "--", "true"]] {
+        let ran = home.ctl(words.iter().copied());
+        assert!(
+            ran.code != 0 && ran.err().contains("the workspace is gone"),
+            "{ran}"
+        );
+    }
+    home.ctl(["sessions", "show", "x"]).exits(0);
+    std::fs::rename(home.path().join("moved"), home.project()).unwrap();
+    home.ctl(["exec", "-s", "x", "--", "true"]).exits(0);
+}
+
+#[test]
+fn limits_are_shown_refused_and_told() {
+    let home = TestDaemon::start();
+    let made = ["exec", "--name", "x", "--memory", "200MiB", "--", "true"];
+    home.ctl(made).exits(0);
+    let shown = home.ctl(["sessions", "show", "x", "-o", "json"]).exits(0).json();
+    let memory = shown["limits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["limit"] == "memory")
+        .unwrap();
+    assert_eq!(
+        (memory["text"].as_str(), memory["value"].as_u64()),
+        (Some("200 MiB"), Some(200 << 20))
+    );
+    assert_ne!(memory["kept_by"], "nobody");
+    assert!(
+        home.ctl(["sessions", "show", "x"])
+            .exits(0)
+            .out()
+            .contains("limits")
+    );
+    let hog =
+        "/usr/bin/python3 -c 'import time\nb=[]\nwhile True: b.append(b\"x\"*(4<<20)); time.sleep(0.01)'";
+    let ran = home.ctl(["exec", "-s", "x", "--", hog]).exits(137);
+    assert!(
+        ran.err().contains("killed: out of memory, limit 200 MiB"),
+        "{ran}"
+    );
+    // Another bound for the same session is not silently the old one.
+    let other = ["exec", "--name", "x", "--memory", "300MiB", "--", "true"];
+    let ran = home.ctl(other).exits(6);
+    assert!(ran.err().contains("has other limits"), "{ran}");
+    home.ctl(["exec", "-s", "x", "--processes", "99", "--", "true"])
+        .exits(2);
+    let ran = home
+        .ctl(["exec", "--name", "y", "--cpu-weight", "500", "--", "true"])
+        .exits(125);
+    assert!(
+        ran.err().contains("[limit_unavailable]") && ran.err().contains("control groups"),
+        "{ran}"
+    );
+    let doctor = home.ctl(["doctor", "--project"]).exits(0).out();
+    for part in ["git: git version", "inside as outside", "limit processes"] {
+        assert!(doctor.contains(part), "{part}: {doctor}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Owns: what many followers, many sessions and very many files cost.
+
+use std::time::Instant;
+
+use agentd_proto::pb;
+use agentd_proto::pb::watch_item::Item;
+use agentd_proto::resume::Update;
+
+use super::figures::Size;
+use super::model::Instantly;
+use super::report::{Report, Times, mb, ms};
+use super::rig;
+use super::support::TestDaemon;
+
+/// Tool turns with nobody and with a crowd looking on.
+pub async fn followers(size: &Size, report: &mut Report) {
+    report.part(
+        "A crowd",
+        format!(
+            "Tool turns as above, with {} followers of the session that read everything: facts, previews and output.",
+            size.followers
+        ),
+    );
+    let model = Instantly::listen().await;
+    let mut home = TestDaemon::home();
+    rig::configure(&home, &model.base);
+    home.spawn();
+    let client = home.client();
+    let turn = |home: &TestDaemon| {
+        model.will_call(size.turns.max(4));
+        tokio::task::block_in_place(|| home.ctl(["run", "--name", "crowd", "--last", "Do it."]).exits(0));
+        let asked = model.take();
+        let gaps = asked.windows(2).skip(1);
+        Times::of(
+            gaps.map(|pair| pair[1].begun.saturating_duration_since(pair[0].answered))
+                .collect(),
+        )
+    };
+    turn(&home);
+    let before = rig::resident(home.pid());
+    let alone = turn(&home).median();
+    let session = client
+        .get_session(pb::GetSessionRequest {
+            session_id: "crowd".into(),
+        })
+        .await
+        .unwrap()
+        .session
+        .unwrap();
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..size.followers {
+        let subscription = pb::WatchSubscription {
+            session_id: session.session_id.clone(),
+            after_seq: session.head,
+            previews: true,
+            output: true,
+            ..Default::default()
+        };
+        let mut watch = client.watch_session(subscription).await.unwrap();
+        loop {
+            if let Some(Ok(Update::Item(Item::CaughtUp(_)))) = watch.next().await {
+                break;
+            }
+        }
+        readers.spawn(async move { while watch.next().await.is_some() {} });
+    }
+    let crowded = turn(&home).median();
+    let added = crowded.as_secs_f64() / alone.as_secs_f64().max(1e-9) * 100.0 - 100.0;
+    report.row("per tool turn, nobody looks on", ms(alone), "");
+    report.row("per tool turn, all look on", ms(crowded), "");
+    report.row("added by the followers", format!("{added:.0} %"), "≤ 20 %");
+    let grown = rig::resident(home.pid()).saturating_sub(before);
+    report.row(
+        "memory of the daemon for each",
+        mb(grown / size.followers as u64),
+        "",
+    );
+    readers.abort_all();
+}
+
+/// Lists and searches over many sessions.
+pub async fn list(size: &Size, report: &mut Report) {
+    report.part(
+        "Very many sessions",
+        format!("{} sessions in one database, most at rest.", size.listed),
+    );
+    let home = TestDaemon::start();
+    let client = home.client();
+    let (home_ref, client_ref) = (&home, &client);
+    let mut made = 0;
+    while made < size.listed {
+        let some = (size.listed - made).min(16);
+        let all = (made..made + some).map(|number| rig::session(home_ref, client_ref, &format!("n{number}")));
+        futures::future::join_all(all).await;
+        made += some;
+    }
+    rig::exec(&client, "n0", "echo needle").await;
+    let rounds = size.rounds.clamp(10, 50);
+    let listing = timed(rounds, || async {
+        let page = client_ref
+            .list_sessions(pb::ListSessionsRequest::default())
+            .await
+            .unwrap();
+        assert!(!page.sessions.is_empty());
+    })
+    .await;
+    report.row("list, the first page", listing.shown(), "≤ 20 ms");
+    let searching = timed(rounds, || async {
+        let request = pb::SearchSessionsRequest {
+            text: "needle".into(),
+            ..Default::default()
+        };
+        assert!(!client_ref.search_sessions(request).await.unwrap().hits.is_empty());
+    })
+    .await;
+    report.row("search", searching.shown(), "≤ 50 ms");
+    report.row("memory of the daemon", mb(rig::resident(home.pid())), "");
+}
+
+async fn timed<F: Future<Output = ()>>(rounds: usize, mut call: impl FnMut() -> F) -> Times {
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        call().await;
+        times.push(begun.elapsed());
+    }
+    Times::of(times)
+}
+
+/// A repository with very many files.
+pub async fn repository(size: &Size, report: &mut Report) {
+    report.part(
+        "A very large repository",
+        format!("{} files in directories of 1,000, not ignored.", size.files),
+    );
+    let home = TestDaemon::start();
+    let client = home.client();
+    let root = home.project().join("large");
+    for dir in 0..size.files.div_ceil(1000) {
+        let dir = root.join(format!("d{dir}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        for file in 0..size.files.min(1000) {
+            std::fs::File::create(dir.join(format!("f{file}"))).unwrap();
+        }
+    }
+    let begun = Instant::now();
+    let session = rig::session(&home, &client, "large").await;
+    rig::exec(&client, &session, "true").await;
+    report.row(
+        "making a session, its jail and a first command",
+        ms(begun.elapsed()),
+        "",
+    );
+    let times = timed(size.rounds.clamp(5, 30), || async {
+        rig::exec(&client, &session, "cd . && echo x >d0/changed").await;
+    })
+    .await;
+    report.row("a command that writes", times.shown(), "");
+    let listing = timed(10, || async {
+        let request = pb::ListFilesRequest {
+            session_id: session.clone(),
+            ..Default::default()
+        };
+        client.list_files(request).await.unwrap();
+    })
+    .await;
+    report.row("files ls of its root", listing.shown(), "");
+    report.row("memory of the daemon", mb(rig::resident(home.pid())), "");
+}
