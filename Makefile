@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What setup.sh found, for the tests.
 ENV := set -a; . $(TARGET)/test-env; set +a;
 
-.PHONY: help demo build check test nightly setup ui screens install uninstall bench
+.PHONY: help demo build check test nightly setup ui screens install uninstall bench interop
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,10 @@ bench: ## measure what is promised, into docs/BENCHMARKS.md; takes minutes
 nightly: ## everything, with the long loops and the measurements
 	AGENTD_TEST_LONG=1 $(MAKE) test
 	$(MAKE) bench IDLE=600
+
+interop: setup ## turns of both APIs through a LiteLLM proxy; installs it (750 MB) into target/interop
+	cargo build --locked --workspace --bins
+	$(ENV) bash daemon/tests/interop.sh $(TARGET)
 
 ui: setup ## the page, built from its sources into gateway-web/ui/dist
 	$(ENV) export PATH="$$(dirname "$$AGENTD_TEST_NODE"):$$PATH"; cd gateway-web/ui && npm run gen && npm run check && npm run build

@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
     BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
-    ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
+    ModelEntry, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// `[providers.NAME]`
     pub providers: BTreeMap<String, ProviderEntry>,
+    /// `[models."PROVIDER/NAME"]`
+    pub models: BTreeMap<String, ModelEntry>,
     /// `[jail]`
     pub jail: JailConfig,
     /// `[shell]`
@@ -194,9 +196,7 @@ impl Default for Config {
 }
 
 fn defaults() -> Settings {
-    let plain = keys::KEYS
-        .iter()
-        .filter(|key| !key.name.starts_with(keys::PROVIDER_PREFIX));
+    let plain = keys::KEYS.iter().filter(|key| !key.name.contains(".NAME."));
     plain
         .map(|key| {
             // A test proves that every default parses.

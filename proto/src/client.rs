@@ -390,6 +390,10 @@ unary! {
     session_service_client::SessionServiceClient.list_clients(ListClientsRequest) -> ListClientsResponse;
     /// Stops the open turn.
     session_service_client::SessionServiceClient.interrupt_turn(InterruptTurnRequest) -> InterruptTurnResponse;
+    /// Replaces earlier messages of the context by a summary.
+    session_service_client::SessionServiceClient.compact_session(CompactSessionRequest) -> CompactSessionResponse;
+    /// What fills the context.
+    session_service_client::SessionServiceClient.get_context(GetContextRequest) -> GetContextResponse;
     /// A page of the log.
     session_service_client::SessionServiceClient.list_events(ListEventsRequest) -> ListEventsResponse;
     /// Finds a text in a session's log.

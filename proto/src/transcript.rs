@@ -277,7 +277,11 @@ impl Transcript {
                 self.blank(&redacted.seqs);
                 self.add(event, Kind::Notice(redacted_line(redacted)))
             }
-            Body::SessionCreated(_) | Body::ExecStarted(_) => None,
+            Body::SessionCreated(_)
+            | Body::ExecStarted(_)
+            | Body::PlanUpdated(_)
+            | Body::CompactionRequested(_)
+            | Body::TitleChosen(_) => None,
             other => {
                 let line = standing_line(other)?;
                 self.add(event, Kind::Notice(line))
@@ -412,6 +416,7 @@ fn split(parts: &[pb::Part]) -> (String, Vec<String>) {
         .iter()
         .filter_map(|part| match part.part.as_ref()? {
             pb::part::Part::Attachment(attachment) => Some(attachment.name.clone()),
+            pb::part::Part::Image(image) => Some(image.name.clone()),
             _ => None,
         })
         .collect();

@@ -21,7 +21,13 @@ pub(crate) struct RunArgs {
     /// Model: PROVIDER/NAME, or demo
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
-    /// Attach a file (repeatable)
+    /// How long a reasoning model thinks: minimal, low, medium, high
+    #[arg(long, value_name = "EFFORT", hide_short_help = true)]
+    pub(crate) effort: Option<String>,
+    /// A JSON Schema that the answer must match
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) json_schema: Option<PathBuf>,
+    /// Attach a file or picture (repeatable)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Vec<PathBuf>,
     /// Post and leave; prints the session id
@@ -265,7 +271,7 @@ pub(crate) enum SessionsVerb {
     /// List sessions, those that need you first
     List(SessionsList),
     /// All about one session
-    Show(OneSession),
+    Show(ShowSession),
     /// Make a session
     New(SessionsNew),
     /// Who follows a session at this moment
@@ -380,6 +386,16 @@ pub(crate) struct SessionsNew {
     pub(crate) jail: Option<Jail>,
 }
 
+/// Flags of `sessions show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowSession {
+    /// Session: id, unique prefix, name, @last or .
+    pub(crate) target: Option<String>,
+    /// What fills the model's context, and its plan
+    #[arg(long)]
+    pub(crate) context: bool,
+}
+
 /// Verbs about approvals.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApprovalsVerb {
@@ -427,7 +443,7 @@ pub(crate) struct DenyArgs {
 pub(crate) enum ModelsVerb {
     /// Models that can be used, and what is missing for others
     List,
-    /// Try a model with one tiny request
+    /// Try a model with one tiny request; names the part that fails
     Test {
         /// Model: PROVIDER/NAME
         model: String,

@@ -10,6 +10,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod exec;
+mod fill;
 mod help;
 mod interactive;
 mod interrupt;

@@ -13,6 +13,7 @@ const COLUMNS: &[Column] = &[
     flexible("NAME", 9, 12),
     fixed("STATUS", 8),
     fixed("DEFAULT", 3),
+    fixed("TOOLS", 4),
     fixed("CTX", 4),
     fixed("IN $/M", 5),
     fixed("OUT $/M", 5),
@@ -48,6 +49,12 @@ async fn list(context: &Context) -> Result<u8, Failure> {
                 model.name.clone(),
                 model.status.replace('_', " "),
                 if model.is_default { "default" } else { "" }.to_owned(),
+                match model.tool_use() {
+                    pb::ToolUse::Yes => "yes",
+                    pb::ToolUse::No => "no",
+                    pb::ToolUse::Unspecified => format::UNKNOWN,
+                }
+                .to_owned(),
                 window,
                 format::money(model.input_micro_usd_per_million),
                 format::money(model.output_micro_usd_per_million),
@@ -67,13 +74,15 @@ async fn test(context: &Context, model: &str) -> Result<u8, Failure> {
     let answer = context.client.test_model(request).await?;
     if answer.ok {
         if context.out.is_json() {
-            context
-                .out
-                .json(&json!({"model": model, "ok": true, "first_token_ms": answer.first_token_ms}))?;
+            context.out.json(
+                &json!({"model": model, "ok": true, "first_token_ms": answer.first_token_ms,
+                    "passed": answer.passed_stages}),
+            )?;
         } else {
             context.out.line(&format!(
-                "ok: {model} answered, first token after {} ms",
-                answer.first_token_ms
+                "ok: {model} answered, first token after {} ms · passed: {}",
+                answer.first_token_ms,
+                answer.passed_stages.join(", ")
             ))?;
         }
         return Ok(exit::OK);
@@ -82,7 +91,16 @@ async fn test(context: &Context, model: &str) -> Result<u8, Failure> {
         exit::FAILED => exit::PROVIDER,
         code => code,
     };
-    let mut failure = Failure::new(exit, &answer.reason, answer.message);
+    let message = match answer.failed_stage.as_str() {
+        "" => answer.message,
+        stage => format!("{stage}: {}", answer.message),
+    };
+    let mut failure = Failure::new(exit, &answer.reason, message);
+    if !answer.passed_stages.is_empty() {
+        failure
+            .notes
+            .push(format!("passed: {}", answer.passed_stages.join(", ")));
+    }
     failure.next = answer.hints;
     Err(failure.with_ways_to_a_key())
 }

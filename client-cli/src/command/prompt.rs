@@ -12,6 +12,8 @@ use crate::stdin;
 
 /// Most bytes of one attachment.
 const LIMIT: u64 = 1 << 20;
+/// Most bytes of one picture: what the daemon takes.
+const IMAGE_LIMIT: u64 = 3 << 19;
 
 /// The parts of a message. Piped input is the prompt when there are no words, else an attachment.
 pub(crate) async fn parts(
@@ -43,7 +45,7 @@ pub(crate) async fn parts(
         part: Some(Part::Text(text)),
     }];
     for file in files {
-        parts.push(attached(&file.to_string_lossy(), read(file)?));
+        parts.push(read(file)?);
     }
     if let Some(text) = attachment {
         parts.push(attached("stdin", text));
@@ -83,17 +85,42 @@ async fn piped(context: &Context, what: &str) -> Result<String, Failure> {
     text(data, "standard input")
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// A file as a part: a picture by its name's ending, else text.
+fn read(file: &Path) -> Result<pb::Part, Failure> {
     let name = file.display();
     let failed = |error: std::io::Error| Failure::usage(format!("cannot read '{name}': {error}"));
     let length = std::fs::metadata(file).map_err(failed)?.len();
-    if length > LIMIT {
+    let ending = file.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    let picture = matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg" | "gif" | "webp"));
+    let (limit, shown) = if picture {
+        (IMAGE_LIMIT, "1.5 MiB")
+    } else {
+        (LIMIT, "1 MiB")
+    };
+    if length > limit {
         return Err(
-            Failure::usage(format!("'{name}' is longer than 1 MiB, the most a file may be"))
+            Failure::usage(format!("'{name}' is longer than {shown}, the most a file may be"))
                 .next("put it in the workspace and name it in the prompt"),
         );
     }
-    text(std::fs::read(file).map_err(failed)?, &format!("'{name}'"))
+    let data = std::fs::read(file).map_err(failed)?;
+    if picture {
+        return Ok(pb::Part {
+            part: Some(Part::Image(pb::Image {
+                name: file
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                data,
+                ..Default::default()
+            })),
+        });
+    }
+    Ok(attached(
+        &file.to_string_lossy(),
+        text(data, &format!("'{name}'"))?,
+    ))
 }
 
 fn text(data: Vec<u8>, what: &str) -> Result<String, Failure> {

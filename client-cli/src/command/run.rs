@@ -82,6 +82,20 @@ fn approvals(context: &Context, args: &RunArgs) -> Result<Approvals, Failure> {
     }
 }
 
+/// The schema that the answer must match; empty: any answer.
+fn schema(args: &RunArgs) -> Result<String, Failure> {
+    let Some(file) = &args.json_schema else {
+        return Ok(String::new());
+    };
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read '{shown}': {error}")))?;
+    if text.trim().is_empty() {
+        return Err(Failure::usage(format!("'{shown}' holds no schema")));
+    }
+    Ok(text)
+}
+
 async fn post(
     context: &Context,
     args: &RunArgs,
@@ -116,6 +130,8 @@ async fn post(
         max_steps: args.max_turns.unwrap_or_default(),
         steer: false,
         budget_micro_usd: args.budget.unwrap_or_default(),
+        effort: args.effort.clone().unwrap_or_default(),
+        json_schema: schema(args)?,
     };
     let posted = context.client.post_message(request).await?;
     Ok((session, posted))

@@ -39,8 +39,42 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Result<u8, Failure
     if args.stdin {
         return answer(context, &session, &args).await;
     }
+    if let Some(focus) = compaction(&args.text) {
+        return compact(context, &session, focus).await;
+    }
     let parts = prompt::parts(context, &args.text, &args.file).await?;
     post(context, &session, parts, args.steer).await
+}
+
+/// What a summary should keep in mind, when the text is `/compact`.
+fn compaction(words: &[String]) -> Option<String> {
+    let text = words.join(" ");
+    let rest = text.trim().strip_prefix("/compact")?;
+    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim().to_owned())
+}
+
+async fn compact(context: &Context, session: &pb::Session, focus: String) -> Result<u8, Failure> {
+    let request = pb::CompactSessionRequest {
+        request_id: id::request_id(),
+        session_id: session.session_id.clone(),
+        focus,
+    };
+    let seq = context.client.compact_session(request).await?.seq;
+    if context.out.is_json() {
+        context
+            .out
+            .json(&json!({"session_id": session.session_id, "seq": seq}))?;
+    } else {
+        let when = match session.state() {
+            pb::SessionState::Working | pb::SessionState::NeedsYou => "before the next step",
+            _ => "now",
+        };
+        let (name, id) = (escape::line(&session.name), &session.session_id);
+        context.out.note(&format!(
+            "{name}: its context is compacted {when} · agentctl sessions show {id} --context"
+        ));
+    }
+    Ok(exit::OK)
 }
 
 async fn post(

@@ -38,6 +38,10 @@ const CLIENTS: &[Column] = &[
 pub(crate) async fn run(context: &Context, verb: SessionsVerb) -> Result<u8, Failure> {
     match verb {
         SessionsVerb::List(args) => list(context, args).await,
+        SessionsVerb::Show(args) if args.context => {
+            let session = context.target(args.target.as_deref()).await?;
+            super::fill::show(context, &session).await
+        }
         SessionsVerb::Show(args) => show(context, args.target.as_deref()).await,
         SessionsVerb::New(args) => new(context, args).await,
         SessionsVerb::Clients(args) => clients(context, args.target.as_deref()).await,

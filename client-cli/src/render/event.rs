@@ -90,6 +90,31 @@ impl Lines {
                 ));
                 lines
             }
+            Body::ContextAdded(added) => vec![line(
+                "context.added",
+                json!({"turn": added.turn_id, "items": added.items.iter().map(|item| json!({
+                    "kind": super::json::context_kind(item.kind()), "name": item.name, "bytes": item.text.len(),
+                    "total_bytes": item.total_bytes, "hidden_characters": item.hidden_characters,
+                })).collect::<Vec<_>>()}),
+            )],
+            Body::CompactionRequested(asked) => {
+                vec![line(
+                    "context.compaction_requested",
+                    json!({"focus": asked.focus}),
+                )]
+            }
+            Body::ContextCompacted(done) => vec![line(
+                "context.compacted",
+                json!({"turn": done.turn_id, "reason": done.reason, "before_tokens": done.before_tokens,
+                    "after_tokens": done.after_tokens, "before_messages": done.before_messages,
+                    "after_messages": done.after_messages, "summary": done.summary,
+                    "context_window_tokens": done.context_window_tokens}),
+            )],
+            Body::PlanUpdated(plan) => vec![line(
+                "plan.updated",
+                json!({"turn": plan.turn_id, "items": super::json::plan(&plan.items)}),
+            )],
+            Body::TitleChosen(chosen) => vec![line("title.chosen", json!({"title": chosen.title}))],
             Body::StepRetried(retry) => vec![line(
                 "error",
                 json!({"code": "step_retried", "fatal": false, "turn": retry.turn_id, "step": retry.step,

@@ -51,6 +51,11 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "pause_reason": session.pause_reason,
         "purge_time": session.purge_time.map(|time| rfc3339(Some(time))),
         "forked_from": session.forked_from,
+        "title": session.title,
+        "last_input_tokens": session.last_input_tokens,
+        "last_cached_tokens": session.last_cached_tokens,
+        "input_tokens": session.input_tokens,
+        "cached_input_tokens": session.cached_input_tokens,
         "waiting": session.waiting.as_ref().map(waiting),
     })
 }
@@ -150,6 +155,31 @@ pub(crate) fn status(status: &pb::GetStatusResponse) -> Value {
     })
 }
 
+/// A plan.
+pub(crate) fn plan(items: &[pb::PlanItem]) -> Value {
+    let item = |item: &pb::PlanItem| {
+        json!({"text": item.text, "state": match item.state() {
+            pb::PlanState::Done => "done",
+            pb::PlanState::Doing => "doing",
+            _ => "todo",
+        }})
+    };
+    items.iter().map(item).collect()
+}
+
+/// The word for a piece of context.
+pub(crate) fn context_kind(kind: pb::ContextKind) -> &'static str {
+    match kind {
+        pb::ContextKind::Environment => "environment",
+        pb::ContextKind::Instructions => "instructions",
+        pb::ContextKind::Mention => "mention",
+        pb::ContextKind::Schema => "schema",
+        pb::ContextKind::Summary => "summary",
+        pb::ContextKind::Note => "note",
+        pb::ContextKind::Unspecified => "unknown",
+    }
+}
+
 /// A model.
 pub(crate) fn model(model: &pb::Model) -> Value {
     json!({
@@ -160,6 +190,12 @@ pub(crate) fn model(model: &pb::Model) -> Value {
         "output_micro_usd_per_million": model.output_micro_usd_per_million,
         "note": model.note,
         "is_default": model.is_default,
+        "tools": match model.tool_use() {
+            pb::ToolUse::Yes => Value::Bool(true),
+            pb::ToolUse::No => Value::Bool(false),
+            pb::ToolUse::Unspecified => Value::Null,
+        },
+        "listed_time": model.listed_time.map(|time| rfc3339(Some(time))),
     })
 }
 

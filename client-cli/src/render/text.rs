@@ -161,6 +161,15 @@ pub(crate) fn session_fields(session: &pb::Session) -> Vec<(&'static str, String
             ),
         ),
     ];
+    if !session.title.is_empty() {
+        fields.insert(2, ("title", session.title.clone()));
+    }
+    if let Some(share) = (session.cached_input_tokens * 100).checked_div(session.input_tokens) {
+        fields.push((
+            "cache",
+            format!("{share}% of the input tokens came from the provider's cache"),
+        ));
+    }
     if !session.layout_reason.is_empty() {
         fields.insert(6, ("layout", session.layout_reason.clone()));
     }

@@ -150,6 +150,13 @@ impl DaemonService for DaemonApi {
                 output_micro_usd_per_million: row.output_price,
                 note: row.note,
                 is_default: row.is_default,
+                tool_use: match row.tools {
+                    Some(true) => pb::ToolUse::Yes,
+                    Some(false) => pb::ToolUse::No,
+                    None => pb::ToolUse::Unspecified,
+                }
+                .into(),
+                listed_time: row.listed_us.map(timestamp),
             })
             .collect();
         Ok(Response::new(pb::ListModelsResponse { models }))
@@ -163,6 +170,8 @@ impl DaemonService for DaemonApi {
             message,
             hints,
             first_token_ms,
+            stage,
+            passed,
         } = self
             .supervisor
             .test_model(&wish.model, &environment(wish.environment))
@@ -173,6 +182,8 @@ impl DaemonService for DaemonApi {
             message,
             hints,
             first_token_ms,
+            failed_stage: stage.to_owned(),
+            passed_stages: passed.into_iter().map(str::to_owned).collect(),
         }))
     }
 

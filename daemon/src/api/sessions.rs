@@ -8,6 +8,7 @@ use futures::Stream;
 use pb::session_service_server::SessionService;
 use tonic::{Request, Response};
 
+use super::convert::context::context;
 use super::convert::session as convert;
 use super::peer::{caller, key};
 use super::status::{No, Reply, invalid};
@@ -167,6 +168,9 @@ impl SessionService for Sessions {
                 approver_present: wish.approver_present,
                 max_steps,
                 budget_micro_usd: Some(wish.budget_micro_usd).filter(|limit| *limit > 0),
+                effort: convert::effort(wish.effort)?,
+                json_schema: convert::json_schema(wish.json_schema)?,
+                compact_only: false,
             },
             steer: wish.steer,
             expected_head: Some(wish.expected_head).filter(|head| *head > 0),
@@ -242,6 +246,24 @@ impl SessionService for Sessions {
         Ok(Response::new(pb::ListClientsResponse {
             clients: attached.iter().map(|one| convert::attached(one, None)).collect(),
         }))
+    }
+
+    async fn compact_session(
+        &self,
+        request: Request<pb::CompactSessionRequest>,
+    ) -> Reply<pb::CompactSessionResponse> {
+        let who = caller(&request, &request.get_ref().request_id);
+        let key = key(&request.get_ref().request_id, "CompactSession", request.get_ref())?;
+        let wish = request.into_inner();
+        let handle = self.supervisor.find(&wish.session_id, &who).await?;
+        let seq = handle.compact(who, key, wish.focus).await?;
+        Ok(Response::new(pb::CompactSessionResponse { seq }))
+    }
+
+    async fn get_context(&self, request: Request<pb::GetContextRequest>) -> Reply<pb::GetContextResponse> {
+        let who = caller(&request, "");
+        let handle = self.supervisor.find(&request.get_ref().session_id, &who).await?;
+        Ok(Response::new(context(handle.context().await?)))
     }
 
     async fn interrupt_turn(

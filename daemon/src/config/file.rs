@@ -52,7 +52,7 @@ impl Reading<'_> {
                     Ok(value) => self.keep(full, value, at),
                     Err(message) => self.fault(at, format!("{full}: {message}")),
                 }
-            } else if is_section(&full) {
+            } else if prefix == "models." || is_section(&full) {
                 self.section(&full, name, value);
             } else {
                 self.unknown(prefix, &full, name);
@@ -66,6 +66,15 @@ impl Reading<'_> {
             return;
         };
         self.table(&format!("{full}."), inner);
+        if let Some(model) = full.strip_prefix("models.")
+            && !model.contains('/')
+        {
+            let rule = "write it as [models.\"PROVIDER/NAME\"]";
+            self.fault(
+                name.span().start,
+                format!("'{model}' is not a model's name; {rule}"),
+            );
+        }
         if let Some(provider) = full.strip_prefix("providers.") {
             self.provider(provider, name, inner);
         }
@@ -233,6 +242,23 @@ mod tests {
         let found = errors("[providers.openai]\napi_key = \"sk-canary\"\n");
         assert!(found.concat().contains("credentials.toml"), "{found:?}");
         assert!(!found.concat().contains("canary"));
+    }
+
+    #[test]
+    fn a_models_table_is_named_in_full_and_may_have_dots() {
+        let text = "[models.\"openai/gpt-4.1\"]\ncontext_tokens = 9000\ninput_usd = 2.5\noutput_usd = 8\n";
+        assert_eq!(errors(text), Vec::<String>::new());
+        assert_eq!(errors("[models.gpt]\nedit = 'apply_patch'").len(), 1);
+        assert_eq!(
+            errors("[models.'a/b']\ncontext_token = 9000"),
+            ["c.toml:2:1: unknown key 'models.a/b.context_token'. Did you mean 'models.a/b.context_tokens'?"]
+        );
+        assert_eq!(
+            errors("[models.'a/b']\ninput_usd = -1"),
+            [
+                "c.toml:2:13: models.a/b.input_usd: '-1' is no price; write US dollars per million tokens, such as 2.5"
+            ]
+        );
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Key {
 /// What provider tables are called in names.
 pub const PROVIDER_PREFIX: &str = "providers.NAME.";
 
+/// What models' tables are called in names.
+pub const MODEL_PREFIX: &str = "models.NAME.";
+
 const fn key(
     name: &'static str,
     kind: Kind,
@@ -62,6 +65,75 @@ pub const KEYS: &[Key] = &[
         Some("100"),
         Some("AGENTD_MODEL_MAX_STEPS"),
         "The most model requests in one turn. A turn that reaches it ends and says so.",
+    ),
+    key(
+        "model.small",
+        Kind::Text,
+        None,
+        Some("AGENTD_MODEL_SMALL"),
+        "The model that writes titles and summaries, as `PROVIDER/NAME`. Unset: a session's title is the first line of \
+         its first message, and its own model summarises it.",
+    ),
+    key(
+        "model.fallback",
+        Kind::Texts,
+        None,
+        Some("AGENTD_MODEL_FALLBACK"),
+        "Models that take the place of one whose provider fails for good, in order, for the rest of the turn; each \
+         time it is said. Unset: the turn ends with the failure.",
+    ),
+    key(
+        "model.compaction",
+        Kind::Choice(&["auto", "off"]),
+        Some("auto"),
+        Some("AGENTD_MODEL_COMPACTION"),
+        "Whether earlier messages are replaced by a summary before the context is full. `off`: only when asked.",
+    ),
+    key(
+        "model.compact_at",
+        Kind::Count { min: 30, max: 95 },
+        Some("80"),
+        Some("AGENTD_MODEL_COMPACT_AT"),
+        "Percent of the model's context at which that happens.",
+    ),
+    key(
+        "models.NAME.context_tokens",
+        Kind::Count {
+            min: 512,
+            max: 100_000_000,
+        },
+        None,
+        None,
+        "The context of this model in tokens, as `[models.\"PROVIDER/NAME\"]`. It counts before what the catalog says; \
+         a server that refuses less is believed.",
+    ),
+    key(
+        "models.NAME.input_usd",
+        Kind::Price,
+        None,
+        None,
+        "What a million input tokens cost. A price given here stands alone: the catalog's are not mixed in.",
+    ),
+    key(
+        "models.NAME.cached_input_usd",
+        Kind::Price,
+        None,
+        None,
+        "What a million input tokens out of the provider's cache cost. Unset: as `input_usd`.",
+    ),
+    key(
+        "models.NAME.output_usd",
+        Kind::Price,
+        None,
+        None,
+        "What a million output tokens cost.",
+    ),
+    key(
+        "models.NAME.edit",
+        Kind::Choice(&["apply_patch", "search_replace"]),
+        None,
+        None,
+        "Which way to edit files this model is offered. Unset: by its name.",
     ),
     key(
         "providers.NAME.base_url",
@@ -320,8 +392,15 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == general)
 }
 
-/// `providers.openai.api` → `providers.NAME.api`; other names as they are.
+/// `providers.openai.api` → `providers.NAME.api`, `models.a/b.c.edit` → `models.NAME.edit`; other names as they are.
 pub fn generalised(name: &str) -> String {
+    // Names of models have dots.
+    let model = name
+        .strip_prefix("models.")
+        .and_then(|rest| rest.rsplit_once('.'));
+    if let Some((_, leaf)) = model {
+        return format!("{MODEL_PREFIX}{leaf}");
+    }
     let leaf = name
         .strip_prefix("providers.")
         .and_then(|rest| rest.split_once('.'))
@@ -408,6 +487,8 @@ mod tests {
         }
         assert!(find("providers.my-server.base_url").is_some());
         assert!(find("providers.my-server.nothing").is_none());
+        assert!(find("models.openai/gpt-4.1.context_tokens").is_some());
+        assert!(find("models.openai/gpt-4.1").is_none());
     }
 
     #[test]

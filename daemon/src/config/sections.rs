@@ -2,7 +2,7 @@
 //! Guarantees: every field is read from exactly one key of the table; a name that is not in the table can't be
 //! read (debug assertion).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,27 @@ pub struct ModelConfig {
     pub effort: Option<String>,
     /// The most steps of a turn.
     pub max_steps: u32,
+    /// The model for titles and summaries.
+    pub small: Option<String>,
+    /// Models that take the place of one that can't be had, in order.
+    pub fallback: Vec<String>,
+    /// Percent of the context at which it is compacted; `None`: never by itself.
+    pub compact_at: Option<u64>,
+}
+
+/// `[models."PROVIDER/NAME"]`: what a person knows better of a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelEntry {
+    /// Its context.
+    pub context_tokens: Option<u64>,
+    /// US dollars per million input tokens.
+    pub input_usd: Option<f64>,
+    /// US dollars per million cached input tokens.
+    pub cached_input_usd: Option<f64>,
+    /// US dollars per million output tokens.
+    pub output_usd: Option<f64>,
+    /// True: `apply_patch`; false: `search_replace`.
+    pub apply_patch: Option<bool>,
 }
 
 /// `[providers.NAME]`: an OpenAI-compatible server.
@@ -200,7 +221,15 @@ impl Config {
                 default: get.text("model.default"),
                 effort: get.text("model.effort"),
                 max_steps: u32::try_from(get.count("model.max_steps")).unwrap_or(u32::MAX),
+                small: get.text("model.small"),
+                fallback: get.list("model.fallback"),
+                compact_at: (!get.is("model.compaction", "off")).then(|| get.count("model.compact_at")),
             },
+            models: get
+                .model_names()
+                .into_iter()
+                .map(|name| (name.to_owned(), get.model(name)))
+                .collect(),
             providers: get
                 .provider_names()
                 .map(|name| (name.to_owned(), get.provider(name)))
@@ -355,6 +384,23 @@ impl<'a> Getter<'a> {
             .collect();
         names.dedup();
         names.into_iter()
+    }
+
+    fn model_names(&self) -> BTreeSet<&'a str> {
+        let tables = self.settings.keys().filter_map(|key| key.strip_prefix("models."));
+        tables.filter_map(|rest| Some(rest.rsplit_once('.')?.0)).collect()
+    }
+
+    fn model(&self, name: &str) -> ModelEntry {
+        let key = |leaf: &str| format!("models.{name}.{leaf}");
+        let price = |leaf: &str| self.text(&key(leaf)).and_then(|text| text.parse().ok());
+        ModelEntry {
+            context_tokens: Some(self.count(&key("context_tokens"))).filter(|tokens| *tokens > 0),
+            input_usd: price("input_usd"),
+            cached_input_usd: price("cached_input_usd"),
+            output_usd: price("output_usd"),
+            apply_patch: self.text(&key("edit")).map(|word| word == "apply_patch"),
+        }
     }
 
     fn provider(&self, name: &str) -> ProviderEntry {

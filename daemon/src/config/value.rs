@@ -39,6 +39,8 @@ pub enum Kind {
     Paths,
     /// Names with texts.
     TextMap,
+    /// US dollars per million tokens, as text.
+    Price,
 }
 
 /// A value that fits its kind.
@@ -78,6 +80,7 @@ impl Kind {
             Self::Texts => "list of texts",
             Self::Paths => "list of paths",
             Self::TextMap => "table of texts",
+            Self::Price => "US dollars per million tokens",
         }
     }
 
@@ -128,6 +131,7 @@ impl Kind {
             Self::Texts => Ok(Value::List(split(word).map(str::to_owned).collect())),
             Self::Paths => split(word).map(path).collect::<Result<_, _>>().map(Value::List),
             Self::TextMap => Err("can't be set by a variable".to_owned()),
+            Self::Price => price(word).map(Value::Text),
         }
     }
 
@@ -145,6 +149,9 @@ impl Kind {
                 self.parse_text(digits)
             }
             (Self::Count { .. }, _) => wanted("a whole number"),
+            (Self::Price, DeValue::Integer(number)) => self.parse_text(number.as_str()),
+            (Self::Price, DeValue::Float(number)) => self.parse_text(number.as_str()),
+            (Self::Price, _) => wanted("a number of US dollars"),
             (Self::Span, DeValue::Integer(number)) => self.parse_text(number.as_str()),
             (Self::Texts | Self::Paths, DeValue::Array(items)) => {
                 let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
@@ -190,6 +197,15 @@ impl Value {
                 .map(|(k, v)| (k.clone(), serde_json::Value::from(v.as_str())))
                 .collect(),
         }
+    }
+}
+
+fn price(text: &str) -> Result<String, String> {
+    match text.parse::<f64>() {
+        Ok(dollars) if (0.0..1e6).contains(&dollars) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "'{text}' is no price; write US dollars per million tokens, such as 2.5"
+        )),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::board;
 use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
+use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
@@ -49,7 +50,11 @@ pub(super) fn models(
             .iter()
             .map(|(name, entry)| (name.clone(), provider(entry)))
             .collect(),
-        models: BTreeMap::new(),
+        models: config
+            .models
+            .iter()
+            .map(|(name, entry)| (name.clone(), known_better(entry)))
+            .collect(),
     };
     let environment = Environment::from_vars(env.clone());
     Ok(ModelRegistry::new(settings, stored(credentials)?, environment))
@@ -71,6 +76,19 @@ pub(super) fn stored(credentials: &Credentials) -> Result<model::Credentials, Be
         }
     }
     Ok(model::Credentials(all))
+}
+
+fn known_better(entry: &config::ModelEntry) -> model::catalog::ModelOverride {
+    model::catalog::ModelOverride {
+        context_tokens: entry.context_tokens,
+        input_usd_per_mtok: entry.input_usd,
+        cached_input_usd_per_mtok: entry.cached_input_usd,
+        output_usd_per_mtok: entry.output_usd,
+        edit_dialect: entry.apply_patch.map(|patch| match patch {
+            true => EditDialect::ApplyPatch,
+            false => EditDialect::SearchReplace,
+        }),
+    }
 }
 
 fn provider(entry: &config::ProviderEntry) -> ProviderConfig {
@@ -119,9 +137,14 @@ pub(super) async fn settings(
     let jails = JailHost::new(host, journal)?;
     let unlimited = Duration::from_secs(365 * 24 * 3600);
     Ok(Arc::new(Settings {
-        models: RwLock::new(models(config, credentials, env)?),
+        models: RwLock::new(
+            models(config, credentials, env)?.with_shelf(paths.cache_dir.join("models.json")),
+        ),
         policy: Policy::default(),
         effort: config.model.effort.clone(),
+        small_model: config.model.small.clone(),
+        fallback: config.model.fallback.clone(),
+        compact_percent: config.model.compact_at,
         jails,
         limits: Limits {
             nofile: config.limits.nofile,

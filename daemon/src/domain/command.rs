@@ -8,6 +8,7 @@ use super::event::{EventBody, ExecResult, ModelRef, TurnOptions};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, TurnId};
 use super::message::Part;
 use super::task::TaskId;
+use super::usage::Usage;
 
 /// A wish. Ids in it are made by the caller, so that deciding stays pure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +96,20 @@ pub enum Command {
         facts: Vec<EventBody>,
         /// Name of the next turn, should this batch end the open one while messages wait.
         next_turn_id: TurnId,
+    },
+    /// Replace earlier messages by a summary: before the open turn's next step, or at once.
+    Compact {
+        /// What the summary should keep in mind; may be empty.
+        focus: String,
+        /// Name of the turn that does it, should none be open.
+        turn_id: TurnId,
+    },
+    /// Say in a line what the session is about.
+    ChooseTitle {
+        /// The line.
+        title: String,
+        /// What it cost.
+        usage: Option<Usage>,
     },
     /// Stop in mid-stride, at the next safe point; commands stand still.
     Pause {

@@ -52,7 +52,7 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
                 parts: parts.clone(),
                 queued: open,
                 steer: open && *steer,
-                options: *options,
+                options: options.clone(),
             });
             if !open {
                 let Some(model) = model.as_ref().or(session.model.as_ref()) else {
@@ -72,7 +72,7 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
                     turn_id: turn_id.clone(),
                     message_ids,
                     model: model.clone(),
-                    options: *options,
+                    options: options.clone(),
                 });
             }
             Ok(events)
@@ -180,6 +180,11 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             facts,
             next_turn_id,
         } => record_turn(session, turn_id, facts, next_turn_id, now_us),
+        Command::Compact { focus, turn_id } => compact(session, focus, turn_id),
+        Command::ChooseTitle { title, usage } => Ok(vec![EventBody::TitleChosen {
+            title: title.clone(),
+            usage: usage.clone(),
+        }]),
         Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Archive
@@ -195,6 +200,35 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             message: message.clone(),
         }]),
     }
+}
+
+fn compact(session: &Session, focus: &str, turn_id: &TurnId) -> Result<Vec<EventBody>, Rejection> {
+    check_awake(session)?;
+    if session.heard.messages < 2 {
+        return Err(Rejection::WrongState("there is nothing to compact yet".into()));
+    }
+    if session.heard.wanted.is_some() {
+        // Asked for already.
+        return Ok(Vec::new());
+    }
+    let mut events = vec![EventBody::CompactionRequested {
+        focus: super::session::clip(focus, 2_000),
+    }];
+    if session.turn.is_none() {
+        let Some(model) = session.model.clone() else {
+            return Err(Rejection::WrongState("the session has no model yet".into()));
+        };
+        events.push(EventBody::TurnStarted {
+            turn_id: turn_id.clone(),
+            message_ids: Vec::new(),
+            model,
+            options: TurnOptions {
+                compact_only: true,
+                ..TurnOptions::default()
+            },
+        });
+    }
+    Ok(events)
 }
 
 fn record_turn(
@@ -269,7 +303,7 @@ fn withdraw(session: &Session) -> Vec<EventBody> {
 /// The turn that takes up what was queued; never after a turn that somebody stopped: a stopped session stays
 /// stopped.
 pub(super) fn next_turn(session: &Session, turn_id: &TurnId) -> Option<EventBody> {
-    let last: TurnOptions = session.queue.back()?.options;
+    let last: TurnOptions = session.queue.back()?.options.clone();
     Some(EventBody::TurnStarted {
         turn_id: turn_id.clone(),
         message_ids: session.queue.iter().map(|q| q.message_id.clone()).collect(),
@@ -438,9 +472,18 @@ pub(super) fn check_parts(parts: &[Part]) -> Result<(), Rejection> {
                 words = true;
                 bytes = bytes.saturating_add(text.len());
             }
+            Part::Image { name, data, .. } => {
+                if name.len() > MAX_ATTACHMENT_NAME {
+                    return Err(Rejection::InvalidArgument(format!(
+                        "an attachment's name has more than {MAX_ATTACHMENT_NAME} bytes"
+                    )));
+                }
+                words = true;
+                bytes = bytes.saturating_add(data.len());
+            }
             _ => {
                 return Err(Rejection::InvalidArgument(
-                    "a message has text and attachments only".into(),
+                    "a message has text, attachments and images only".into(),
                 ));
             }
         }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, Verdict};
+use super::context::{CompactReason, ContextItem, ContextSize, PlanItem};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Part, ToolCall};
 use super::principal::Caller;
@@ -114,6 +115,53 @@ pub enum EventBody {
         model: ModelRef,
         /// What was asked of it.
         options: TurnOptions,
+    },
+    /// The daemon put something beside the words, for the next step to read.
+    ContextAdded {
+        /// The turn.
+        turn_id: TurnId,
+        /// What.
+        items: Vec<ContextItem>,
+    },
+    /// A person asked for the context to be compacted; the open turn does it before its next step.
+    CompactionRequested {
+        /// What the summary should keep in mind; may be empty.
+        focus: String,
+    },
+    /// Earlier messages were replaced by a summary. They stay in the log.
+    ContextCompacted {
+        /// The turn.
+        turn_id: TurnId,
+        /// Why.
+        reason: CompactReason,
+        /// What stood in the context before.
+        before: ContextSize,
+        /// What stands in it now; an estimate.
+        after: ContextSize,
+        /// So many messages at the end were kept as they are.
+        kept: u32,
+        /// What the model reads in place of the others.
+        summary: String,
+        /// The model's context window, where known by now.
+        window: Option<u64>,
+        /// What writing the summary cost; `None`: it was put together without a model.
+        usage: Option<Usage>,
+    },
+    /// The agent's plan is another.
+    PlanUpdated {
+        /// The turn.
+        turn_id: TurnId,
+        /// The call that did it.
+        call_id: CallId,
+        /// All of it.
+        items: Vec<PlanItem>,
+    },
+    /// What the session is about, in a line.
+    TitleChosen {
+        /// The line.
+        title: String,
+        /// What it cost.
+        usage: Option<Usage>,
     },
     /// The model answered once.
     StepFinished {
@@ -296,6 +344,11 @@ impl EventBody {
             Self::MessageRemoved { .. } => "message_removed",
             Self::TurnSteered { .. } => "turn_steered",
             Self::TurnStarted { .. } => "turn_started",
+            Self::ContextAdded { .. } => "context_added",
+            Self::CompactionRequested { .. } => "compaction_requested",
+            Self::ContextCompacted { .. } => "context_compacted",
+            Self::PlanUpdated { .. } => "plan_updated",
+            Self::TitleChosen { .. } => "title_chosen",
             Self::StepFinished { .. } => "step_finished",
             Self::StepRetried { .. } => "step_retried",
             Self::ApprovalRequested { .. } => "approval_requested",
@@ -369,7 +422,7 @@ pub struct ModelRef {
 }
 
 /// What a poster asks of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnOptions {
     /// Deny instead of asking; a denial then ends the turn.
     pub deny_approvals: bool,
@@ -380,6 +433,15 @@ pub struct TurnOptions {
     /// At most so much money, in micro-dollars; `None`: only the budgets count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_micro_usd: Option<u64>,
+    /// Reasoning effort; `None`: the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+    /// JSON Schema that the answer must match, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_schema: Option<String>,
+    /// It only compacts the context.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compact_only: bool,
 }
 
 impl Default for TurnOptions {
@@ -389,6 +451,9 @@ impl Default for TurnOptions {
             approver_present: false,
             max_steps: 100,
             budget_micro_usd: None,
+            effort: None,
+            json_schema: None,
+            compact_only: false,
         }
     }
 }

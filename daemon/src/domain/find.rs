@@ -73,11 +73,23 @@ fn each(body: &EventBody, look: &mut impl FnMut(&str)) {
                         look(name);
                         look(text);
                     }
+                    Part::Image { name, .. } => look(name),
+                    Part::Context(item) => {
+                        look(&item.name);
+                        look(&item.text);
+                    }
                     // The fact of the call has it.
                     Part::ToolCall(_) | Part::ToolResult(_) => {}
                 }
             }
         }
+        EventBody::ContextAdded { items, .. } => items.iter().for_each(|item| {
+            look(&item.name);
+            look(&item.text);
+        }),
+        EventBody::ContextCompacted { summary, .. } => look(summary),
+        EventBody::PlanUpdated { items, .. } => items.iter().for_each(|item| look(&item.text)),
+        EventBody::TitleChosen { title, .. } => look(title),
         EventBody::StepRetried { reason, .. } => look(reason),
         EventBody::ApprovalRequested { approval } => {
             look(&approval.summary);

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::context::{ContextItem, ContextKind};
 use super::id::CallId;
 
 /// Who said a Message.
@@ -33,6 +34,21 @@ pub enum Part {
         /// Its content.
         text: String,
     },
+    /// A picture attached by the person, checked to be one.
+    Image {
+        /// File name as the person gave it.
+        name: String,
+        /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
+        media_type: String,
+        /// Its bytes, base64.
+        data: String,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+    /// What the daemon put beside the words: surroundings, instruction files, named files, notes.
+    Context(ContextItem),
     /// What the model thought aloud. Shown folded; sent back only where a provider wants it.
     Reasoning {
         /// The words, possibly a summary. May be empty when only `opaque` is present.
@@ -45,6 +61,22 @@ pub enum Part {
     ToolCall(ToolCall),
     /// A tool's answer.
     ToolResult(ToolResult),
+}
+
+impl Part {
+    /// About how many bytes of text a model reads in it.
+    pub fn weight(&self) -> u64 {
+        let bytes = match self {
+            Self::Text { text } | Self::Reasoning { text, .. } => text.len(),
+            Self::Attachment { name, text } => name.len().saturating_add(text.len()),
+            Self::Image { .. } => return super::context::IMAGE_TOKENS.saturating_mul(7) / 2,
+            Self::Context(item) => item.name.len().saturating_add(item.text.len()),
+            Self::ToolCall(call) => call.tool.len().saturating_add(call.arguments.len()),
+            Self::ToolResult(result) => result.text.len(),
+        };
+        // What a message costs besides its words.
+        (bytes as u64).saturating_add(16)
+    }
 }
 
 /// One use of a tool, as the model asked for it.
@@ -98,6 +130,22 @@ impl Message {
             })
             .collect();
         texts.join("\n")
+    }
+
+    /// True when nothing but the daemon's own pieces are in it that a compaction puts back afresh.
+    pub fn is_surroundings(&self) -> bool {
+        self.role == Role::User
+            && !self.parts.is_empty()
+            && self.parts.iter().all(|part| match part {
+                Part::Context(item) => item.kind != ContextKind::Mention,
+                _ => false,
+            })
+    }
+
+    /// About how many bytes of text a model reads in it; an image counts as the text of as many tokens.
+    pub fn weight(&self) -> u64 {
+        let sizes = self.parts.iter().map(Part::weight);
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// The tool calls in it, in order.

@@ -4,9 +4,11 @@
 pub mod approval;
 pub mod budget;
 pub mod command;
+pub mod context;
 pub mod decide;
 pub mod event;
 pub mod find;
+pub mod heard;
 pub mod id;
 pub mod latency;
 pub mod message;
@@ -21,5 +23,6 @@ pub mod standing;
 pub mod summary;
 pub mod task;
 pub mod tool;
+pub mod turn;
 pub mod usage;
 pub mod workspace;

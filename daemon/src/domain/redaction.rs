@@ -27,6 +27,9 @@ const TEXTS: &[&str] = &[
     "hints",
     "title",
     "payload",
+    "focus",
+    "source",
+    "data",
 ];
 
 /// The body without any of its texts; `None` when it has none.

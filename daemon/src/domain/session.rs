@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::approval::{Answer, Approval, Verdict};
+use super::context::PlanItem;
 use super::event::{
     CallOutcome, Event, EventBody, ModelRef, SessionSpec, TurnOptions, TurnOutcome, TurnTotals,
 };
+use super::heard::{Heard, title_of};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
-use super::message::{Message, Part, Role, ToolCall, ToolResult};
+use super::message::{Message, Part, Role, ToolResult};
 use super::policy::Grant;
 use super::principal::Asker;
 use super::standing::Standing;
 use super::summary::line_of;
 pub use super::summary::{InputWait, Spent, State, Summary, clip};
 use super::task::TaskId;
-use super::usage::{Cost, CostSource};
+pub use super::turn::{CallStage, OpenCall, OpenExec, Turn};
 
 /// How many decided approvals are remembered to answer latecomers in full; older ones are in the store.
 const DECIDED_KEPT: usize = 64;
@@ -44,9 +46,14 @@ pub struct Session {
     pub queue: VecDeque<QueuedMessage>,
     /// The open turn.
     pub turn: Option<Turn>,
-    /// What the events applied since the last [`Session::take_said`] added to the history a model reads.
-    /// Kept apart so that a draft of the state can be made without copying the history.
-    said: Vec<Arc<Message>>,
+    /// What the log did to the history a model reads.
+    pub heard: Heard,
+    /// The agent's plan; shared, since drafts of the session copy it.
+    pub plan: Arc<[PlanItem]>,
+    /// What it is about, in a line; empty before the first message.
+    pub title: String,
+    /// The title was chosen, not taken from the first message.
+    pub titled: bool,
     /// Open approvals, oldest first.
     pub approvals: Vec<Approval>,
     /// The last decided ones, newest last.
@@ -84,66 +91,6 @@ pub struct QueuedMessage {
     pub asker: Asker,
 }
 
-/// The open turn.
-#[derive(Debug, Clone)]
-pub struct Turn {
-    /// Its name.
-    pub turn_id: TurnId,
-    /// Its trace.
-    pub trace_id: String,
-    /// On whose behalf it works: the poster of the last message it took up.
-    pub asker: Asker,
-    /// The model at work.
-    pub model: ModelRef,
-    /// What was asked of it.
-    pub options: TurnOptions,
-    /// When it started.
-    pub started_us: i64,
-    /// Steps finished.
-    pub steps: u32,
-    /// Calls of the last step that have no result yet, in order.
-    pub calls: VecDeque<OpenCall>,
-    /// What it took so far.
-    pub totals: TurnTotals,
-    /// True once a step's price was unknown.
-    pub cost_unknown: bool,
-}
-
-/// A tool call without a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenCall {
-    /// The call.
-    pub call: ToolCall,
-    /// How far it is.
-    pub stage: CallStage,
-}
-
-/// How far an open call is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallStage {
-    /// Nobody looked at it yet.
-    Planned,
-    /// It waits for an answer.
-    Waiting(ApprovalId),
-    /// A person said yes.
-    Approved,
-    /// A person said no, with this reason.
-    Denied(String),
-    /// It is happening.
-    Started(Option<ExecId>),
-}
-
-/// A command without an end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenExec {
-    /// Its first line, for people.
-    pub line: String,
-    /// The tool call that runs it.
-    pub call_id: Option<CallId>,
-    /// With a terminal.
-    pub pty: bool,
-}
-
 impl Session {
     /// The state after `SessionCreated`; `None` when the first event is something else.
     pub fn begin(event: &Event) -> Option<Self> {
@@ -161,7 +108,10 @@ impl Session {
             spec: spec.clone(),
             queue: VecDeque::new(),
             turn: None,
-            said: Vec::new(),
+            heard: Heard::default(),
+            plan: Arc::from([]),
+            title: String::new(),
+            titled: false,
             approvals: Vec::new(),
             decided: VecDeque::new(),
             grants: Vec::new(),
@@ -173,11 +123,6 @@ impl Session {
             last_line: String::new(),
             standing: Standing::default(),
         })
-    }
-
-    /// The messages that the events applied since the last call added, in order.
-    pub fn take_said(&mut self) -> Vec<Arc<Message>> {
-        std::mem::take(&mut self.said)
     }
 
     /// What it is doing.
@@ -218,6 +163,29 @@ impl Session {
             | EventBody::ChangeRecorded { .. }
             | EventBody::Redacted { .. }
             | EventBody::NoticeRecorded { .. } => {}
+            EventBody::CompactionRequested { focus } => self.heard.wanted = Some(focus.clone()),
+            EventBody::ContextAdded { items, .. } => self.heard.add(items),
+            EventBody::ContextCompacted {
+                after,
+                kept,
+                summary,
+                window,
+                usage,
+                ..
+            } => {
+                self.spend_aside(usage.as_ref());
+                if let (Some(model), Some(window)) = (&mut self.model, window) {
+                    model.context_tokens = Some(*window);
+                }
+                self.heard.compact(summary, *kept);
+                self.spent.context_tokens = after.tokens;
+            }
+            EventBody::PlanUpdated { items, .. } => self.plan = items.clone().into(),
+            EventBody::TitleChosen { title, usage } => {
+                self.title.clone_from(title);
+                self.titled = true;
+                self.spend_aside(usage.as_ref());
+            }
             EventBody::SessionResumed => {
                 self.standing.apply(&event.body);
                 // A turn that ended over its limits left the session paused too.
@@ -251,7 +219,7 @@ impl Session {
                 self.queue.push_back(QueuedMessage {
                     message_id: message_id.clone(),
                     parts: parts.clone().into(),
-                    options: *options,
+                    options: options.clone(),
                     steer: *steer,
                     asker: Asker::of(&event.caller),
                 });
@@ -277,7 +245,7 @@ impl Session {
                 model,
                 options,
             } => {
-                self.start_turn(event, turn_id, message_ids, model, *options);
+                self.start_turn(event, turn_id, message_ids, model, options);
             }
             EventBody::StepFinished { parts, usage, .. } => self.finish_step(parts, usage),
             EventBody::ApprovalRequested { approval } => {
@@ -338,11 +306,11 @@ impl Session {
         turn_id: &TurnId,
         message_ids: &[MessageId],
         model: &ModelRef,
-        options: TurnOptions,
+        options: &TurnOptions,
     ) {
         let mut parts = Vec::new();
         let mut asker = Asker::of(&event.caller);
-        if !self.late_results.is_empty() {
+        if !self.late_results.is_empty() && !message_ids.is_empty() {
             parts.push(Part::Text {
                 text: self.late_results.join("\n"),
             });
@@ -351,17 +319,22 @@ impl Session {
         if let Some(last) = self.take_up(message_ids, &mut parts) {
             asker = last;
         }
-        self.said.push(Arc::new(Message {
-            role: Role::User,
-            parts,
-        }));
+        if self.title.is_empty() {
+            self.title = title_of(&parts);
+        }
+        if !parts.is_empty() {
+            self.heard.say(Message {
+                role: Role::User,
+                parts,
+            });
+        }
         self.last_outcome = None;
         self.turn = Some(Turn {
             turn_id: turn_id.clone(),
             trace_id: event.caller.trace_id.clone(),
             asker,
             model: model.clone(),
-            options,
+            options: options.clone(),
             started_us: event.time_us,
             steps: 0,
             calls: VecDeque::new(),
@@ -376,10 +349,19 @@ impl Session {
         if let (Some(turn), Some(last)) = (&mut self.turn, last) {
             turn.asker = last;
         }
-        self.said.push(Arc::new(Message {
+        self.heard.say(Message {
             role: Role::User,
             parts,
-        }));
+        });
+    }
+
+    /// A request beside the steps.
+    fn spend_aside(&mut self, usage: Option<&super::usage::Usage>) {
+        let Some(usage) = usage else { return };
+        self.spent.add(usage);
+        if let Some(turn) = &mut self.turn {
+            turn.spend(usage);
+        }
     }
 
     /// Takes messages out of the queue: their pieces, and who posted the last of them.
@@ -397,14 +379,7 @@ impl Session {
     }
 
     fn finish_step(&mut self, parts: &[Part], usage: &super::usage::Usage) {
-        if let Some(tokens) = &usage.tokens {
-            self.spent.tokens = self.spent.tokens.plus(tokens);
-            self.spent.context_tokens = tokens.total();
-        }
-        match usage.cost {
-            Some(cost) => self.spent.micro_usd = self.spent.micro_usd.saturating_add(cost.micro_usd),
-            None => self.spent.unknown = true,
-        }
+        self.spent.add(usage);
         let message = Message {
             role: Role::Assistant,
             parts: parts.to_vec(),
@@ -412,21 +387,7 @@ impl Session {
         if let Some(turn) = &mut self.turn {
             turn.steps = turn.steps.saturating_add(1);
             turn.totals.steps = turn.steps;
-            turn.totals.tokens = turn.totals.tokens.plus(&usage.tokens.unwrap_or_default());
-            match usage.cost {
-                Some(cost) if !turn.cost_unknown => {
-                    let before = turn.totals.cost.map_or(0, |c| c.micro_usd);
-                    turn.totals.cost = Some(Cost {
-                        micro_usd: before.saturating_add(cost.micro_usd),
-                        source: cost.source,
-                    });
-                }
-                Some(_) => {}
-                None => {
-                    turn.cost_unknown = true;
-                    turn.totals.cost = None;
-                }
-            }
+            turn.spend(usage);
             turn.calls = message
                 .tool_calls()
                 .map(|call| OpenCall {
@@ -436,7 +397,14 @@ impl Session {
                 .collect();
         }
         if !message.parts.is_empty() {
-            self.said.push(Arc::new(message));
+            self.heard.say(message);
+        }
+        if let Some(tokens) = &usage.tokens {
+            // What it said is in its output tokens.
+            self.spent.context_tokens = tokens.total();
+            self.spent.cached_tokens = tokens.cached_input;
+            self.spent.input_tokens = tokens.input;
+            self.heard.fresh_bytes = 0;
         }
     }
 
@@ -495,11 +463,8 @@ impl Session {
         if let (Some(turn), Some(index)) = (&mut self.turn, position) {
             turn.calls.remove(index);
             turn.totals.tool_calls = turn.totals.tool_calls.saturating_add(1);
-            self.said.push(Arc::new(tool_message(
-                call_id,
-                result,
-                outcome == CallOutcome::Succeeded,
-            )));
+            self.heard
+                .say(tool_message(call_id, result, outcome == CallOutcome::Succeeded));
         } else if self.late_calls.remove(call_id).is_some() {
             self.late_results.push(format!(
                 "[The earlier tool call {call_id}, still running when its turn ended, has finished]\n{result}"
@@ -509,6 +474,7 @@ impl Session {
 
     fn finish_turn(&mut self, outcome: &TurnOutcome) {
         let Some(turn) = self.turn.take() else { return };
+        self.heard.wanted = None;
         // Every call must have an answer before the next message: providers refuse the history otherwise.
         for open in turn.calls {
             let text = match &open.stage {
@@ -519,8 +485,7 @@ impl Session {
                 }
                 _ => "[not done: the turn ended before this call]",
             };
-            self.said
-                .push(Arc::new(tool_message(&open.call.call_id, text, false)));
+            self.heard.say(tool_message(&open.call.call_id, text, false));
         }
         self.last_outcome = Some(outcome.clone());
     }
@@ -549,27 +514,12 @@ impl Session {
             last_line: self.last_line.clone(),
             approval_ids: self.approvals.iter().map(|a| a.approval_id.clone()).collect(),
             spent: self.spent,
+            title: self.title.clone(),
             queued: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
             open_execs: u32::try_from(self.execs.len()).unwrap_or(u32::MAX),
             standing: self.standing.clone(),
             waiting: None,
         }
-    }
-}
-
-impl Turn {
-    /// What the turn took, closed at `now_us`.
-    pub fn totals_at(&self, now_us: i64) -> TurnTotals {
-        let micros = now_us.saturating_sub(self.started_us).max(0);
-        let mut totals = self.totals.clone();
-        totals.duration_ms = u64::try_from(micros / 1000).unwrap_or_default();
-        if totals.steps == 0 {
-            totals.cost = Some(Cost {
-                micro_usd: 0,
-                source: CostSource::Catalog,
-            });
-        }
-        totals
     }
 }
 

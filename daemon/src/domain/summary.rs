@@ -8,7 +8,7 @@ use super::id::{ApprovalId, CallId, ExecId, Seq, SessionId, TurnId};
 use super::message::{Message, Role};
 use super::standing::Standing;
 use super::task::TaskId;
-use super::usage::Tokens;
+use super::usage::{Tokens, Usage};
 
 /// A session as lists and clients see it: small, whatever the length of its log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Summary {
     pub approval_ids: Vec<ApprovalId>,
     /// Ledger sums.
     pub spent: Spent,
+    /// What it is about, in a line; empty before the first message.
+    #[serde(default)]
+    pub title: String,
     /// Messages that wait.
     pub queued: u32,
     /// Commands without an end.
@@ -124,6 +127,25 @@ pub struct Spent {
     pub unknown: bool,
     /// Tokens of the last request: what fills the context.
     pub context_tokens: u64,
+    /// Input tokens of the last request.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Of those, served from the provider's prompt cache.
+    #[serde(default)]
+    pub cached_tokens: u64,
+}
+
+impl Spent {
+    /// Adds what a request took.
+    pub(super) fn add(&mut self, usage: &Usage) {
+        if let Some(tokens) = &usage.tokens {
+            self.tokens = self.tokens.plus(tokens);
+        }
+        match usage.cost {
+            Some(cost) => self.micro_usd = self.micro_usd.saturating_add(cost.micro_usd),
+            None => self.unknown = true,
+        }
+    }
 }
 
 /// The first `max` characters, with `…` where something is missing.
@@ -156,7 +178,14 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
         EventBody::MessageEdited { .. }
         | EventBody::MessageRemoved { .. }
         | EventBody::TurnSteered { .. }
-        | EventBody::TurnStarted { .. } => return None,
+        | EventBody::TurnStarted { .. }
+        | EventBody::ContextAdded { .. }
+        | EventBody::CompactionRequested { .. }
+        | EventBody::PlanUpdated { .. }
+        | EventBody::TitleChosen { .. } => return None,
+        EventBody::ContextCompacted { before, after, .. } => {
+            format!("context compacted: {} to {} tokens", before.tokens, after.tokens)
+        }
         EventBody::StepFinished { parts, .. } => {
             let text = Message {
                 role: Role::Assistant,

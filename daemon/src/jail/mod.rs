@@ -7,6 +7,7 @@ pub mod etc;
 pub mod guard;
 pub mod layout;
 pub mod link;
+mod look;
 pub mod mounts;
 pub mod plan;
 pub mod probe;
@@ -17,6 +18,7 @@ pub mod spec;
 
 pub use layout::{LayoutWish, check_workspace, choose_layout};
 pub(crate) use link::hearing_of;
+pub use look::repository;
 pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};

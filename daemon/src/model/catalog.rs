@@ -57,6 +57,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     rows().filter_map(|row| row.split('\t').next())
 }
 
+/// True for a model of the table.
+pub fn knows(name: &str) -> bool {
+    built_in(name).is_some()
+}
+
 /// What is known of `provider/name`, overrides applied.
 pub fn lookup(name: &str, overrides: &BTreeMap<String, ModelOverride>) -> Entry {
     let mut entry = built_in(name).unwrap_or_default();

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::convert::{Draft, Said, lawful, sendable_arguments};
+use super::convert::{Draft, Piece, Said, lawful, sendable_arguments};
 use super::error::ModelError;
 use super::fault::{self, Peer};
 use super::lenient::{self, CallDelta, ChatChunk, Choice, Delta, Usage};
@@ -52,7 +52,20 @@ pub(crate) fn body(request: &ModelRequest, wire: &Wire<'_>) -> Value {
 
 fn message(said: &Said<'_>) -> Value {
     match said {
-        Said::User(text) => json!({"role": "user", "content": text}),
+        Said::User(pieces) => match pieces.as_slice() {
+            // Plain words stay a plain string: every server takes that.
+            [Piece::Text(text)] => json!({"role": "user", "content": text}),
+            pieces => {
+                let content: Vec<Value> = pieces
+                    .iter()
+                    .map(|piece| match piece {
+                        Piece::Text(text) => json!({"type": "text", "text": text}),
+                        Piece::Image(url) => json!({"type": "image_url", "image_url": {"url": url}}),
+                    })
+                    .collect();
+                json!({"role": "user", "content": content})
+            }
+        },
         Said::Result { call_id, text } => {
             json!({"role": "tool", "tool_call_id": call_id.as_str(), "content": text})
         }

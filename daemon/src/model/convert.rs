@@ -19,7 +19,7 @@ const NO_RESULT: &str = "(no result: the call was interrupted before it finished
 /// One thing said, in an order every server accepts.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Said<'a> {
-    User(String),
+    User(Vec<Piece>),
     Assistant(&'a [Part]),
     Result { call_id: &'a CallId, text: &'a str },
 }
@@ -45,9 +45,12 @@ pub(crate) fn lawful(messages: &[Message]) -> Vec<Said<'_>> {
             }
             Role::User => {
                 close(&mut open, &mut said);
-                let text = user_text(&message.parts);
-                if !text.is_empty() {
-                    said.push(Said::User(text));
+                let pieces = user_pieces(&message.parts);
+                match said.last_mut() {
+                    // Strict templates want person and model to take turns.
+                    Some(Said::User(before)) => join(before, pieces),
+                    _ if !pieces.is_empty() => said.push(Said::User(pieces)),
+                    _ => {}
                 }
             }
             Role::Assistant => {
@@ -78,22 +81,63 @@ fn is_hollow(parts: &[Part]) -> bool {
     })
 }
 
-fn user_text(parts: &[Part]) -> String {
+/// A piece of what a person says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Piece {
+    /// Words.
+    Text(String),
+    /// A picture as a `data:` address.
+    Image(String),
+}
+
+fn user_pieces(parts: &[Part]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for part in parts {
-        match part {
-            Part::Text { text } => pieces.push(text.clone()),
+        let piece = match part {
+            Part::Text { text } => Piece::Text(text.clone()),
             Part::Attachment { name, text } => {
                 let name = name.replace(['"', '<', '>'], "_");
                 let newline = if text.ends_with('\n') { "" } else { "\n" };
-                pieces.push(format!(
+                Piece::Text(format!(
                     "<attachment name=\"{name}\">\n{text}{newline}</attachment>"
-                ));
+                ))
             }
-            _ => {}
+            Part::Context(item) => {
+                let name = item.name.replace(['"', '<', '>'], "_");
+                // What is in a file must not look like the end of it.
+                let text = item.text.replace("</context", "<\\/context");
+                let newline = if text.ends_with('\n') { "" } else { "\n" };
+                let kind = item.kind.word();
+                Piece::Text(format!(
+                    "<context kind=\"{kind}\" name=\"{name}\">\n{text}{newline}</context>"
+                ))
+            }
+            // Taken out of the log: there is no picture any more.
+            Part::Image { name, data, .. } if data.starts_with('[') => {
+                Piece::Text(format!("[the picture {name} was redacted]"))
+            }
+            Part::Image { media_type, data, .. } => Piece::Image(format!("data:{media_type};base64,{data}")),
+            _ => continue,
+        };
+        join(&mut pieces, vec![piece]);
+    }
+    pieces.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
+    pieces
+}
+
+/// Adds pieces; words that follow words become one piece.
+fn join(pieces: &mut Vec<Piece>, more: Vec<Piece>) {
+    for piece in more {
+        match (pieces.last_mut(), piece) {
+            (Some(Piece::Text(before)), Piece::Text(text)) => {
+                if !before.is_empty() && !text.is_empty() {
+                    before.push_str("\n\n");
+                }
+                before.push_str(&text);
+            }
+            (_, piece) => pieces.push(piece),
         }
     }
-    pieces.join("\n\n")
 }
 
 /// Arguments fit to send back. Strict servers refuse a whole history over one malformed call, so such a call goes

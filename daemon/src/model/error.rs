@@ -73,6 +73,8 @@ pub enum ModelError {
         url: String,
         /// The innermost cause.
         cause: String,
+        /// Where on the way it failed.
+        hop: Hop,
     },
     /// The TLS handshake failed.
     #[error("no secure connection to {url}: {cause}")]
@@ -135,6 +137,17 @@ pub enum ModelError {
     Config(String),
 }
 
+/// Where on the way to a server a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop {
+    /// Its name could not be resolved.
+    Name,
+    /// The proxy could not be reached or refused.
+    Proxy,
+    /// The server itself.
+    Server,
+}
+
 fn status_text(status: Option<u16>) -> String {
     status.map(|code| format!(" ({code})")).unwrap_or_default()
 }
@@ -183,6 +196,32 @@ impl ModelError {
             Self::Filtered { .. } => "content_filtered",
             Self::UnknownModel { .. } => "model_unknown",
             Self::Config(_) => "model_config",
+        }
+    }
+
+    /// Which part of reaching a model failed: `config`, `dns`, `proxy`, `connect`, `tls`, `auth`, `model`, `tools` or
+    /// `answer`.
+    pub fn stage(&self) -> &'static str {
+        let about = |message: &str, words: &[&str]| {
+            let message = message.to_ascii_lowercase();
+            words.iter().any(|word| message.contains(word))
+        };
+        match self {
+            Self::Config(_) => "config",
+            Self::Unreachable { hop: Hop::Name, .. } => "dns",
+            Self::Unreachable { hop: Hop::Proxy, .. } => "proxy",
+            Self::Unreachable { hop: Hop::Server, .. } => "connect",
+            Self::Timeout { what, .. } if what.starts_with("connecting") => "connect",
+            Self::Tls { .. } => "tls",
+            Self::AuthMissing { .. } | Self::AuthRejected { .. } | Self::QuotaExhausted { .. } => "auth",
+            Self::UnknownModel { .. } | Self::BadRequest { status: 404, .. } => "model",
+            Self::BadRequest { message, .. } | Self::Server { message, .. }
+                if about(message, &["tool", "function", "jinja"]) =>
+            {
+                "tools"
+            }
+            Self::BadRequest { message, .. } if about(message, &["model"]) => "model",
+            _ => "answer",
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::{ModelError, excerpt};
+use super::error::{Hop, ModelError, excerpt};
 use super::lenient::number;
 use crate::domain::secret::{Secret, blot};
 
@@ -18,9 +18,18 @@ pub(crate) struct Peer {
     pub(crate) url: String,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) key_source: Option<String>,
+    /// The proxy on the way, without credentials.
+    pub(crate) proxy: Option<String>,
 }
 
 impl Peer {
+    /// True when the address is a number: no name is looked up.
+    pub(crate) fn is_numeric(&self) -> bool {
+        let host = reqwest::Url::parse(&self.url).ok();
+        let host = host.as_ref().and_then(reqwest::Url::host_str).unwrap_or_default();
+        host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+    }
+
     /// Outside text made fit to show.
     pub(crate) fn clean(&self, text: &str) -> String {
         excerpt(&blot(text, &self.secrets))
@@ -73,6 +82,38 @@ impl Told {
             used: number(inner.get("n_prompt_tokens")),
             limit: number(inner.get("n_ctx")),
         }
+        .with_figures()
+    }
+
+    /// Figures that stand in the words only: "maximum context length is 8192 tokens … resulted in 9000 tokens".
+    fn with_figures(mut self) -> Self {
+        let message = self.message.to_ascii_lowercase();
+        let after = |words: &str| {
+            let (_, rest) = message.split_once(words)?;
+            let digits: String = rest
+                .chars()
+                .skip_while(|c| !c.is_ascii_digit())
+                .take_while(|c| c.is_ascii_digit() || *c == ',')
+                .filter(char::is_ascii_digit)
+                .collect();
+            digits.parse::<u64>().ok()
+        };
+        self.limit = self.limit.or_else(|| {
+            [
+                "maximum context length",
+                "context window of",
+                "context length of",
+                "maximum of",
+            ]
+            .iter()
+            .find_map(|words| after(words))
+        });
+        self.used = self.used.or_else(|| {
+            ["resulted in", "you requested"]
+                .iter()
+                .find_map(|words| after(words))
+        });
+        self
     }
 
     fn from_body(body: &[u8]) -> Self {
@@ -161,6 +202,7 @@ fn classify(peer: &Peer, status: Option<u16>, retry_after: Option<Duration>, tol
         Some(407) => ModelError::Unreachable {
             url: peer.url.clone(),
             cause: "the proxy wants a name and a password (http://NAME:PASSWORD@HOST:PORT)".into(),
+            hop: Hop::Proxy,
         },
         Some(429) => ModelError::RateLimited { message, retry_after },
         Some(413) => ModelError::ContextExceeded {
@@ -199,10 +241,12 @@ pub(crate) fn from_transport(peer: &Peer, error: &reqwest::Error, connect_limit:
     let url = peer.url.clone();
     let mut cause = String::new();
     let mut tls = false;
+    let mut name = false;
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(link) = next {
         tls |= is_tls(link);
         cause = link.to_string();
+        name |= cause.contains("dns error") || cause.contains("failed to lookup address");
         next = link.source();
     }
     let cause = peer.clean(&cause);
@@ -214,7 +258,18 @@ pub(crate) fn from_transport(peer: &Peer, error: &reqwest::Error, connect_limit:
             limit: connect_limit,
         }
     } else if error.is_connect() {
-        ModelError::Unreachable { url, cause }
+        match &peer.proxy {
+            Some(proxy) => ModelError::Unreachable {
+                url,
+                cause: format!("through the proxy {proxy}: {cause}"),
+                hop: Hop::Proxy,
+            },
+            None => ModelError::Unreachable {
+                url,
+                cause,
+                hop: if name { Hop::Name } else { Hop::Server },
+            },
+        }
     } else if error.is_builder() {
         ModelError::Config(format!("cannot build a request for {url}: {cause}"))
     } else {
@@ -241,6 +296,7 @@ mod tests {
             url: "http://h/v1".into(),
             secrets: vec![Secret::new("sk-canary-99")],
             key_source: None,
+            proxy: None,
         }
     }
 
@@ -288,6 +344,19 @@ mod tests {
             ModelError::ContextExceeded {
                 used: Some(9000),
                 limit: Some(4096),
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn the_limit_is_read_out_of_the_words_too() {
+        let openai = r#"{"error":{"message":"This model's maximum context length is 8,192 tokens. However, your messages resulted in 9001 tokens.","code":"context_length_exceeded"}}"#;
+        assert!(matches!(
+            of(400, openai),
+            ModelError::ContextExceeded {
+                used: Some(9001),
+                limit: Some(8192),
                 ..
             }
         ));

@@ -23,6 +23,30 @@ pub(crate) struct Route {
     pub(crate) plain: bool,
 }
 
+impl Route {
+    /// The proxy that requests to this host go through, without its credentials.
+    pub(crate) fn proxy_of(&self, host: &str) -> Option<String> {
+        let proxy = self.proxy.as_deref()?;
+        let direct = self
+            .no_proxy
+            .iter()
+            .flat_map(|list| list.split(','))
+            .any(|entry| {
+                let entry = entry.trim().trim_start_matches('.');
+                entry == "*" || (!entry.is_empty() && (host == entry || host.ends_with(&format!(".{entry}"))))
+            });
+        if direct {
+            return None;
+        }
+        let url = reqwest::Url::parse(proxy).ok()?;
+        let port = url
+            .port_or_known_default()
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        Some(format!("{}{port}", url.host_str()?))
+    }
+}
+
 /// The clients made so far.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(Mutex<HashMap<Route, reqwest::Client>>);

@@ -28,9 +28,10 @@ pub mod provider;
 pub mod registry;
 mod responses;
 pub mod retry;
+mod shelf;
 
 pub use crate::domain::secret::Secret;
-pub use error::ModelError;
+pub use error::{Hop, ModelError};
 pub use provider::{Api, Auth, Credential, Credentials, Environment, ModelSettings, ProviderConfig};
 pub use registry::{FoundServer, ModelInfo, ModelRegistry};
 pub use retry::{Limits, RetryPolicy, Tuning};

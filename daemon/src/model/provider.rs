@@ -342,6 +342,7 @@ impl Sources<'_> {
                 url: shown,
                 secrets,
                 key_source: key.map(|(_, shown)| shown),
+                proxy: route.proxy_of(&host),
             }),
             http: clients.get(&route)?,
             limits,

@@ -1,8 +1,9 @@
 //! Owns: finding a model by name, listing models, and looking for model servers on loopback.
 //! Guarantees: resolving does no I/O; a server found on loopback is offered, never used unless named.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture, FutureExt};
@@ -12,10 +13,10 @@ use super::catalog::{self, Entry};
 use super::demo::DemoModel;
 use super::error::ModelError;
 use super::http::{Clients, Route};
-use super::lenient;
 use super::openai::{Endpoint, OpenAiModel, Target};
 use super::provider::{Credentials, Environment, KNOWN, ModelSettings, Sources};
 use super::retry::Tuning;
+use super::shelf::{self, Shelf};
 use super::{Model, dialect_of};
 
 /// A place where a local model server may listen.
@@ -49,6 +50,8 @@ pub enum Listed {
     Server,
     /// The built-in catalog: the provider could not be asked.
     Catalog,
+    /// The provider's own list of an earlier time, microseconds since the epoch: it can't be asked now.
+    Before(i64),
     /// Built in: the demo model.
     BuiltIn,
 }
@@ -62,6 +65,8 @@ pub struct ModelInfo {
     pub entry: Entry,
     /// Where it is known from.
     pub listed: Listed,
+    /// Whether it can call tools, where anybody says.
+    pub tools: Option<bool>,
 }
 
 /// The models of all usable providers, and why others could not be asked.
@@ -79,11 +84,24 @@ pub struct ModelRegistry(Arc<Inner>);
 
 struct Inner {
     settings: ModelSettings,
+    /// What servers taught since the daemon began; shared by all copies.
+    learned: Arc<Mutex<Learned>>,
+    /// What providers listed last; shared by all copies.
+    shelf: Arc<Shelf>,
     stored: Credentials,
     daemon: Environment,
     tuning: Tuning,
     probes: Vec<Probe>,
     clients: Arc<Clients>,
+}
+
+/// What servers taught of their models.
+#[derive(Debug, Default)]
+struct Learned {
+    /// Context windows in tokens, by full name.
+    windows: HashMap<String, u64>,
+    /// Models that refused pictures.
+    blind: HashSet<String>,
 }
 
 /// The time a provider gets to list its models.
@@ -132,6 +150,8 @@ impl ModelRegistry {
             tuning,
             probes,
             clients: Arc::default(),
+            learned: Arc::default(),
+            shelf: Arc::default(),
         }))
     }
 
@@ -146,7 +166,19 @@ impl ModelRegistry {
             tuning: inner.tuning.clone(),
             probes,
             clients: inner.clients.clone(),
+            learned: inner.learned.clone(),
+            shelf: inner.shelf.clone(),
         }))
+    }
+
+    /// The same registry keeping what providers list in this file.
+    #[must_use]
+    pub fn with_shelf(&self, path: PathBuf) -> Self {
+        let mut copy = self.with_probes(self.0.probes.clone());
+        if let Some(inner) = Arc::get_mut(&mut copy.0) {
+            inner.shelf = Arc::new(Shelf::at(path));
+        }
+        copy
     }
 
     /// The same registry after credentials changed. Connections are kept.
@@ -160,6 +192,8 @@ impl ModelRegistry {
             tuning: inner.tuning.clone(),
             probes: inner.probes.clone(),
             clients: inner.clients.clone(),
+            learned: inner.learned.clone(),
+            shelf: inner.shelf.clone(),
         }))
     }
 
@@ -171,6 +205,49 @@ impl ModelRegistry {
     /// What is known of a model's context and prices.
     pub fn catalog_entry(&self, name: &str) -> Entry {
         catalog::lookup(name, &self.0.settings.models)
+    }
+
+    /// The context window of a model in tokens, and where it is known from. A person's figure counts unless the server
+    /// refused less; a server's counts before the catalog's and before `declared`, the model's own.
+    pub fn window(&self, name: &str, declared: Option<u64>) -> (Option<u64>, &'static str) {
+        let own = self
+            .0
+            .settings
+            .models
+            .get(name)
+            .and_then(|own| own.context_tokens);
+        let learned = self.learned().windows.get(name).copied();
+        match (own, learned) {
+            (Some(own), Some(learned)) if learned < own => (Some(learned), "learned"),
+            (Some(own), _) => (Some(own), "configured"),
+            (None, Some(learned)) => (Some(learned), "learned"),
+            (None, None) => match self.catalog_entry(name).context_tokens.or(declared) {
+                Some(tokens) => (Some(tokens), "catalog"),
+                None => (None, ""),
+            },
+        }
+    }
+
+    /// A server said how much a model takes in.
+    pub fn learn_window(&self, name: &str, tokens: u64) {
+        // No model is of use with less; a server that says so says something else.
+        if tokens >= 256 {
+            self.learned().windows.insert(name.to_owned(), tokens);
+        }
+    }
+
+    /// True when a model refused pictures.
+    pub fn refuses_images(&self, name: &str) -> bool {
+        self.learned().blind.contains(name)
+    }
+
+    /// A model refused pictures. False when that was known.
+    pub fn refuse_images(&self, name: &str) -> bool {
+        self.learned().blind.insert(name.to_owned())
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.0.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True when some public provider has what it needs to be used (an address and a key).
@@ -229,6 +306,7 @@ impl ModelRegistry {
             name: "demo/demo".into(),
             entry: Entry::default(),
             listed: Listed::BuiltIn,
+            tools: Some(true),
         });
         let asked = self
             .ready_providers(client)
@@ -250,36 +328,86 @@ impl ModelRegistry {
             });
         for (provider, answer) in future::join_all(asked).await {
             match answer {
-                Ok(value) => listing
-                    .models
-                    .extend(ids(&value).into_iter().map(|(id, context)| {
-                        let name = format!("{provider}/{id}");
-                        let mut entry = self.catalog_entry(&name);
-                        entry.context_tokens = entry.context_tokens.or(context);
-                        ModelInfo {
-                            name,
-                            entry,
-                            listed: Listed::Server,
-                        }
-                    })),
+                Ok(value) => {
+                    let found = shelf::listed(&value);
+                    self.0.shelf.keep(&provider, &found);
+                    let infos = found
+                        .into_iter()
+                        .map(|one| self.info(&provider, one, Listed::Server));
+                    listing.models.extend(infos);
+                }
                 Err(error) => {
-                    let prefix = format!("{provider}/");
-                    listing
-                        .models
-                        .extend(
-                            catalog::names()
-                                .filter(|n| n.starts_with(&prefix))
-                                .map(|name| ModelInfo {
-                                    name: name.into(),
-                                    entry: self.catalog_entry(name),
-                                    listed: Listed::Catalog,
-                                }),
-                        );
+                    let Some(kept) = self.kept(&provider, &error) else {
+                        self.add_known(&provider, error, &mut listing);
+                        continue;
+                    };
+                    let at = Listed::Before(kept.time_us);
+                    let infos = kept.models.into_iter().map(|one| self.info(&provider, one, at));
+                    listing.models.extend(infos);
                     listing.problems.push((provider, error));
                 }
             }
         }
         listing
+    }
+
+    /// What a provider that can't be asked listed before; nothing when it refuses the key.
+    fn kept(&self, provider: &str, error: &ModelError) -> Option<shelf::Kept> {
+        let known = !matches!(
+            error,
+            ModelError::AuthMissing { .. } | ModelError::AuthRejected { .. } | ModelError::Config(_)
+        );
+        known.then(|| self.0.shelf.find(provider)).flatten()
+    }
+
+    fn add_known(&self, provider: &str, error: ModelError, listing: &mut Listing) {
+        let prefix = format!("{provider}/");
+        let known = catalog::names().filter(|name| name.starts_with(&prefix));
+        listing.models.extend(known.map(|name| ModelInfo {
+            name: name.into(),
+            entry: self.catalog_entry(name),
+            listed: Listed::Catalog,
+            tools: Some(true),
+        }));
+        listing.problems.push((provider.to_owned(), error));
+    }
+
+    fn info(&self, provider: &str, one: shelf::Listed, listed: Listed) -> ModelInfo {
+        let name = format!("{provider}/{}", one.id);
+        let mut entry = self.catalog_entry(&name);
+        entry.context_tokens = entry.context_tokens.or(one.context_tokens);
+        ModelInfo {
+            // Models without tools are not in the catalog.
+            tools: one.tools.or_else(|| catalog::knows(&name).then_some(true)),
+            name,
+            entry,
+            listed,
+        }
+    }
+
+    /// The stages a request to this model goes through before there is an answer, in order; empty when it can't even
+    /// be put together.
+    pub fn stages(&self, name: &str, client: &Environment) -> Vec<&'static str> {
+        let Some((provider, _)) = name.split_once('/') else {
+            return Vec::new();
+        };
+        let sources = self.sources(client);
+        let Ok(endpoint) = sources.endpoint(provider, &self.0.tuning.limits, &self.0.clients) else {
+            return Vec::new();
+        };
+        let mut stages = vec!["config"];
+        let proxied = endpoint.peer.proxy.is_some();
+        if proxied {
+            stages.push("proxy");
+        } else if !endpoint.peer.is_numeric() {
+            stages.push("dns");
+        }
+        stages.push("connect");
+        if endpoint.base_url.starts_with("https:") {
+            stages.push("tls");
+        }
+        stages.extend(["auth", "model"]);
+        stages
     }
 
     /// Model servers that answer on loopback within the budget. Any local user can listen there: offer, do not use.
@@ -417,14 +545,14 @@ async fn find(probes: &[Probe], clients: &Clients, budget: Duration) -> Vec<Foun
                 let body = response.error_for_status().ok()?.bytes().await.ok()?;
                 serde_json::from_slice::<Value>(&body).ok()
             });
-            let models = ids(&answer.await.ok()??);
+            let models = shelf::listed(&answer.await.ok()??);
             Some(FoundServer {
                 product: probe.product.clone(),
                 provider: probe.provider.clone(),
                 base_url: probe.base_url.clone(),
                 models: models
                     .into_iter()
-                    .map(|(id, _)| format!("{}/{id}", probe.provider))
+                    .map(|one| format!("{}/{}", probe.provider, one.id))
                     .collect(),
             })
         }
@@ -435,33 +563,5 @@ async fn find(probes: &[Probe], clients: &Clients, budget: Duration) -> Vec<Foun
         .into_iter()
         .flatten()
         .filter(|server| !server.models.is_empty())
-        .collect()
-}
-
-/// Ids in a list of models, with the context size where the server says it.
-fn ids(list: &Value) -> Vec<(String, Option<u64>)> {
-    const MOST: usize = 2000;
-    let Some(entries) = list.get("data").and_then(Value::as_array) else {
-        return Vec::new();
-    };
-    entries
-        .iter()
-        .take(MOST)
-        .filter_map(|entry| {
-            let id = entry
-                .get("id")?
-                .as_str()
-                .filter(|id| !id.is_empty() && id.len() <= 200)?;
-            let id = id.strip_prefix("models/").unwrap_or(id);
-            let context = [
-                "max_input_tokens",
-                "context_length",
-                "max_model_len",
-                "context_window",
-            ]
-            .iter()
-            .find_map(|name| lenient::number(entry.get(*name)));
-            Some((super::error::excerpt(id), context))
-        })
         .collect()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::convert::{Draft, Said, lawful, sendable_arguments};
+use super::convert::{Draft, Piece, Said, lawful, sendable_arguments};
 use super::error::ModelError;
 use super::fault::{self, Peer};
 use super::lenient::{self, ResponseObject, ResponsesEvent, Usage};
@@ -20,8 +20,15 @@ pub(crate) fn body(request: &ModelRequest, wire: &Wire<'_>) -> Value {
     let mut input = Vec::new();
     for said in lawful(&request.messages) {
         match said {
-            Said::User(text) => {
-                input.push(json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}));
+            Said::User(pieces) => {
+                let content: Vec<Value> = pieces
+                    .iter()
+                    .map(|piece| match piece {
+                        Piece::Text(text) => json!({"type": "input_text", "text": text}),
+                        Piece::Image(url) => json!({"type": "input_image", "image_url": url}),
+                    })
+                    .collect();
+                input.push(json!({"type": "message", "role": "user", "content": content}));
             }
             Said::Result { call_id, text } => {
                 input.push(

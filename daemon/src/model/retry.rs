@@ -225,6 +225,7 @@ mod tests {
         let error = ModelError::Unreachable {
             url: String::new(),
             cause: String::new(),
+            hop: super::super::error::Hop::Server,
         };
         let total: Duration = (1..10).map_while(|failed| policy.wait(failed, &error, 1.0)).sum();
         assert!(total < Duration::from_millis(1500), "{total:?}");

@@ -2,9 +2,11 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod view;
 mod waiting;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::execs::Execs;
 use super::feed::Feed;
-use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, TurnView, Wish, pause};
+use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, Standing, Wish, pause};
+use super::prepare::Brief;
 use super::purse::Purse;
+use super::recall::Recall;
+use super::repeats::Repeats;
 use super::turn::{Stop, TurnJob};
 use super::{Fault, Settings};
 use crate::clock::now_us;
@@ -130,6 +135,12 @@ impl State {
                 }
                 Ask::Queue(answer) => {
                     let _unheard = answer.send(self.session.queue.iter().cloned().collect());
+                }
+                Ask::Context(answer) => {
+                    let _unheard = answer.send(Standing {
+                        session: self.session.clone(),
+                        history: self.history.clone(),
+                    });
                 }
                 Ask::Interrupt(caller, key, answer) => {
                     let _unheard = answer.send(self.interrupt(caller, key).await);
@@ -310,7 +321,7 @@ impl State {
                 self.execs.acknowledge(exec_id);
             }
         }
-        self.history.extend(draft.take_said());
+        draft.heard.tell(&mut self.history);
         self.session = draft;
         self.stand_still(self.session.standing.rests());
         self.published.send_replace(summary);
@@ -326,28 +337,6 @@ impl State {
         {
             self.execs.freeze(still);
         }
-    }
-
-    fn view(&self, turn_id: &TurnId) -> Option<TurnView> {
-        let turn = self
-            .session
-            .turn
-            .as_ref()
-            .filter(|turn| &turn.turn_id == turn_id)?;
-        Some(TurnView {
-            session_id: self.session.session_id.clone(),
-            spec: self.session.spec.clone(),
-            history: self.history.clone(),
-            calls: turn.calls.clone(),
-            steps: turn.steps,
-            options: turn.options,
-            grants: self.session.grants.clone(),
-            totals: turn.totals.clone(),
-            started_us: turn.started_us,
-            asker: turn.asker.clone(),
-            task: self.session.task.clone(),
-            context_tokens: self.session.spent.context_tokens,
-        })
     }
 
     async fn interrupt(&mut self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
@@ -541,7 +530,8 @@ impl State {
         let job = TurnJob {
             turn_id: turn_id.clone(),
             actor: actor.clone(),
-            model,
+            model: std::sync::Mutex::new(model),
+            fallbacks: std::sync::Mutex::default(),
             settings: self.settings.clone(),
             feed: self.feed.clone(),
             execs: self.execs.clone(),
@@ -554,6 +544,13 @@ impl State {
             gate: self.gate.subscribe(),
             asked: std::sync::Mutex::default(),
             purse: Purse::default(),
+            brief: Brief::default(),
+            repeats: Repeats::default(),
+            repaired: AtomicBool::new(false),
+            log: Arc::new(Recall {
+                store: self.store.clone(),
+                session_id: self.session.session_id.clone(),
+            }),
         };
         let task = tokio::spawn(job.run());
         tokio::spawn(async move {

@@ -149,12 +149,7 @@ impl TurnJob {
             return Begun::Settled;
         }
         let Some(tool) = tools.get(&call.tool) else {
-            let names: Vec<String> = tools.specs().iter().map(|s| s.name.clone()).collect();
-            let text = format!(
-                "There is no tool '{}'. There are: {}.",
-                call.tool,
-                names.join(", ")
-            );
+            let text = self.in_vain(call, tools.unknown(&call.tool));
             facts.push(self.settled(call, CallOutcome::Failed, text));
             return Begun::Settled;
         };
@@ -164,7 +159,8 @@ impl TurnJob {
         let (arguments, plan) = match planned {
             Ok(planned) => planned,
             Err(error) => {
-                facts.push(self.settled(call, CallOutcome::Failed, error.to_string()));
+                let text = self.in_vain(call, error.to_string());
+                facts.push(self.settled(call, CallOutcome::Failed, text));
                 return Begun::Settled;
             }
         };
@@ -239,7 +235,7 @@ impl TurnJob {
     }
 
     /// Runs a call whose start is committed; gives the facts of its end.
-    pub(super) async fn perform(&self, tools: &Registry, ready: &Ready) -> Vec<EventBody> {
+    pub(super) async fn perform(&self, view: &TurnView, tools: &Registry, ready: &Ready) -> Vec<EventBody> {
         let started = Instant::now();
         let call = &ready.call;
         let runner = Arc::new(ToolRunner::new(
@@ -267,10 +263,16 @@ impl TurnJob {
                 result,
             });
         }
-        let (outcome, text, changes) = match result {
+        let mut plan = None;
+        let (outcome, mut text, changes) = match result {
             Ok(ToolOutput {
-                text, ok, changes, ..
+                text,
+                ok,
+                changes,
+                plan: items,
+                ..
             }) => {
+                plan = items;
                 let outcome = if ok {
                     CallOutcome::Succeeded
                 } else {
@@ -285,6 +287,24 @@ impl TurnJob {
         }
         if !changes.is_empty() {
             self.purse.changed();
+            self.repeats.changed();
+        }
+        if let Some(items) = plan {
+            facts.push(EventBody::PlanUpdated {
+                turn_id: self.turn_id.clone(),
+                call_id: call.call_id.clone(),
+                items,
+            });
+        }
+        self.touched(ready);
+        let ok = outcome == CallOutcome::Succeeded;
+        let told = self
+            .repeats
+            .note(&call.tool, &call.arguments, &text, ok)
+            .map(str::to_owned);
+        for line in told.into_iter().chain(self.awareness(view, tools)) {
+            text.push('\n');
+            text.push_str(&line);
         }
         // A command that stays with its jail keeps its call open: its result follows when it ends.
         if !left_running {
@@ -304,6 +324,29 @@ impl TurnJob {
         facts
     }
 
+    /// Whose directories a call had to do with: their instruction files count from now on.
+    fn touched(&self, ready: &Ready) {
+        let named = ready.arguments.get("path").and_then(serde_json::Value::as_str);
+        let named = named.and_then(|path| self.execs.paths().relative(path));
+        for path in ready.plan.paths.iter().chain(&named) {
+            let dir = match self.guard.kind(path) {
+                Ok(crate::workspace::Kind::Directory) => Some(path.as_path()),
+                _ => path.parent(),
+            };
+            if let Some(dir) = dir {
+                self.brief.touch(dir);
+            }
+        }
+    }
+
+    /// The text of a call that came to nothing, and what to do when that goes on.
+    fn in_vain(&self, call: &ToolCall, text: String) -> String {
+        match self.repeats.note(&call.tool, &call.arguments, &text, false) {
+            Some(told) => format!("{text}\n{told}"),
+            None => text,
+        }
+    }
+
     fn context(&self, runner: Option<Arc<ToolRunner>>, cleared: Vec<std::path::PathBuf>) -> ToolContext {
         let runner = runner.unwrap_or_else(|| {
             Arc::new(ToolRunner::new(
@@ -320,6 +363,7 @@ impl TurnJob {
             shell: runner,
             hook: self.hook.clone(),
             desk: self.desk.clone(),
+            log: self.log.clone(),
             cleared: cleared.into(),
             cancel: self.stop.clone(),
         }

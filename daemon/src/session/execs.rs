@@ -167,6 +167,11 @@ impl Execs {
     }
 
     /// The names files have inside.
+    /// What all sessions share.
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
     pub(super) fn paths(&self) -> Arc<dyn JailPaths> {
         Arc::new(runner::Names(self.workspace.clone()))
     }

@@ -1,7 +1,7 @@
 //! Owns: the way to a session's actor: what can be asked, and asking again what the store could not take.
 //! Guarantees: a fact that happened is written or still being tried; an asker that goes away undoes nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use super::Fault;
 use super::execs::Launch;
 use super::turn::{Gone, Stop};
 use crate::domain::command::{Command, Reply};
+use crate::domain::context::PlanItem;
 use crate::domain::event::{EventBody, SessionSpec, TurnOptions, TurnTotals};
 use crate::domain::id::{CallId, ExecId, Seq, SessionId, TurnId};
 use crate::domain::message::Message;
 use crate::domain::policy::Grant;
 use crate::domain::principal::{Asker, Caller};
-use crate::domain::session::{OpenCall, QueuedMessage};
+use crate::domain::session::{OpenCall, QueuedMessage, Session};
 use crate::domain::task::TaskId;
 use crate::model::Model;
 use crate::store::RequestKey;
@@ -62,6 +63,31 @@ pub(super) struct TurnView {
     pub(super) task: Option<TaskId>,
     /// Tokens of the last request: what the next one sends at least. 0: none was made yet.
     pub(super) context_tokens: u64,
+    /// What of the context the log knows.
+    pub(super) heard: Heard,
+    /// The agent's plan.
+    pub(super) plan: Arc<[PlanItem]>,
+    /// The session has a title that was chosen.
+    pub(super) titled: bool,
+}
+
+/// What of a context the log knows.
+#[derive(Clone)]
+pub(super) struct Heard {
+    /// Instruction files in it, by path, each with its digest.
+    pub(super) instructed: BTreeMap<String, String>,
+    /// It has the surroundings.
+    pub(super) oriented: bool,
+    /// A person asked for a compaction, with this in mind.
+    pub(super) wanted: Option<String>,
+    /// Bytes of text since the last request whose tokens were counted.
+    pub(super) fresh_bytes: u64,
+}
+
+/// What stands in a model's context at a moment.
+pub(super) struct Standing {
+    pub(super) session: Session,
+    pub(super) history: Vec<Arc<Message>>,
 }
 
 /// A command with everything that goes along with it but is not part of the log.
@@ -82,6 +108,8 @@ pub(super) enum Ask {
     View(TurnId, oneshot::Sender<Option<TurnView>>),
     /// The messages that wait.
     Queue(oneshot::Sender<Vec<QueuedMessage>>),
+    /// What stands in the model's context.
+    Context(oneshot::Sender<Standing>),
     Interrupt(Caller, Option<RequestKey>, oneshot::Sender<Result<Seq, Fault>>),
     /// A turn's task is over, however.
     JobEnded(TurnId),
@@ -145,6 +173,15 @@ impl Actor {
         wait.await.map_err(|_| Fault::closing())
     }
 
+    pub(super) async fn context(&self) -> Result<Standing, Fault> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .send(Ask::Context(answer))
+            .await
+            .map_err(|_| Fault::closing())?;
+        wait.await.map_err(|_| Fault::closing())
+    }
+
     pub(super) async fn interrupt(&self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
         let (answer, wait) = oneshot::channel();
         self.asks
@@ -179,6 +216,11 @@ impl Actor {
             code: code.to_owned(),
             message: message.to_owned(),
         };
+        self.tell(caller, command).await;
+    }
+
+    /// Has something written that nothing depends on.
+    pub(super) async fn tell(&self, caller: Caller, command: Command) {
         let wish = Wish {
             command,
             caller,
@@ -187,7 +229,7 @@ impl Actor {
             launch: None,
         };
         if let Err(error) = self.wish(wish).await {
-            tracing::warn!(%error, code, message, "a notice could not be written");
+            tracing::warn!(%error, "a remark could not be written into the log");
         }
     }
 

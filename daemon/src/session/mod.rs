@@ -2,18 +2,26 @@
 //! Guarantees: one writer per session; every reader is a cursor over the log; asks go down, reports come up.
 
 mod actor;
+pub mod answer;
 mod calls;
+mod compact;
 mod execs;
 mod facts;
 pub mod feed;
+mod fill;
 mod follow;
 mod lifecycle;
 mod mailbox;
+mod mend;
+mod prepare;
 mod presence;
 mod prompt;
 mod purse;
+mod recall;
 mod recover;
+mod repeats;
 mod step;
+mod surroundings;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -25,8 +33,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use execs::{ExecOutput, Job, JobProcess, OutputKind, ScreenPiece, Shown, Viewing};
+pub use fill::{Context, Piece, Share};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
 pub use presence::Attached;
+pub use prompt::VERSION as PROMPT_VERSION;
 pub use recover::load;
 
 use crate::domain::approval::Verdict;
@@ -59,6 +69,12 @@ pub struct Settings {
     pub policy: Policy,
     /// Reasoning effort, where configured.
     pub effort: Option<String>,
+    /// The model for titles and summaries, where configured.
+    pub small_model: Option<String>,
+    /// Models that take the place of one that can't be had, in order.
+    pub fallback: Vec<String>,
+    /// Percent of a model's window at which a context is compacted; `None`: never by itself.
+    pub compact_percent: Option<u64>,
     /// The maker of jails.
     pub jails: Arc<JailHost>,
     /// Limits of a jail.
@@ -101,6 +117,16 @@ impl Settings {
         let hash = sha2::Sha256::digest(workspace.as_os_str().as_bytes());
         let name: String = hash.iter().take(12).map(|b| format!("{b:02x}")).collect();
         self.cache_dir.join("workspaces").join(name)
+    }
+
+    /// True when contexts are compacted without being asked.
+    pub(crate) fn compacts(&self) -> bool {
+        self.compact_percent.is_some()
+    }
+
+    /// Tokens at which a context in this window is compacted by itself.
+    pub(crate) fn compact_at(&self, window: Option<u64>) -> Option<u64> {
+        Some(window?.saturating_mul(self.compact_percent?) / 100)
     }
 
     /// Puts a registry with other credentials in place.

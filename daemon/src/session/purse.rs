@@ -9,7 +9,6 @@ use super::mailbox::TurnView;
 use super::turn::TurnJob;
 use crate::clock::now_us;
 use crate::domain::budget::Alert;
-use crate::domain::message::Part;
 use crate::domain::principal::Caller;
 use crate::domain::usage::{Booking, Sums, Tokens};
 use crate::ledger::budgets::Entry;
@@ -85,7 +84,7 @@ fn spender(job: &TurnJob, view: &TurnView) -> Spender {
             session_id: view.session_id.to_string(),
             task_id: view.task.as_ref().map(ToString::to_string).unwrap_or_default(),
             persona: view.spec.persona.clone(),
-            model: job.model.name().to_owned(),
+            model: job.model().name().to_owned(),
             tool: String::new(),
         },
         turn_id: job.turn_id.to_string(),
@@ -113,10 +112,10 @@ fn estimate(job: &TurnJob, view: &TurnView) -> Estimate {
         output: ANSWER_TOKENS,
         ..Tokens::default()
     };
-    let micro_usd = if job.model.is_demo() {
+    let micro_usd = if job.model().is_demo() {
         Some(0)
     } else {
-        let entry = job.settings.models().catalog_entry(job.model.name());
+        let entry = job.settings.models().catalog_entry(job.model().name());
         catalog::cost(&entry, Some(&tokens), None).map(|cost| cost.micro_usd)
     };
     Estimate {
@@ -127,11 +126,6 @@ fn estimate(job: &TurnJob, view: &TurnView) -> Estimate {
 
 /// Text of the history. Asked for only before the first request of a session, when there is little.
 fn bytes(view: &TurnView) -> u64 {
-    let parts = view.history.iter().flat_map(|message| &message.parts);
-    let sizes = parts.map(|part| match part {
-        Part::Text { text } | Part::Attachment { text, .. } | Part::Reasoning { text, .. } => text.len(),
-        Part::ToolCall(call) => call.arguments.len(),
-        Part::ToolResult(result) => result.text.len(),
-    });
-    sizes.map(|size| size as u64).fold(0, u64::saturating_add)
+    let sizes = view.history.iter().map(|message| message.weight());
+    sizes.fold(0, u64::saturating_add)
 }

@@ -159,7 +159,7 @@ pub(super) async fn fold(
             }
         }
         if let Some(session) = &mut session {
-            history.extend(session.take_said());
+            session.heard.tell(&mut history);
         }
     }
     session.map(|session| (session, history)).ok_or_else(|| {
@@ -212,7 +212,7 @@ async fn append_truth(
         rewrites: Vec::new(),
     };
     store.append(append).await?;
-    history.extend(draft.take_said());
+    draft.heard.tell(history);
     *session = draft;
     Ok(())
 }

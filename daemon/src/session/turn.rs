@@ -3,7 +3,7 @@
 //! committed before the tool runs; a tool turn costs two commits; nothing is ever run twice.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -14,14 +14,17 @@ use super::execs::Execs;
 use super::facts::not_begun;
 use super::feed::Feed;
 use super::mailbox::{Actor, TurnView};
+use super::prepare::Brief;
 use super::purse::Purse;
-use super::{Settings, prompt, step};
+use super::repeats::Repeats;
+use super::{Settings, answer, prompt, step};
+use crate::domain::context::ContextItem;
 use crate::domain::event::{EventBody, TurnOutcome, TurnTotals};
 use crate::domain::id::{CallId, TurnId};
 use crate::domain::message::{Message, Part, ToolCall};
-use crate::domain::session::{CallStage, OpenCall};
-use crate::model::{Finish, Model, ModelRequest, StepReply};
-use crate::tools::{ChangeHook, FileStamps, Registry, TaskDesk};
+use crate::domain::session::{CallStage, OpenCall, clip};
+use crate::model::{Finish, Model, StepReply};
+use crate::tools::{ChangeHook, FileStamps, Registry, SessionLog, TaskDesk};
 use crate::workspace::Guard;
 
 /// Why a turn was told to stop.
@@ -39,7 +42,10 @@ pub(super) enum Stop {
 pub(super) struct TurnJob {
     pub(super) turn_id: TurnId,
     pub(super) actor: Actor,
-    pub(super) model: Arc<dyn Model>,
+    /// The model at work; a configured fallback may take its place.
+    pub(super) model: std::sync::Mutex<Arc<dyn Model>>,
+    /// How many of the configured fallbacks were tried.
+    pub(super) fallbacks: std::sync::Mutex<usize>,
     pub(super) settings: Arc<Settings>,
     pub(super) feed: Arc<Feed>,
     pub(super) execs: Arc<Execs>,
@@ -57,10 +63,18 @@ pub(super) struct TurnJob {
     pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
     /// What it may spend.
     pub(super) purse: Purse,
+    /// What it did to its context.
+    pub(super) brief: Brief,
+    /// Whether it goes round in circles.
+    pub(super) repeats: Repeats,
+    /// The answer was sent back once for its form.
+    pub(super) repaired: AtomicBool,
+    /// The session's own log, for the model.
+    pub(super) log: Arc<dyn SessionLog>,
 }
 
 /// What follows a round trip.
-enum Next {
+pub(super) enum Next {
     /// Nothing: the turn is over.
     Over,
     /// The next step, or a call that is ready.
@@ -77,7 +91,8 @@ impl TurnJob {
     }
 
     async fn turn(&self) -> Result<(), Gone> {
-        let tools = Registry::for_dialect(self.model.dialect());
+        let mut dialect = self.model().dialect();
+        let mut tools = Registry::for_dialect(dialect);
         let mut view = self.view().await?;
         let mut ready: Option<Box<Ready>> = None;
         loop {
@@ -87,7 +102,7 @@ impl TurnJob {
                     let facts = not_begun(&self.turn_id, &started.call, started.exec_id.as_ref());
                     return self.finish(facts, self.stopped()).await;
                 }
-                let mut facts = self.perform(&tools, &started).await;
+                let mut facts = self.perform(&view, &tools, &started).await;
                 if self.stop.is_cancelled() {
                     return self.finish(facts, self.stopped()).await;
                 }
@@ -111,6 +126,15 @@ impl TurnJob {
                 let reason = format!("{} steps, the most for one turn", view.options.max_steps);
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
+            if let Some(why) = self.repeats.over().filter(|_| self.brief.is_last()) {
+                return self.finish(Vec::new(), no_progress(why)).await;
+            }
+            if !self.prepare(&mut view, &tools).await? {
+                return Ok(());
+            }
+            if self.stop.is_cancelled() {
+                continue;
+            }
             if let Err(reason) = self.purse.open(self, &view).await {
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
@@ -119,6 +143,10 @@ impl TurnJob {
             match stepped? {
                 Next::Go(next) => ready = next,
                 Next::Over => return Ok(()),
+            }
+            if dialect != self.model().dialect() {
+                dialect = self.model().dialect();
+                tools = Registry::for_dialect(dialect);
             }
         }
     }
@@ -135,23 +163,13 @@ impl TurnJob {
     /// One model round trip.
     async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Next, Gone> {
         let number = view.steps.saturating_add(1);
-        let request = ModelRequest {
-            instructions: prompt::instructions(&view.spec, self.model.dialect()),
-            messages: view
-                .history
-                .iter()
-                .map(|m| Message::clone(m))
-                .collect::<Vec<_>>()
-                .into(),
-            tools: tools.specs(),
-            effort: self.settings.effort.clone(),
-            session_key: view.session_id.to_string(),
-            approver_present: view.options.approver_present,
-        };
+        let history = view.history.iter().map(|m| Message::clone(m)).collect();
+        let request = self.request(view, history, tools);
+        let model = self.model();
         let since = Instant::now();
         let retries = AtomicU32::new(0);
         let end = step::run(
-            &self.model,
+            &model,
             request,
             &self.feed,
             (&self.turn_id, number),
@@ -176,19 +194,8 @@ impl TurnJob {
         let reply = match end {
             step::StepEnd::Replied(reply) => reply,
             step::StepEnd::Failed(error) => {
-                let outcome = TurnOutcome::Failed {
-                    reason: error.reason_code().to_owned(),
-                    message: error.to_string(),
-                    hints: error.hints(),
-                };
-                let fact = self.step_fact(
-                    number,
-                    Vec::new(),
-                    "failed",
-                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed), Some(&error)),
-                );
-                self.finish(vec![fact], outcome).await?;
-                return Ok(Next::Over);
+                let usage = step::usage_unknown(&model, since, retries.load(Ordering::Relaxed), Some(&error));
+                return self.failed(view, tools, number, usage, error).await;
             }
             step::StepEnd::Stopped(text) => {
                 let parts = if text.trim().is_empty() {
@@ -200,7 +207,7 @@ impl TurnJob {
                     number,
                     parts,
                     "interrupted",
-                    step::usage_unknown(&self.model, since, retries.load(Ordering::Relaxed), None),
+                    step::usage_unknown(&model, since, retries.load(Ordering::Relaxed), None),
                 );
                 self.finish(vec![fact], self.stopped()).await?;
                 return Ok(Next::Over);
@@ -224,7 +231,8 @@ impl TurnJob {
                 _ => None,
             })
             .collect();
-        let usage = step::usage(&self.model, &reply, &self.settings.models());
+        self.brief.answered();
+        let usage = step::usage(&self.model(), &reply, &self.settings.models());
         let said = Message {
             role: crate::domain::message::Role::Assistant,
             parts: reply.parts.clone(),
@@ -236,8 +244,32 @@ impl TurnJob {
             usage,
         );
         let Some(call) = said.tool_calls().next().cloned() else {
-            let outcome = rested(&reply.finish, &said.text());
+            let mut outcome = rested(&reply.finish, &said.text());
+            if let (TurnOutcome::Done, Some(schema)) = (&outcome, &view.options.json_schema)
+                && let Err(why) = answer::check(schema, &said.text())
+            {
+                if !self.repaired.swap(true, Ordering::Relaxed) && number < view.options.max_steps {
+                    let note = format!("{why} Send the whole answer again: only the JSON value.");
+                    let added = EventBody::ContextAdded {
+                        turn_id: self.turn_id.clone(),
+                        items: vec![ContextItem::note(note)],
+                    };
+                    let facts = vec![fact, added];
+                    *view = self.actor.record(&self.turn_id, facts).await?.ok_or(Gone)?;
+                    self.feed.end_step();
+                    return Ok(Next::Go(None));
+                }
+                outcome = TurnOutcome::Failed {
+                    reason: "answer_invalid".into(),
+                    message: clip(&format!("the answer is not what was asked for: {why}"), 2_000),
+                    hints: vec!["agentctl logs SESSION   (the answer as it was)".into()],
+                };
+            }
+            let done = matches!(outcome, TurnOutcome::Done | TurnOutcome::GoalNotMet);
             self.finish(vec![fact], outcome).await?;
+            if done {
+                self.choose_title(view);
+            }
             return Ok(Next::Over);
         };
         let mut facts = vec![fact];
@@ -249,7 +281,7 @@ impl TurnJob {
         Ok(Next::Go(self.record_begun(view, facts, begun).await?))
     }
 
-    fn step_fact(
+    pub(super) fn step_fact(
         &self,
         step: u32,
         parts: Vec<Part>,
@@ -309,5 +341,17 @@ fn rested(finish: &Finish, text: &str) -> TurnOutcome {
         },
         _ if prompt::says_goal_not_met(text) => TurnOutcome::GoalNotMet,
         _ => TurnOutcome::Done,
+    }
+}
+
+/// How a turn ends that went round in circles and was told so.
+fn no_progress(why: &str) -> TurnOutcome {
+    TurnOutcome::Failed {
+        reason: "no_progress".into(),
+        message: format!("the model went round in circles: {why}"),
+        hints: vec![
+            "agentctl send SESSION \"…\"   (say what it misses)".into(),
+            "agentctl run -s SESSION -m MODEL \"go on\"   (with another model)".into(),
+        ],
     }
 }

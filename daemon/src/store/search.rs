@@ -70,12 +70,15 @@ fn text_of(body: &EventBody) -> Option<String> {
                         text.push('\n');
                         text.push_str(words);
                     }
+                    Part::Image { name, .. } => text.push_str(name),
                     _ => continue,
                 }
                 text.push('\n');
             }
             Some(text)
         }
+        EventBody::ContextCompacted { summary, .. } => Some(summary.clone()),
+        EventBody::TitleChosen { title, .. } => Some(title.clone()),
         EventBody::ToolCallStarted { call, summary, .. } => Some(format!("{summary}\n{}", call.arguments)),
         EventBody::ToolCallFinished { result, .. } => Some(result.clone()),
         // A tool's command is in its call already.

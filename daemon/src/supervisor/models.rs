@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 
 use super::Supervisor;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Part};
 use crate::domain::rejection::Rejection;
+use crate::domain::tool::ToolSpec;
 use crate::model::registry::Listed;
 use crate::model::{Environment, Model, ModelError, ModelEvent, ModelRequest};
 use crate::session::SessionHandle;
@@ -36,6 +37,10 @@ pub struct ModelRow {
     pub note: String,
     /// Used when none is named.
     pub is_default: bool,
+    /// Whether it can call tools, where anybody says.
+    pub tools: Option<bool>,
+    /// When it was listed, of one that can't be asked for now; microseconds since the epoch.
+    pub listed_us: Option<i64>,
 }
 
 /// How a trial went.
@@ -51,6 +56,10 @@ pub struct ModelTry {
     pub hints: Vec<String>,
     /// Milliseconds to the first token.
     pub first_token_ms: u64,
+    /// Which part failed; empty when none did.
+    pub stage: &'static str,
+    /// The parts before it, in order.
+    pub passed: Vec<&'static str>,
 }
 
 impl Supervisor {
@@ -109,8 +118,20 @@ impl Supervisor {
                     Listed::Server => ("ready", String::new()),
                     Listed::BuiltIn => ("ready", "scripted demo model, offline, $0".to_owned()),
                     Listed::Catalog => ("offline", "its provider could not be asked".to_owned()),
+                    Listed::Before(_) => (
+                        "offline",
+                        "listed before; its provider could not be asked".to_owned(),
+                    ),
                 };
-                row(info.name, status, note, &default, &info.entry)
+                let listed_us = match info.listed {
+                    Listed::Before(time_us) => Some(time_us),
+                    _ => None,
+                };
+                ModelRow {
+                    tools: info.tools,
+                    listed_us,
+                    ..row(info.name, status, note, &default, &info.entry)
+                }
             })
             .collect();
         for (provider, error) in listing.problems {
@@ -136,6 +157,17 @@ impl Supervisor {
                 }
             }
         }
+        rows.sort_by_key(|row| {
+            let status = ["ready", "found", "offline"]
+                .iter()
+                .position(|word| *word == row.status);
+            let tools = match row.tools {
+                Some(true) => 0,
+                None => 1,
+                Some(false) => 2,
+            };
+            (status.unwrap_or(3), tools)
+        });
         rows
     }
 
@@ -146,21 +178,34 @@ impl Supervisor {
             Err(error) => return failed(&error),
         };
         let request = ModelRequest {
-            instructions: "Answer with one word.".into(),
+            instructions: "Call the tool `answer` with the word ok. Say nothing else.".into(),
             messages: vec![Message::user("Say ok.")].into(),
-            tools: Vec::new().into(),
+            tools: vec![ToolSpec {
+                name: "answer".into(),
+                description: "Takes your answer.".into(),
+                parameters: serde_json::json!({"type": "object", "properties": {"word": {"type": "string"}},
+                    "required": ["word"]}),
+            }]
+            .into(),
             effort: None,
             session_key: "models-test".into(),
             approver_present: false,
         };
+        let mut passed = self.settings().models().stages(name, environment);
         let started = Instant::now();
         let mut first = None;
         let mut stream = model.stream(request);
         let answer = tokio::time::timeout(TRIAL, async {
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(ModelEvent::Finished(_)) => return Ok(()),
-                    Ok(ModelEvent::TextDelta(_) | ModelEvent::ReasoningDelta(_)) => {
+                    Ok(ModelEvent::Finished(reply)) => {
+                        return Ok(reply.parts.iter().any(|part| matches!(part, Part::ToolCall(_))));
+                    }
+                    Ok(
+                        ModelEvent::TextDelta(_)
+                        | ModelEvent::ReasoningDelta(_)
+                        | ModelEvent::ToolCallDelta { .. },
+                    ) => {
                         first.get_or_insert_with(|| started.elapsed());
                     }
                     Ok(_) => {}
@@ -178,14 +223,44 @@ impl Supervisor {
         }));
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         match answer {
-            Ok(()) => ModelTry {
-                ok: true,
-                reason: String::new(),
-                message: format!("{name} answered in {} ms", millis(started.elapsed())),
-                hints: Vec::new(),
+            Ok(called) if called || model.is_demo() => {
+                passed.push("tools");
+                ModelTry {
+                    ok: true,
+                    reason: String::new(),
+                    message: format!("{name} answered in {} ms", millis(started.elapsed())),
+                    hints: Vec::new(),
+                    first_token_ms: first.map(millis).unwrap_or(0),
+                    stage: "",
+                    passed,
+                }
+            }
+            Ok(_) => ModelTry {
+                ok: false,
+                reason: "no_tool_call".into(),
+                message: format!("{name} answers, but in words where it was asked to call a tool"),
+                hints: vec![
+                    "agents work through tools: pick a model that calls them   (agentctl models list)".into(),
+                    "start the server with them: llama-server --jinja, vllm --enable-auto-tool-choice".into(),
+                ],
                 first_token_ms: first.map(millis).unwrap_or(0),
+                stage: "tools",
+                passed,
             },
-            Err(error) => failed(&error),
+            Err(error) => {
+                let stage = error.stage();
+                let reached = passed.iter().position(|one| *one == stage);
+                // An answer that is no good came past all of them; of what never began, none was passed.
+                passed.truncate(reached.unwrap_or(if matches!(stage, "answer" | "tools") {
+                    passed.len()
+                } else {
+                    0
+                }));
+                ModelTry {
+                    passed,
+                    ..failed(&error)
+                }
+            }
         }
     }
 }
@@ -197,6 +272,8 @@ fn failed(error: &ModelError) -> ModelTry {
         message: error.to_string(),
         hints: error.hints(),
         first_token_ms: 0,
+        stage: error.stage(),
+        passed: Vec::new(),
     }
 }
 
@@ -223,5 +300,7 @@ fn row(
         input_price: entry.rates.input,
         output_price: entry.rates.output,
         note,
+        tools: None,
+        listed_us: None,
     }
 }

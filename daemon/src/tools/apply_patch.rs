@@ -129,7 +129,7 @@ pub(super) async fn run_patch(
         text,
         ok: true,
         changes,
-        exec: None,
+        ..ToolOutput::default()
     })
 }
 

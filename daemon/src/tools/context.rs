@@ -50,6 +50,8 @@ pub struct ToolContext {
     pub cleared: Arc<[PathBuf]>,
     /// The workspace's board.
     pub desk: Arc<dyn TaskDesk>,
+    /// The Session's own log.
+    pub log: Arc<dyn SessionLog>,
     /// Stops the call.
     pub cancel: CancellationToken,
 }
@@ -130,6 +132,13 @@ pub struct TaskCall {
 pub trait TaskDesk: Send + Sync {
     /// Does it; both answers are for the model.
     async fn call(&self, call: TaskCall) -> Result<String, String>;
+}
+
+/// The log of the Session, for what went out of the model's context.
+#[async_trait]
+pub trait SessionLog: Send + Sync {
+    /// At most `limit` entries that have the text, newest first; `#NUMBER` reads one. Both answers are for the model.
+    async fn find(&self, text: &str, limit: usize) -> Result<String, String>;
 }
 
 /// Told around every change of files by a tool; the place for checkpoints.

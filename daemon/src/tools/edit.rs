@@ -144,7 +144,7 @@ impl Tool for Edit {
             text,
             ok: true,
             changes,
-            exec: None,
+            ..ToolOutput::default()
         })
     }
 }

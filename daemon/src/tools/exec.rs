@@ -155,6 +155,7 @@ impl Tool for Exec {
             ok,
             changes: Vec::new(),
             exec: Some(output),
+            ..ToolOutput::default()
         })
     }
 }

@@ -10,6 +10,7 @@ mod exec;
 mod heredoc;
 mod matching;
 mod output;
+mod plan;
 mod read;
 mod registry;
 mod search;
@@ -32,13 +33,14 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::domain::context::PlanItem;
 use crate::domain::policy::{CallFacts, ProtectedPath};
 use crate::domain::tool::{Effect, ToolSpec};
 
 pub use arguments::parse_arguments;
 pub use context::{
     ChangeHook, CommandCall, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk,
-    OutputStream, OutputView, PlanContext, Seen, TaskCall, TaskDesk, ToolContext,
+    OutputStream, OutputView, PlanContext, Seen, SessionLog, TaskCall, TaskDesk, ToolContext,
 };
 pub use output::clean;
 pub use registry::{Registry, written_dirs};
@@ -109,6 +111,8 @@ pub struct ToolOutput {
     pub changes: Vec<FileChange>,
     /// The command run, where there was one.
     pub exec: Option<CommandOutput>,
+    /// The plan it set, where it did.
+    pub plan: Option<Vec<PlanItem>>,
 }
 
 /// One file's difference.

@@ -9,6 +9,7 @@ use super::apply_patch::ApplyPatch;
 use super::edit::Edit;
 use super::exec::Exec;
 use super::output::ReadOutput;
+use super::plan::Plan;
 use super::read::Read;
 use super::search::Search;
 use super::task::Task;
@@ -37,7 +38,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// exec, read, write, the dialect's way to edit, search, read_output, task.
+    /// exec, read, write, the dialect's way to edit, search, read_output, task, plan.
     pub fn for_dialect(dialect: EditDialect) -> Self {
         let edit: Arc<dyn Tool> = match dialect {
             EditDialect::ApplyPatch => Arc::new(ApplyPatch),
@@ -51,6 +52,7 @@ impl Registry {
             Arc::new(Search),
             Arc::new(ReadOutput),
             Arc::new(Task),
+            Arc::new(Plan),
         ])
     }
 
@@ -100,7 +102,16 @@ mod tests {
             let names: Vec<String> = registry.specs().iter().map(|spec| spec.name.clone()).collect();
             assert_eq!(
                 names,
-                ["exec", "read", "write", edit, "search", "read_output", "task"]
+                [
+                    "exec",
+                    "read",
+                    "write",
+                    edit,
+                    "search",
+                    "read_output",
+                    "task",
+                    "plan"
+                ]
             );
             let size = serde_json::to_string(&*registry.specs()).unwrap().len();
             assert!(

@@ -21,9 +21,11 @@ use crate::domain::policy::visible;
 use crate::domain::tool::{Effect, ToolSpec};
 use crate::workspace::{GuardError, Kind};
 
-const USAGE: &str = "{pattern, path?, glob?, limit?, files?}";
+const USAGE: &str = "{pattern, path?, glob?, limit?, files?, log?}";
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1_000;
+/// Entries of the log; each is a line.
+const LOG_LIMIT: u64 = 20;
 /// A person waits for an agent that waits for this.
 const MAX_TIME: Duration = Duration::from_secs(15);
 /// Of each file; sparse and huge ones end here.
@@ -48,6 +50,8 @@ struct Args {
     limit: Option<u64>,
     #[serde(default)]
     files: bool,
+    #[serde(default)]
+    log: bool,
 }
 
 #[async_trait]
@@ -56,7 +60,8 @@ impl Tool for Search {
         ToolSpec {
             name: "search".into(),
             description: "Search file contents by regular expression (ripgrep syntax; `(?i)` ignores case); results are `path:line: \
-                          text`. With files: true, list files whose path matches `glob` instead. Respects .gitignore."
+                          text`. With files: true, list files whose path matches `glob` instead. Respects .gitignore. With log: true, \
+                          find plain words in this session's earlier messages and results."
                 .into(),
             parameters: json!({
                 "type": "object",
@@ -65,7 +70,8 @@ impl Tool for Search {
                     "path": {"type": "string", "description": "file or directory to search in"},
                     "glob": {"type": "string", "description": "e.g. *.rs or src/**/*.ts"},
                     "limit": {"type": "integer", "description": "results, default 100"},
-                    "files": {"type": "boolean"}
+                    "files": {"type": "boolean"},
+                    "log": {"type": "boolean"}
                 }
             }),
         }
@@ -73,6 +79,16 @@ impl Tool for Search {
 
     fn plan(&self, args: &Value, ctx: &dyn PlanContext) -> Result<CallPlan, ToolError> {
         let args = parsed(args)?;
+        if args.log {
+            return Ok(CallPlan {
+                effects: vec![Effect::Reads],
+                summary: format!(
+                    "search the session's log for {}",
+                    cut_line(&visible(&args.pattern), 120)
+                ),
+                ..CallPlan::default()
+            });
+        }
         let place = match &args.path {
             Some(path) => format!(" in {}", visible(&ctx.paths().show(&resolve(ctx, path)?))),
             None => String::new(),
@@ -93,6 +109,20 @@ impl Tool for Search {
 
     async fn run(&self, args: &Value, ctx: &ToolContext) -> Result<ToolOutput, ToolError> {
         let args = parsed(args)?;
+        if args.log {
+            let limit = args.limit.unwrap_or(LOG_LIMIT).min(MAX_LIMIT);
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let text = ctx
+                .log
+                .find(&args.pattern, limit)
+                .await
+                .map_err(ToolError::Refused)?;
+            return Ok(ToolOutput {
+                text,
+                ok: true,
+                ..ToolOutput::default()
+            });
+        }
         let inner = ctx.clone();
         let text = blocking(move || Hunt::run(&inner, &args)).await?;
         Ok(ToolOutput {

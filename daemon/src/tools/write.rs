@@ -82,7 +82,7 @@ impl Tool for Write {
             text,
             ok: true,
             changes,
-            exec: None,
+            ..ToolOutput::default()
         })
     }
 }

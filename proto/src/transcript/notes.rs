@@ -1,6 +1,7 @@
 //! Owns: what the transcript says of a session as a whole, and items whose texts were taken out.
 
 use super::{Kind, Transcript};
+use crate::format;
 use crate::pb;
 use crate::pb::event::Body;
 
@@ -97,6 +98,45 @@ pub(super) fn standing_line(body: &Body) -> Option<String> {
                 imported.session_id
             )
         }
+        Body::ContextAdded(added) => {
+            let given: Vec<String> = added.items.iter().filter_map(given).collect();
+            if given.is_empty() {
+                return None;
+            }
+            format!("given to the model: {}", given.join(", "))
+        }
+        Body::ContextCompacted(done) => {
+            let why = match done.reason.as_str() {
+                "asked" => "as asked",
+                "refused" => "the server had refused it as too long",
+                _ => "it came near the model's limit",
+            };
+            format!(
+                "context compacted ({why}): {} to {} tokens, {} to {} messages; the log keeps all of it",
+                format::tokens(done.before_tokens),
+                format::tokens(done.after_tokens),
+                done.before_messages,
+                done.after_messages
+            )
+        }
         _ => return None,
     })
+}
+
+/// A piece of context that a person should know of.
+fn given(item: &pb::ContextItem) -> Option<String> {
+    let shown = match item.kind() {
+        pb::ContextKind::Instructions | pb::ContextKind::Mention => item.name.clone(),
+        _ => return None,
+    };
+    let cut = if item.total_bytes > item.text.len() as u64 {
+        " (cut)"
+    } else {
+        ""
+    };
+    let hidden = match item.hidden_characters {
+        0 => String::new(),
+        count => format!(" ({count} hidden characters)"),
+    };
+    Some(format!("{shown}{cut}{hidden}"))
 }

@@ -95,6 +95,46 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             finish,
             usage: Some(usage.into()),
         }),
+        EventBody::ContextAdded { turn_id, items } => Body::ContextAdded(pb::ContextAdded {
+            turn_id: turn_id.to_string(),
+            items: items.into_iter().map(Into::into).collect(),
+        }),
+        EventBody::CompactionRequested { focus } => {
+            Body::CompactionRequested(pb::CompactionRequested { focus })
+        }
+        EventBody::ContextCompacted {
+            turn_id,
+            reason,
+            before,
+            after,
+            summary,
+            window,
+            usage,
+            ..
+        } => Body::ContextCompacted(pb::ContextCompacted {
+            turn_id: turn_id.to_string(),
+            reason: reason.word().to_owned(),
+            before_tokens: before.tokens,
+            before_messages: before.messages,
+            after_tokens: after.tokens,
+            after_messages: after.messages,
+            summary,
+            context_window_tokens: window.unwrap_or(0),
+            usage: usage.map(Into::into),
+        }),
+        EventBody::PlanUpdated {
+            turn_id,
+            call_id,
+            items,
+        } => Body::PlanUpdated(pb::PlanUpdated {
+            turn_id: turn_id.to_string(),
+            call_id: call_id.0,
+            items: super::context::plan(&items),
+        }),
+        EventBody::TitleChosen { title, usage } => Body::TitleChosen(pb::TitleChosen {
+            title,
+            usage: usage.map(Into::into),
+        }),
         EventBody::StepRetried {
             turn_id,
             step,

@@ -66,6 +66,11 @@ impl From<Summary> for pb::Session {
                 .forked_from
                 .map(|(id, _)| id.to_string())
                 .unwrap_or_default(),
+            title: s.title,
+            last_input_tokens: s.spent.input_tokens,
+            last_cached_tokens: s.spent.cached_tokens,
+            input_tokens: s.spent.tokens.input,
+            cached_input_tokens: s.spent.tokens.cached_input,
             waiting: s.waiting.map(Into::into),
         }
     }
@@ -190,9 +195,30 @@ pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Rejectio
                 name: a.name,
                 text: a.text,
             }),
-            _ => Err(invalid("parts: a message has text and attachments only")),
+            Some(pb::part::Part::Image(image)) => super::context::image(image),
+            _ => Err(invalid("parts: a message has text, attachments and images only")),
         })
         .collect()
+}
+
+/// A reasoning effort; `None`: the configured one.
+pub(in crate::api) fn effort(word: String) -> Result<Option<String>, Rejection> {
+    let usual = word.len() <= 32 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    if !usual {
+        return Err(invalid(
+            "effort is a lower-case word, such as low, medium or high",
+        ));
+    }
+    Ok(Some(word).filter(|word| !word.is_empty()))
+}
+
+/// A schema for the answer; `None`: any answer.
+pub(in crate::api) fn json_schema(text: String) -> Result<Option<String>, Rejection> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    crate::session::answer::check_schema(&text).map_err(invalid)?;
+    Ok(Some(text))
 }
 
 /// A message's id.
@@ -232,6 +258,22 @@ pub(super) fn parts(parts: Vec<Part>) -> Vec<pb::Part> {
             let part = match part {
                 Part::Text { text } => pb::part::Part::Text(text),
                 Part::Attachment { name, text } => pb::part::Part::Attachment(pb::Attachment { name, text }),
+                Part::Image {
+                    name,
+                    media_type,
+                    width,
+                    height,
+                    ..
+                } => pb::part::Part::Image(pb::Image {
+                    name,
+                    // Nobody's screen needs it with every replay.
+                    data: Default::default(),
+                    media_type,
+                    width,
+                    height,
+                }),
+                // A fact of its own.
+                Part::Context(_) => return None,
                 Part::Reasoning { text, .. } if text.is_empty() => return None,
                 Part::Reasoning { text, .. } => pb::part::Part::Reasoning(text),
                 Part::ToolCall(call) => pb::part::Part::ToolCall(call.into()),

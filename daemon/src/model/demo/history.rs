@@ -74,13 +74,15 @@ fn prompt(message: &Message) -> String {
     texts.join("\n")
 }
 
+/// True for what a person said; what the daemon put beside it is not.
+fn is_said(message: &Message) -> bool {
+    message.role == Role::User && !message.parts.iter().all(|part| matches!(part, Part::Context(_)))
+}
+
 /// Reads the Turn: everything after the last Message of a person.
 pub(crate) fn read(request: &ModelRequest) -> Turn {
     let messages: &[Message] = &request.messages;
-    let from = messages
-        .iter()
-        .rposition(|message| message.role == Role::User)
-        .unwrap_or(0);
+    let from = messages.iter().rposition(is_said).unwrap_or(0);
     let mut turn = Turn {
         tools: request.tools.to_vec(),
         approver_present: request.approver_present,
@@ -88,7 +90,7 @@ pub(crate) fn read(request: &ModelRequest) -> Turn {
     };
     let mut ids = Vec::new();
     for message in messages.iter().skip(from) {
-        if message.role == Role::User {
+        if is_said(message) {
             turn.prompt = prompt(message);
         }
         for part in &message.parts {

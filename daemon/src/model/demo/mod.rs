@@ -213,6 +213,8 @@ fn size(message: &Message) -> u64 {
         Part::Text { text } | Part::Attachment { text, .. } | Part::Reasoning { text, .. } => text.len(),
         Part::ToolCall(call) => call.arguments.len(),
         Part::ToolResult(result) => result.text.len(),
+        Part::Context(item) => item.text.len(),
+        Part::Image { .. } => 0,
     };
     message.parts.iter().map(of).sum::<usize>() as u64
 }

@@ -55,6 +55,30 @@ pub(in crate::store) fn put(connection: &Connection, append: &Append) -> Result<
                     }),
                 }
             }
+            // A request beside the steps.
+            EventBody::ContextCompacted {
+                usage: Some(usage), ..
+            }
+            | EventBody::TitleChosen {
+                usage: Some(usage), ..
+            } => Row {
+                time_us: event.time_us,
+                seq: event.seq,
+                booking: booking(append, event, &usage.model, ""),
+                turn_id: match &event.body {
+                    EventBody::ContextCompacted { turn_id, .. } => turn_id.to_string(),
+                    _ => String::new(),
+                },
+                step: 0,
+                outcome: usage.error.clone().unwrap_or_else(|| "stop".to_owned()),
+                total_ms: usage.total_ms,
+                request: Some(Request {
+                    tokens: usage.tokens,
+                    cost: usage.cost,
+                    first_token_ms: usage.first_token_ms,
+                    retries: usage.retries,
+                }),
+            },
             EventBody::ToolCallFinished {
                 turn_id,
                 call_id,
