@@ -42,6 +42,9 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Result<u8, Failure
     if args.stdin {
         return answer(context, &session, &args).await;
     }
+    if let Some(focus) = compaction(&args.text) {
+        return compact(context, &session, focus).await;
+    }
     let parts = prompt::parts(context, &args.text, &args.file).await?;
     post(context, &session, parts, args.steer).await
 }

@@ -2,6 +2,7 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod view;
 mod waiting;
 
 use std::collections::VecDeque;
