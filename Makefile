@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What setup.sh found, for the tests.
 ENV := set -a; . $(TARGET)/test-env; set +a;
 
-.PHONY: help demo build check test nightly setup ui screens install uninstall bench
+.PHONY: help demo build check test nightly setup ui screens install uninstall bench eval
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,13 @@ bench: ## measure what is promised, into docs/BENCHMARKS.md; takes minutes
 	@bash -c '. daemon/tests/prerequisites.sh; need_rust; need_programs bwrap; need_namespaces'
 	cargo build --locked --release --workspace --bins --bench bench
 	cargo bench --locked --workspace --bench bench -- --idle $(IDLE) --write $(CURDIR)/docs/BENCHMARKS.md
+
+eval: ## how many exercises a model solves: make eval MODEL=PROVIDER/NAME; needs a key or a server, spends money
+	@test -n "$(MODEL)" || { echo "error: name a model: make eval MODEL=PROVIDER/NAME (its key exported, such as OPENAI_API_KEY), or a local server's model" >&2; exit 2; }
+	@bash -c '. daemon/tests/prerequisites.sh; need_rust; need_programs bwrap; need_namespaces'
+	cargo build --locked --release --workspace --bins --bench eval
+	EVAL_MODEL="$(MODEL)" EVAL_RUNS="$(RUNS)" EVAL_LANGUAGES="$(LANGUAGES)" EVAL_COUNT="$(COUNT)" \
+	    EVAL_EXERCISES="$(EXERCISES)" EVAL_PEERS="$(PEERS)" cargo bench --locked --workspace --bench eval
 
 nightly: ## everything, with the long loops and the measurements
 	AGENTD_TEST_LONG=1 $(MAKE) test

@@ -7,12 +7,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod lifecycle;
+mod record;
 mod tasks;
 mod usage;
 mod verbs;
 mod web;
 
 pub(crate) use self::lifecycle::*;
+pub(crate) use self::record::*;
 pub(crate) use self::tasks::*;
 pub(crate) use self::usage::*;
 pub(crate) use self::verbs::*;
@@ -218,6 +220,15 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Option<UsageVerb>,
     },
+    /// Findings in a change, by file and line
+    #[command(before_help = help::REVIEW)]
+    Review(ReviewArgs),
+    /// What a session did: files written, hosts contacted, commands run
+    #[command(before_help = help::AUDIT)]
+    Audit(AuditArgs),
+    /// Play a session again, offline, from its cassette
+    #[command(before_help = help::REPLAY)]
+    Replay(ReplayArgs),
     /// Models that can be used
     #[command(before_help = help::MODELS)]
     Models {

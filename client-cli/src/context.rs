@@ -2,7 +2,7 @@
 
 use agentd_proto::{Client, ClientError, Options, escape, format, id, pb, surroundings};
 
-use crate::args::{Global, Jail, Layout};
+use crate::args::{Global, Jail, Layout, LogLevel};
 use crate::command_line::nearest;
 use crate::exit::{self, Failure};
 use crate::render::{Out, json};
@@ -29,6 +29,7 @@ pub(crate) struct Wanted {
     pub(crate) jail: Option<Jail>,
     pub(crate) shell: pb::ShellKind,
     pub(crate) model: Option<String>,
+    pub(crate) log: Option<LogLevel>,
 }
 
 impl Context {
@@ -238,6 +239,7 @@ impl Context {
             model: wanted.model.clone().unwrap_or_default(),
             get_or_create,
             task_id: String::new(),
+            log_level: log_level(wanted.log).into(),
         };
         self.client
             .create_session(request)
@@ -302,6 +304,15 @@ fn layout(layout: Option<Layout>) -> pb::Layout {
         None => pb::Layout::Unspecified,
         Some(Layout::Root) => pb::Layout::Root,
         Some(Layout::Host) => pb::Layout::Host,
+    }
+}
+
+fn log_level(level: Option<LogLevel>) -> pb::LogLevel {
+    match level {
+        None => pb::LogLevel::Unspecified,
+        Some(LogLevel::Full) => pb::LogLevel::Full,
+        Some(LogLevel::Redacted) => pb::LogLevel::Redacted,
+        Some(LogLevel::None) => pb::LogLevel::None,
     }
 }
 

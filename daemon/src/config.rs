@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
     BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
-    ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
+    PrivacyConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[privacy]`
+    pub privacy: PrivacyConfig,
     /// `[git]`
     pub git: GitConfig,
     /// `[ledger]`

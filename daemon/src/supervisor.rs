@@ -6,6 +6,7 @@ mod copy;
 mod create;
 mod lifecycle;
 mod models;
+mod record;
 mod redact;
 mod storage;
 mod transfer;
@@ -20,6 +21,7 @@ use crate::domain::approval::Approval;
 use crate::domain::event::Event;
 use crate::domain::id::{ApprovalId, Seq, SessionId};
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{State, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
@@ -29,6 +31,7 @@ pub use bundle::Report;
 pub use create::NewSession;
 pub use lifecycle::Deletion;
 pub use models::{ModelRow, ModelTry};
+pub use record::{Audit, Cassette};
 pub use redact::{RedactWish, Redaction};
 pub use storage::{PruneWish, Pruned, Storage};
 pub use transfer::{Piece, Upload};
@@ -56,6 +59,8 @@ pub struct Defaults {
     pub jail: JailKind,
     /// Layout for every session, where configured.
     pub layout: Option<Layout>,
+    /// What logs keep of what is said.
+    pub log: LogLevel,
     /// Shell for every session, where configured.
     pub shell: Option<ShellKind>,
     /// Time-out of people's and programs' commands.

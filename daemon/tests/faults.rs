@@ -15,8 +15,8 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use agentd::store::Store;
@@ -92,11 +92,7 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
 /// How far the log of a session goes in an image of the files; it must be whole and without a hole.
 fn head_in(image: &Path, session: &str) -> u64 {
     // The daemon's own way first: checks, migrations and all.
-    Store::open(
-        &image.join("agentd.db"),
-        Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new())))),
-    )
-    .unwrap();
+    Store::open(&image.join("agentd.db"), Arc::new(Redactor::new())).unwrap();
     let database = rusqlite::Connection::open(image.join("agentd.db")).unwrap();
     let verdict: String = database
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))

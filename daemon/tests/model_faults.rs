@@ -38,49 +38,53 @@ async fn a_refused_key_ends_at_once_with_the_providers_words() {
 
 #[tokio::test]
 async fn a_rate_limit_is_waited_out_as_long_as_asked() {
-    let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT".to_owned());
-    for (headers, seconds) in [
-        (vec![("retry-after", "7".to_owned())], 7.0),
-        (vec![("retry-after-ms", "2500".to_owned())], 2.5),
-        (
-            vec![date, ("retry-after", "Wed, 21 Oct 2015 07:28:12 GMT".to_owned())],
-            12.0,
-        ),
-    ] {
-        let limited = fails(429, headers, r#"{"error":{"message":"slow down","code":429}}"#);
-        let seen = ask(Api::Chat, vec![limited, good(Api::Chat)]).await;
-        let retries = seen.retries();
-        assert_eq!(retries.len(), 1);
-        assert!(
-            (seconds..seconds + 0.6).contains(&retries[0].1.as_secs_f64()),
-            "{retries:?}"
-        );
-        assert!(
-            retries[0].0 == 2 && retries[0].2.contains("slow down"),
-            "{retries:?}"
-        );
-        assert_eq!(seen.end.unwrap().retries, 1);
+    for api in BOTH {
+        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT".to_owned());
+        for (headers, seconds) in [
+            (vec![("retry-after", "7".to_owned())], 7.0),
+            (vec![("retry-after-ms", "2500".to_owned())], 2.5),
+            (
+                vec![date, ("retry-after", "Wed, 21 Oct 2015 07:28:12 GMT".to_owned())],
+                12.0,
+            ),
+        ] {
+            let limited = fails(429, headers, r#"{"error":{"message":"slow down","code":429}}"#);
+            let seen = ask(api, vec![limited, good(api)]).await;
+            let retries = seen.retries();
+            assert_eq!(retries.len(), 1);
+            assert!(
+                (seconds..seconds + 0.6).contains(&retries[0].1.as_secs_f64()),
+                "{retries:?}"
+            );
+            assert!(
+                retries[0].0 == 2 && retries[0].2.contains("slow down"),
+                "{retries:?}"
+            );
+            assert_eq!(seen.end.unwrap().retries, 1);
+        }
     }
 }
 
 #[tokio::test]
 async fn too_long_a_wait_and_an_empty_purse_are_not_waited_for() {
-    let long = fails(
-        429,
-        vec![("retry-after", "86400".into())],
-        r#"{"error":{"message":"tomorrow"}}"#,
-    );
-    assert_eq!(ask(Api::Chat, vec![long]).await.requests.len(), 1);
-    let quota = fails(
-        429,
-        vec![],
-        r#"{"error":{"message":"no money","type":"insufficient_quota","code":"insufficient_quota"}}"#,
-    );
-    let seen = ask(Api::Responses, vec![quota]).await;
-    assert_eq!(
-        (seen.code(), seen.requests.len()),
-        ("provider_quota_exhausted", 1)
-    );
+    for api in BOTH {
+        let long = fails(
+            429,
+            vec![("retry-after", "86400".into())],
+            r#"{"error":{"message":"tomorrow"}}"#,
+        );
+        assert_eq!(ask(api, vec![long]).await.requests.len(), 1);
+        let quota = fails(
+            429,
+            vec![],
+            r#"{"error":{"message":"no money","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+        );
+        let seen = ask(api, vec![quota]).await;
+        assert_eq!(
+            (seen.code(), seen.requests.len()),
+            ("provider_quota_exhausted", 1)
+        );
+    }
 }
 
 #[tokio::test]
@@ -111,30 +115,34 @@ async fn a_server_error_is_retried_visibly_and_boundedly() {
 
 #[tokio::test]
 async fn a_bad_request_ends_at_once_even_with_a_number_for_a_code() {
-    let body = r#"{"error":{"code":400,"message":"no such parameter","type":"invalid_request_error"}}"#;
-    let seen = ask(Api::Chat, vec![fails(400, vec![], body)]).await;
-    assert_eq!(
-        seen.end,
-        Err(ModelError::BadRequest {
-            status: 400,
-            message: "no such parameter".into()
-        })
-    );
-    let body = r#"{"error":{"code":400,"message":"exceeds the available context size","type":"exceed_context_size_error","n_prompt_tokens":9,"n_ctx":4}}"#;
-    assert_eq!(
-        ask(Api::Chat, vec![fails(400, vec![], body)]).await.code(),
-        "context_exceeded"
-    );
+    for api in BOTH {
+        let body = r#"{"error":{"code":400,"message":"no such parameter","type":"invalid_request_error"}}"#;
+        let seen = ask(api, vec![fails(400, vec![], body)]).await;
+        assert_eq!(
+            seen.end,
+            Err(ModelError::BadRequest {
+                status: 400,
+                message: "no such parameter".into()
+            })
+        );
+        let body = r#"{"error":{"code":400,"message":"exceeds the available context size","type":"exceed_context_size_error","n_prompt_tokens":9,"n_ctx":4}}"#;
+        assert_eq!(
+            ask(api, vec![fails(400, vec![], body)]).await.code(),
+            "context_exceeded"
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let seen = ask(
-        Api::Chat,
-        vec![fails(307, vec![("location", "http://elsewhere/".into())], "")],
-    )
-    .await;
-    assert_eq!((seen.code(), seen.requests.len()), ("provider_bad_request", 1));
+    for api in BOTH {
+        let seen = ask(
+            api,
+            vec![fails(307, vec![("location", "http://elsewhere/".into())], "")],
+        )
+        .await;
+        assert_eq!((seen.code(), seen.requests.len()), ("provider_bad_request", 1));
+    }
 }
 
 #[tokio::test]

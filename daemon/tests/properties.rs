@@ -77,6 +77,7 @@ fn begin() -> Event {
         persona: "default".into(),
         policy_generation: 1,
         task: None,
+        log: agentd::domain::redaction::LogLevel::default(),
     };
     event(&SessionId::random(), 1, EventBody::SessionCreated(spec))
 }

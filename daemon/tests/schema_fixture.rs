@@ -10,7 +10,7 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use agentd::domain::event::{EventBody, NewEvent};
 use agentd::domain::principal::{Caller, Client};
@@ -26,7 +26,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn open(path: &Path) -> Store {
-    Store::open(path, Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))))).unwrap()
+    Store::open(path, Arc::new(Redactor::new())).unwrap()
 }
 
 #[tokio::test]
@@ -69,6 +69,7 @@ async fn every_saved_database_opens_folds_and_goes_on() {
             let sealed = store
                 .seal(
                     &row.session_id,
+                    row.spec.log,
                     row.head,
                     vec![NewEvent {
                         time_us: 1,

@@ -414,6 +414,10 @@ unary! {
     lifecycle_service_client::LifecycleServiceClient.import_session(ImportSessionRequest) -> ImportSessionResponse;
     /// Takes texts out of a session for good.
     lifecycle_service_client::LifecycleServiceClient.redact_session(RedactSessionRequest) -> RedactSessionResponse;
+    /// What a session did to the world.
+    lifecycle_service_client::LifecycleServiceClient.audit_session(AuditSessionRequest) -> AuditSessionResponse;
+    /// A session as a cassette.
+    lifecycle_service_client::LifecycleServiceClient.get_cassette(GetCassetteRequest) -> GetCassetteResponse;
     /// What is on disk.
     lifecycle_service_client::LifecycleServiceClient.report_storage(ReportStorageRequest) -> ReportStorageResponse;
     /// Takes away what is old.

@@ -266,3 +266,12 @@ pub(crate) fn parse_budget(text: &str) -> Result<u64, String> {
         .filter(|micro| *micro > 0)
         .ok_or_else(|| format!("'{text}' is no amount such as '$2' or 0.50"))
 }
+
+/// The value of `--model`: a cassette's file is meant from here, not from where the daemon looks.
+pub(crate) fn parse_model(text: &str) -> Result<String, String> {
+    let Some(file) = text.strip_prefix("cassette:") else {
+        return Ok(text.to_owned());
+    };
+    let path = std::path::absolute(file).map_err(|error| format!("'{file}': {error}"))?;
+    Ok(format!("cassette:{}", path.display()))
+}

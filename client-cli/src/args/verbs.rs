@@ -18,8 +18,8 @@ pub(crate) struct RunArgs {
     /// A new session
     #[arg(long)]
     pub(crate) new: bool,
-    /// Model: PROVIDER/NAME, or demo
-    #[arg(short, long, value_name = "MODEL")]
+    /// Model: PROVIDER/NAME, demo, or cassette:FILE
+    #[arg(short, long, value_name = "MODEL", value_parser = super::parse_model)]
     pub(crate) model: Option<String>,
     /// Attach a file (repeatable)
     #[arg(short, long, value_name = "FILE")]
@@ -50,6 +50,25 @@ pub(crate) struct RunArgs {
         hide_short_help = true
     )]
     pub(crate) jail: Option<Jail>,
+    /// What a new session's log keeps of what is said: full, redacted or none
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
+    pub(crate) log: Option<LogLevel>,
+}
+
+/// What a session's log keeps of what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Everything but agentd's own keys.
+    Full,
+    /// Everything, with marks where secrets were.
+    Redacted,
+    /// No words.
+    None,
 }
 
 /// What `run` does when a tool call needs an approval.
@@ -366,8 +385,8 @@ pub(crate) struct SessionsNew {
     /// Its name [default: made from the directory]
     #[arg(long, value_name = "N")]
     pub(crate) name: Option<String>,
-    /// Model: PROVIDER/NAME, or demo
-    #[arg(short, long, value_name = "MODEL")]
+    /// Model: PROVIDER/NAME, demo, or cassette:FILE
+    #[arg(short, long, value_name = "MODEL", value_parser = super::parse_model)]
     pub(crate) model: Option<String>,
     /// Where the workspace appears in its jail
     #[arg(long, value_name = "LAYOUT")]
@@ -378,6 +397,9 @@ pub(crate) struct SessionsNew {
     /// What encloses its commands
     #[arg(long, value_name = "KIND")]
     pub(crate) jail: Option<Jail>,
+    /// What its log keeps of what is said
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<LogLevel>,
 }
 
 /// Verbs about approvals.

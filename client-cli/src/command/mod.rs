@@ -3,6 +3,7 @@
 mod approvals;
 mod ask;
 mod attach;
+mod audit;
 mod auth;
 mod bare;
 mod budgets;
@@ -17,6 +18,8 @@ mod lifecycle;
 mod logs;
 mod models;
 mod prompt;
+mod replay;
+mod review;
 mod run;
 mod screen;
 mod send;
@@ -71,6 +74,9 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         Verb::Approve(args) => approvals::approve(&context, args).await,
         Verb::Deny(args) => approvals::deny(&context, args).await,
         Verb::Usage { verb } => usage::run(&context, verb).await,
+        Verb::Review(args) => review::run(&context, args).await,
+        Verb::Audit(args) => audit::run(&context, args).await,
+        Verb::Replay(args) => replay::run(&context, args).await,
         Verb::Models { verb } => models::run(&context, verb.unwrap_or(ModelsVerb::List)).await,
         Verb::Auth { verb } => auth::run(&context, verb.unwrap_or(AuthVerb::List)).await,
         Verb::Daemon { verb } => daemon::run(&context, verb.unwrap_or(DaemonVerb::Status)).await,

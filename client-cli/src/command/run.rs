@@ -95,6 +95,7 @@ async fn post(
         layout: args.layout,
         jail: args.jail,
         model: args.model.clone(),
+        log: args.log,
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;

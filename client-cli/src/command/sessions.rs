@@ -296,6 +296,7 @@ async fn new(context: &Context, args: SessionsNew) -> Result<u8, Failure> {
             Some(Shell::Bash) => pb::ShellKind::Bash,
         },
         model: args.model,
+        log: args.log,
         ..Wanted::default()
     };
     let session = context

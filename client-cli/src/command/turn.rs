@@ -30,6 +30,8 @@ pub(crate) enum Mode {
     Lines,
     /// One JSON document at the end.
     Document,
+    /// Nothing on standard output: the caller has words of its own.
+    Quiet,
 }
 
 /// What to do about approvals.
@@ -100,6 +102,21 @@ impl<'a> Turn<'a> {
             changes: Vec::new(),
             foreign: Vec::new(),
         }
+    }
+
+    /// The last answer of the model so far.
+    pub(crate) fn answer(&self) -> &str {
+        &self.answer
+    }
+
+    /// The files that tools changed.
+    pub(crate) fn changed(&self) -> Vec<&str> {
+        self.changes.iter().map(|change| change.path.as_str()).collect()
+    }
+
+    /// True when the demo model was at work.
+    pub(crate) fn is_demo(&self) -> bool {
+        self.demo
     }
 
     /// Follows it to its end; gives the exit code.
@@ -190,7 +207,7 @@ impl<'a> Turn<'a> {
     }
 
     fn tick(&mut self) {
-        if self.asker.is_asking() || !matches!(self.mode, Mode::Stream | Mode::Final) {
+        if self.asker.is_asking() || !matches!(self.mode, Mode::Stream | Mode::Final | Mode::Quiet) {
             return;
         }
         let state = if self.interrupted {
@@ -375,6 +392,9 @@ impl<'a> Turn<'a> {
             if let Some(value) = self.lines.preview(preview) {
                 self.context.out.line(&value.to_string())?;
             }
+            return Ok(());
+        }
+        if self.mode == Mode::Quiet {
             return Ok(());
         }
         self.stream(preview.step, &preview.text, preview.restart)

@@ -6,7 +6,6 @@ agentctl: work with agentd, the local coding assistant
   agentctl run \"fix the failing test\"    one turn of the agent in this directory
   agentctl exec -- make test             a command in the session's jailed shell
   agentctl logs -f                       follow this directory's session
-
 Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   run [PROMPT]     one agent turn                sessions   list show new pause …
   exec -- CMD      command in the jailed shell   approvals  list show
@@ -18,13 +17,14 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   logs [S]         what happened                 daemon     status start stop restart logs
   search TEXT      words in all that happened    storage    report prune
   doctor           check prerequisites           web        open url token stop
-  version          versions                      usage      summary top forecast budget export …
-  help [TOPIC]     exit-codes environment …      tasks      list add show edit move run done …
+  review [RANGE]   findings by file:line         audit [S]  what a session did
+  replay FILE|S    play a session again          usage      summary top forecast budget export …
+  version          versions                      tasks      list add show edit move run done …
+  help [TOPIC]     exit-codes environment …
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, t = tasks,
-  u = usage, rm = sessions delete
+Short: ls = sessions list, ps = those at work, s = sessions, t = tasks, u = usage, rm = sessions delete
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 
@@ -126,6 +126,21 @@ Usage: agentctl tasks [FLAGS] VERB …    (agentctl tasks VERB -h for each)
   done T        with the commit or PR          sync          hand edits and conflicts
 Flags of every verb: agentctl -h
 ";
+pub(crate) const REVIEW: &str = "\
+Examples:
+  agentctl review                        what is not committed yet
+  agentctl review main...HEAD --task     a branch; findings go to the board
+  agentctl review HEAD~1 -o json --exit-code";
+pub(crate) const AUDIT: &str = "\
+Examples:
+  agentctl audit                 this directory's session
+  agentctl audit build -o json
+  agentctl audit @last -o jsonl | grep refus";
+pub(crate) const REPLAY: &str = "\
+Examples:
+  agentctl replay build --save bug.jsonl    the cassette alone, for a bug report
+  agentctl replay bug.jsonl                 play it here: the answers are recorded, the tools are real
+  agentctl replay @last -o json";
 pub(crate) const APPROVALS: &str = "\
 Examples:
   agentctl approvals list

@@ -51,6 +51,7 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "pause_reason": session.pause_reason,
         "purge_time": session.purge_time.map(|time| rfc3339(Some(time))),
         "forked_from": session.forked_from,
+        "log_level": log_level(session.log_level()),
         "waiting": session.waiting.as_ref().map(waiting),
     })
 }
@@ -76,6 +77,16 @@ pub(crate) fn job(job: &pb::Job) -> Value {
         "processes": processes.map(|one| json!({"pid": one.pid, "command": one.command})).collect::<Value>(),
         "output_open": job.output_open,
     })
+}
+
+/// The word for what a log keeps.
+pub(crate) fn log_level(level: pb::LogLevel) -> &'static str {
+    match level {
+        pb::LogLevel::Full => "full",
+        pb::LogLevel::Redacted => "redacted",
+        pb::LogLevel::None => "none",
+        pb::LogLevel::Unspecified => "unknown",
+    }
 }
 
 /// The word for a layout.

@@ -141,6 +141,7 @@ pub(crate) fn session_fields(session: &pb::Session) -> Vec<(&'static str, String
                 json::layout(session.layout())
             ),
         ),
+        ("log", json::log_level(session.log_level()).to_owned()),
         (
             "shell",
             if session.shell() == pb::ShellKind::Bash {

@@ -3,12 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentd::domain::event::{EventBody, NewEvent};
 use agentd::domain::id::SessionId;
 use agentd::domain::principal::{Caller, Client as ClientKind};
+use agentd::domain::redaction::LogLevel;
 use agentd::domain::session::Session;
 use agentd::store::redact::Redactor;
 use agentd::store::{Append, Store};
@@ -96,7 +97,7 @@ impl Log {
             "shell": "sh", "jail": "bwrap", "origin": "shell", "model": null, "persona": "default", "policy_generation": 1
         });
         let body = EventBody::SessionCreated(serde_json::from_value(spec).unwrap());
-        let sealed = store.seal(&id, 0, vec![fact(body)]).unwrap();
+        let sealed = store.seal(&id, LogLevel::default(), 0, vec![fact(body)]).unwrap();
         let session = Session::begin(&sealed.events()[0]).unwrap();
         let append = Append {
             session_id: id,
@@ -138,7 +139,10 @@ impl Log {
             })
             .collect();
         let id = self.session.session_id.clone();
-        let sealed = self.store.seal(&id, self.session.head, bodies).unwrap();
+        let sealed = self
+            .store
+            .seal(&id, LogLevel::default(), self.session.head, bodies)
+            .unwrap();
         let expected_head = self.session.head;
         for event in sealed.events() {
             self.session.apply(event);
@@ -164,7 +168,7 @@ impl Log {
 }
 
 fn store(file: &Path) -> Store {
-    Store::open(file, Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))))).unwrap()
+    Store::open(file, Arc::new(Redactor::new())).unwrap()
 }
 
 fn fact(body: EventBody) -> NewEvent {

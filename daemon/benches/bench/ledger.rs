@@ -2,7 +2,7 @@
 //! Guarantees: the store and the board are the real ones, on a disk; what is asked is what the pages ask.
 
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agentd::board::document::Document;
@@ -22,7 +22,7 @@ const DAYS: i64 = 90;
 const PER_SESSION: u64 = 500;
 
 fn store(path: &Path) -> Store {
-    Store::open(path, Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))))).unwrap()
+    Store::open(path, Arc::new(Redactor::new())).unwrap()
 }
 
 fn row(n: u64, all: u64, now_us: i64) -> Row {

@@ -41,6 +41,8 @@ fn need(path: &str) -> Need {
         | "SessionService/ListEvents"
         | "LifecycleService/SearchSessions"
         | "LifecycleService/ExportSession"
+        | "LifecycleService/AuditSession"
+        | "LifecycleService/GetCassette"
         | "LifecycleService/ReportStorage"
         | "SessionService/ListQueuedMessages"
         | "SessionService/ListClients"

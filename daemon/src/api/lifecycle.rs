@@ -241,6 +241,31 @@ impl LifecycleService for Lifecycle {
         }))
     }
 
+    async fn audit_session(
+        &self,
+        request: Request<pb::AuditSessionRequest>,
+    ) -> Reply<pb::AuditSessionResponse> {
+        let who = caller(&request, "");
+        let wish = request.into_inner();
+        let session = self.supervisor.find_summary(&wish.session_id, &who).await?;
+        let audit = self.supervisor.audit(&session, wish.after_seq).await?;
+        Ok(Response::new(audit.into()))
+    }
+
+    async fn get_cassette(&self, request: Request<pb::GetCassetteRequest>) -> Reply<pb::GetCassetteResponse> {
+        let who = caller(&request, "");
+        let session = self
+            .supervisor
+            .find_summary(&request.get_ref().session_id, &who)
+            .await?;
+        let cassette = self.supervisor.cassette(&session).await?;
+        Ok(Response::new(pb::GetCassetteResponse {
+            data: cassette.data,
+            prompts: cassette.prompts,
+            steps: cassette.steps,
+        }))
+    }
+
     async fn report_storage(
         &self,
         _request: Request<pb::ReportStorageRequest>,

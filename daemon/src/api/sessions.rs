@@ -72,6 +72,7 @@ impl SessionService for Sessions {
             model: Some(wish.model).filter(|m| !m.is_empty()),
             get_or_create: wish.get_or_create,
             task: convert::task_asked(&wish.task_id)?,
+            log: convert::log_asked(wish.log_level)?,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {

@@ -99,6 +99,7 @@ impl Tasks {
             model: Some(wish.model.clone()).filter(|m| !m.is_empty()),
             get_or_create: true,
             task: Some(task.clone()),
+            log: None,
         };
         let key = key(&wish.request_id, "StartTask", wish)?;
         let (handle, _) = self.supervisor.create(who, key, new).await?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -25,11 +25,7 @@ struct Place {
 }
 
 fn store(dir: &Path) -> Store {
-    Store::open(
-        &dir.join("agentd.db"),
-        Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new())))),
-    )
-    .unwrap()
+    Store::open(&dir.join("agentd.db"), Arc::new(Redactor::new())).unwrap()
 }
 
 fn settings() -> Settings {

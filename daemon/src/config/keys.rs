@@ -242,6 +242,30 @@ pub const KEYS: &[Key] = &[
         "How it is logged: lines for people, or one JSON object a line.",
     ),
     key(
+        "privacy.log",
+        Kind::Choice(&["full", "redacted", "none"]),
+        Some("redacted"),
+        Some("AGENTD_PRIVACY_LOG"),
+        "What the log keeps of prompts, answers and tool results: all of it (`full`; agentd's own keys never), with marks \
+         where something is or looks like a secret (`redacted`), or no words (`none`: they live in memory until agentd ends; \
+         what was done stays). Fixed for a session when it is made.",
+    ),
+    key(
+        "privacy.secret_files",
+        Kind::Texts,
+        Some(crate::domain::secret_files::USUAL),
+        Some("AGENTD_PRIVACY_SECRET_FILES"),
+        "Names of files that hold secrets; `*` stands for anything, `!` begins an exception, the last match counts. File tools \
+         refuse to read them, and their values are redacted wherever they turn up.",
+    ),
+    key(
+        "privacy.mask",
+        Kind::Flag,
+        Some("true"),
+        Some("AGENTD_PRIVACY_MASK"),
+        "Whether secret files are masked in jails: commands see a line of comment instead of their content.",
+    ),
+    key(
         "storage.trash",
         Kind::Span,
         Some("7d"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::value::Value;
 use super::{Config, Settings, keys};
+use crate::domain::redaction::LogLevel;
 
 /// `[model]`: which model, and how far it may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +145,17 @@ pub struct LogConfig {
     pub json: bool,
 }
 
+/// `[privacy]`: what is kept of what was said, and what agents never see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivacyConfig {
+    /// What logs keep.
+    pub log: LogLevel,
+    /// Names of files that hold secrets.
+    pub secret_files: Vec<String>,
+    /// They are masked in jails as well.
+    pub mask: bool,
+}
+
 /// `[storage]`: what is kept, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
@@ -245,6 +257,14 @@ impl Config {
                 lease: get
                     .span("board.lease")
                     .unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+            },
+            privacy: PrivacyConfig {
+                log: get
+                    .text("privacy.log")
+                    .and_then(|word| LogLevel::from_word(&word))
+                    .unwrap_or_default(),
+                secret_files: get.list("privacy.secret_files"),
+                mask: get.flag("privacy.mask"),
             },
             git: GitConfig {
                 pass_identity: get.flag("git.pass_identity"),

@@ -11,6 +11,7 @@ use crate::board;
 use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::domain::policy::Policy;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::jail::{JailHost, JailHostConfig, Limits, MountJournal, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
@@ -23,7 +24,7 @@ use crate::supervisor::Defaults;
 
 /// A redactor that knows every secret the daemon was started with.
 pub fn redactor_of(config: &Config, credentials: &Credentials, env: &Env) -> Arc<Redactor> {
-    let redactor = Redactor::new(Arc::new(RwLock::new(Vec::new())));
+    let redactor = Redactor::new();
     for secret in config.secrets().iter().chain(&credentials.secrets()) {
         redactor.learn(secret.expose());
     }
@@ -132,6 +133,8 @@ pub(super) async fn settings(
             umask: paths::persons_umask(),
         },
         read_only: config.jail.read_only.clone(),
+        secret_files: SecretFiles::new(config.privacy.secret_files.clone()),
+        mask: config.privacy.mask,
         cache_dir: paths.cache_dir.clone(),
         git_identity: if config.git.pass_identity {
             git_identity()
@@ -169,6 +172,7 @@ pub(super) fn boards(config: &Config) -> board::Settings {
 /// What a session gets when its maker does not say.
 pub(super) fn defaults(config: &Config) -> Defaults {
     Defaults {
+        log: config.privacy.log,
         jail: match config.jail.kind {
             config::JailKind::Bwrap => JailKind::Bwrap,
             config::JailKind::Outer => JailKind::Outer,

@@ -12,6 +12,7 @@ use super::approval::{Approval, Verdict};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Part, ToolCall};
 use super::principal::Caller;
+use super::redaction::LogLevel;
 use super::task::TaskId;
 use super::tool::Effect;
 use super::usage::{Cost, Tokens, Usage};
@@ -344,6 +345,9 @@ pub struct SessionSpec {
     /// Its first task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+    /// What its log keeps of what is said.
+    #[serde(default)]
+    pub log: LogLevel,
 }
 
 /// What a session was made for.

@@ -16,6 +16,7 @@ mod queue;
 pub mod redaction;
 pub mod rejection;
 pub mod secret;
+pub mod secret_files;
 pub mod session;
 pub mod standing;
 pub mod summary;

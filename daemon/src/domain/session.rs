@@ -12,6 +12,7 @@ use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Message, Part, Role, ToolCall, ToolResult};
 use super::policy::Grant;
 use super::principal::Asker;
+use super::redaction::{LogLevel, unsaid};
 use super::standing::Standing;
 use super::summary::line_of;
 pub use super::summary::{InputWait, Spent, State, Summary, clip};
@@ -209,7 +210,11 @@ impl Session {
         }
         self.head = event.seq;
         self.updated_us = event.time_us;
-        if let Some(line) = line_of(&event.body) {
+        // The row of the session in lists is on disk: it says no more than the log.
+        let unkept = (self.spec.log == LogLevel::None)
+            .then(|| unsaid(&event.body))
+            .flatten();
+        if let Some(line) = line_of(unkept.as_ref().unwrap_or(&event.body)) {
             self.last_line = line;
         }
         match &event.body {

@@ -16,6 +16,8 @@ const SHOWN: [&str; 6] = [
     "crypto-policies",
 ];
 
+/// Shown in place of secret files.
+pub(super) const MASK: &str = "masked";
 /// Shown in place of the kernel's.
 pub(super) const BOOT_ID: &str = "boot_id";
 
@@ -40,6 +42,10 @@ pub(super) fn write(dir: &Path, uid: u32, gid: u32, hidden: &[PathBuf]) -> io::R
     // The machine's own would tell one machine, or one of its starts, from another.
     text("machine-id", "00000000000000000000000000000001\n".to_owned())?;
     text(BOOT_ID, "00000000-0000-0000-0000-000000000001\n".to_owned())?;
+    text(
+        MASK,
+        "# agentd keeps this file's content out of the jail: see privacy.secret_files\n".to_owned(),
+    )?;
     text(
         "gitignore",
         hidden

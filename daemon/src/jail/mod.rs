@@ -13,6 +13,7 @@ pub mod probe;
 pub mod process;
 mod scope;
 pub mod seccomp;
+pub mod secrets;
 pub mod spec;
 
 pub use layout::{LayoutWish, check_workspace, choose_layout};
@@ -21,6 +22,7 @@ pub use mounts::{MemoryJournal, MountJournal};
 pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use scope::Scopes;
+pub use secrets::secret_files;
 pub use spec::{JailPolicy, JailSpec, Limits, Network};
 
 use std::path::PathBuf;

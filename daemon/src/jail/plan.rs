@@ -63,6 +63,8 @@ pub(super) struct Inputs<'a> {
     pub(super) guard: &'a GitGuard,
     /// The private /etc, and the host directories to show in it.
     pub(super) etc: (&'a Path, &'a [PathBuf]),
+    /// Files of the workspace that show something else, relative to it.
+    pub(super) masked: &'a [PathBuf],
     pub(super) exchange: &'a Path,
     pub(super) jinit: &'a Path,
     pub(super) filters: usize,
@@ -185,6 +187,9 @@ fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) {
     }
     for path in &inputs.guard.read_only {
         mounts.push(Mount::ReadOnly(workspace.root.join(path), inside(path)));
+    }
+    for path in inputs.masked {
+        mounts.push(Mount::ReadOnly(inputs.etc.0.join(super::etc::MASK), inside(path)));
     }
 }
 

@@ -22,7 +22,7 @@ use super::mounts::{MountJournal, MountPoints};
 use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
 use super::scope::{self, Scopes};
 use super::spec::JailSpec;
-use super::{JailError, etc, guard, probe, seccomp};
+use super::{JailError, etc, guard, probe, seccomp, secrets};
 use crate::domain::id::SessionId;
 use crate::domain::workspace::{JailKind, Layout};
 use crate::durable::Point;
@@ -336,8 +336,10 @@ impl JailHost {
         let shown =
             etc::write(&etc_dir, uid, gid, &hidden).map_err(JailError::io("writing the jail's /etc"))?;
         let filters = seccomp::filters().map_err(JailError::Start)?;
+        let masked = secrets::secret_files(root, &spec.masked);
         let inputs = Inputs {
             spec,
+            masked: &masked,
             facts: &HostFacts::gather(),
             guard: &guard,
             etc: (&etc_dir, &shown),

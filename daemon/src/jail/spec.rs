@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::id::SessionId;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::workspace::{JailKind, ShellKind, Workspace};
 
 /// Where the home directory is inside: on the Jail's own tmpfs, never the project.
@@ -92,6 +93,8 @@ pub struct JailSpec {
     pub git_identity: Option<(String, String)>,
     /// Host directories visible at their own path, read-only (toolchains).
     pub read_only: Vec<PathBuf>,
+    /// Files of the workspace whose content stays outside.
+    pub masked: SecretFiles,
     /// Host directory for the package managers' caches, writable.
     pub cache_dir: Option<PathBuf>,
     /// A Jail in which nothing ran for this long ends; the next command starts it again.
@@ -111,6 +114,7 @@ impl JailSpec {
             limits: Limits::default(),
             git_identity: None,
             read_only: Vec::new(),
+            masked: SecretFiles::default(),
             cache_dir: None,
             idle_timeout: None,
         }

@@ -10,7 +10,7 @@ use crate::store::redact::Redactor;
 use budgets::{Entry, LOOP_STEPS};
 
 fn ledger(dir: &std::path::Path) -> Ledger {
-    let redactor = Redactor::new(Arc::new(RwLock::new(Vec::new())));
+    let redactor = Redactor::new();
     let store = Store::open(&dir.join("agentd.db"), Arc::new(redactor)).unwrap();
     let settings = LedgerSettings {
         zone: "Europe/Berlin".into(),
@@ -316,7 +316,7 @@ async fn the_hook_is_given_the_alert() {
             .unwrap()
             .success()
     );
-    let redactor = Redactor::new(Arc::new(RwLock::new(Vec::new())));
+    let redactor = Redactor::new();
     let store = Store::open(&dir.path().join("agentd.db"), Arc::new(redactor)).unwrap();
     let settings = LedgerSettings {
         alert_command: vec!["/bin/sh".into(), "-c".into(), "cat > \"$0\"".into(), fifo.clone()],

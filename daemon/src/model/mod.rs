@@ -14,6 +14,7 @@ use crate::domain::message::{Message, Part};
 use crate::domain::tool::{EditDialect, ToolSpec};
 use crate::domain::usage::Tokens;
 
+pub mod cassette;
 pub mod catalog;
 mod chat;
 mod convert;

@@ -1,5 +1,5 @@
 //! Owns: finding a model by name, listing models, and looking for model servers on loopback.
-//! Guarantees: resolving does no I/O; a server found on loopback is offered, never used unless named.
+//! Guarantees: resolving sends nothing and reads at most a cassette; a server found on loopback is offered, never used unless named.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::{self, BoxFuture, FutureExt};
 use serde_json::Value;
 
+use super::cassette::{self, CassetteModel};
 use super::catalog::{self, Entry};
 use super::demo::DemoModel;
 use super::error::ModelError;
@@ -178,11 +179,14 @@ impl ModelRegistry {
         !self.ready_providers(client).is_empty()
     }
 
-    /// The model of this name: `provider/name`, or `demo`. Sends nothing.
+    /// The model of this name: `provider/name`, `demo`, or `cassette:FILE`. Sends nothing.
     pub fn resolve(&self, name: &str, client: &Environment) -> Result<Arc<dyn Model>, ModelError> {
         let name = name.trim();
         if name == "demo" || name == "demo/demo" {
             return Ok(Arc::new(DemoModel::new()));
+        }
+        if name.starts_with(cassette::PREFIX) {
+            return Ok(Arc::new(CassetteModel::open(name)?));
         }
         let (provider, wire_name) = match name.split_once('/') {
             Some((provider, model)) if !provider.is_empty() && !model.is_empty() => (provider, model),

@@ -285,7 +285,9 @@ impl State {
             })
             .collect();
         let head = self.session.head;
-        let sealed = self.store.seal(&self.session.session_id, head, new)?;
+        let sealed = self
+            .store
+            .seal(&self.session.session_id, self.session.spec.log, head, new)?;
         // The row in the list is part of the commit, so the fold runs on a draft first. The draft is small:
         // the history is not in it.
         let mut draft = self.session.clone();
@@ -568,8 +570,9 @@ impl State {
     /// Opened for each turn: the workspace may have been replaced by another directory of that name.
     fn guard(&self) -> Result<Arc<Guard>, String> {
         let umask = self.settings.limits.umask;
+        let secret = self.settings.secret_files.clone();
         Guard::open(&self.session.spec.workspace.root)
-            .map(|guard| guard.with_umask(umask))
+            .map(|guard| guard.with_umask(umask).without(secret))
             .map(Arc::new)
             .map_err(|e| e.to_string())
     }

@@ -168,6 +168,13 @@ impl TurnJob {
                 return Begun::Settled;
             }
         };
+        if plan.effects.contains(&crate::domain::tool::Effect::Writes) && call.arguments.contains(REDACTED) {
+            // The model was shown the mark in place of a secret; written, it would take the secret's place in the file.
+            let text = "Nothing was written: `[redacted:…]` stands for text that is kept from you. Leave that part of the \
+                        file as it is and edit around it.";
+            facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
+            return Begun::Settled;
+        }
         let ready = Ready {
             call: call.clone(),
             arguments,

@@ -5,6 +5,7 @@
 mod jobs;
 mod output;
 mod runner;
+mod stars;
 mod terminals;
 mod waits;
 
@@ -28,7 +29,9 @@ use crate::clock::now_us;
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::session::{InputWait, Session};
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailPolicy, JailSpec, Network, ensure_jail_possible};
@@ -67,6 +70,10 @@ pub(super) struct Execs {
     kept: Arc<tokio::sync::Mutex<Kept>>,
     /// The run that waits for input.
     waits: watch::Sender<Option<InputWait>>,
+    /// What the log keeps.
+    log: LogLevel,
+    /// Output that still is as its command wrote it.
+    raw: stars::Raw,
     /// Tasks that write: waited for before the store is closed.
     tasks: TaskTracker,
 }
@@ -107,6 +114,11 @@ impl Execs {
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
             read_only: settings.read_only.clone(),
+            masked: if settings.mask {
+                settings.secret_files.clone()
+            } else {
+                SecretFiles::default()
+            },
             cache_dir: Some(settings.cache_of(&session.spec.workspace.root)),
             idle_timeout: Some(settings.idle_timeout),
             ..JailSpec::new(
@@ -138,6 +150,8 @@ impl Execs {
             cwd: Mutex::new(cwd),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             waits: watch::Sender::new(None),
+            log: session.spec.log,
+            raw: stars::Raw::default(),
             tasks: TaskTracker::new(),
             settings,
         });
@@ -146,7 +160,15 @@ impl Execs {
                 execs.add(&handle);
             }
         }
+        execs.learn_secrets().await;
+        execs.star_left_over();
         execs
+    }
+
+    /// Tells the redactor what the secret files of the workspace hold now.
+    pub(super) async fn learn_secrets(&self) {
+        let root = self.workspace.root.clone();
+        super::secrets::learn(&self.settings, self.store.redactor(), root).await;
     }
 
     /// Refuses before anything is written when no jail can be had.
@@ -349,6 +371,7 @@ impl Execs {
         for file in [&handle.spool.stdout, &handle.spool.stderr] {
             remove_if_empty(file);
         }
+        self.star_later([handle.spool.stdout.clone(), handle.spool.stderr.clone()]);
     }
 
     /// The end of a run is in the log: its jail may forget it.
@@ -456,6 +479,7 @@ impl Execs {
         self.tasks.close();
         self.tasks.wait().await;
         self.tasks.reopen();
+        self.star_now().await;
     }
 
     /// True while a jail lives.

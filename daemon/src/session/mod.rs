@@ -13,6 +13,7 @@ mod presence;
 mod prompt;
 mod purse;
 mod recover;
+mod secrets;
 mod step;
 mod turn;
 
@@ -37,6 +38,7 @@ use crate::domain::message::Part;
 use crate::domain::policy::Policy;
 use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
+use crate::domain::secret_files::SecretFiles;
 use crate::domain::session::{QueuedMessage, Summary, clip};
 use crate::domain::task::TaskId;
 use crate::jail::{JailHost, Limits};
@@ -65,6 +67,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Extra read-only mounts.
     pub read_only: Vec<PathBuf>,
+    /// Files of workspaces that hold secrets: not read by tools, their values redacted.
+    pub secret_files: SecretFiles,
+    /// They are masked in jails as well.
+    pub mask: bool,
     /// Where package caches are kept.
     pub cache_dir: PathBuf,
     /// The user's name and mail for commits made inside.

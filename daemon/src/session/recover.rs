@@ -195,7 +195,7 @@ async fn append_truth(
             body,
         })
         .collect();
-    let sealed = store.seal(&session.session_id, session.head, new)?;
+    let sealed = store.seal(&session.session_id, session.spec.log, session.head, new)?;
     let mut draft = session.clone();
     for event in sealed.events() {
         draft.apply(event);

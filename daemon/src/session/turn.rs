@@ -78,6 +78,7 @@ impl TurnJob {
 
     async fn turn(&self) -> Result<(), Gone> {
         let tools = Registry::for_dialect(self.model.dialect());
+        self.execs.learn_secrets().await;
         let mut view = self.view().await?;
         let mut ready: Option<Box<Ready>> = None;
         loop {

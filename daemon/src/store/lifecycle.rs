@@ -93,6 +93,7 @@ impl Store {
     /// Takes everything of a session out of the database but its ledger rows.
     pub async fn purge(&self, session_id: &SessionId) -> Result<(), StoreError> {
         let id = session_id.clone();
+        self.unkept.forget(&id);
         self.writer.write(move |c| purge(c, &id)).await
     }
 }

@@ -1,6 +1,7 @@
 //! Owns: appending to the log and reading it back.
 //! Guarantees: events, the session's row, approvals, execs, ledger rows and the answer to the request are
-//! one transaction; only events that passed the redactor ([`Sealed`]) can be appended.
+//! one transaction; only events that passed the redactor ([`Sealed`]) can be appended; of a log that keeps no words
+//! none reach the disk.
 
 use rusqlite::{Connection, params};
 
@@ -10,6 +11,7 @@ use super::{Store, StoreError, codec, index, search};
 use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
 use crate::domain::id::{CallId, Seq, SessionId};
 use crate::domain::principal::Asker;
+use crate::domain::redaction::{LogLevel, unsaid};
 use crate::domain::session::Summary;
 
 /// A page of events ends after so many bytes of bodies: below what stock gRPC clients take in one message.
@@ -18,14 +20,17 @@ const PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Events that went through the redactor and have their seq. Made only by [`Store::seal`].
 #[derive(Debug)]
 pub struct Sealed {
-    events: Vec<Event>,
+    /// As they are committed.
+    kept: Vec<Event>,
     bodies: Vec<String>,
+    /// As this process goes on with them: with the words that are not kept, where the log keeps none.
+    spoken: Option<Vec<Event>>,
 }
 
 impl Sealed {
-    /// The events as they will be committed.
+    /// The events as they will be applied and shown.
     pub fn events(&self) -> &[Event] {
-        &self.events
+        self.spoken.as_ref().unwrap_or(&self.kept)
     }
 }
 
@@ -53,25 +58,27 @@ pub struct Append {
 }
 
 impl Store {
-    /// Passes events through the redactor and numbers them from `head + 1`.
-    pub fn seal(&self, session_id: &SessionId, head: Seq, new: Vec<NewEvent>) -> Result<Sealed, StoreError> {
+    /// Passes events through the redactor, as a log of this level keeps them, and numbers them from `head + 1`.
+    pub fn seal(
+        &self,
+        session_id: &SessionId,
+        level: LogLevel,
+        head: Seq,
+        new: Vec<NewEvent>,
+    ) -> Result<Sealed, StoreError> {
         let mut events = Vec::with_capacity(new.len());
         let mut bodies = Vec::with_capacity(new.len());
         for (index, event) in new.into_iter().enumerate() {
             let seq = head.saturating_add(1).saturating_add(index as Seq);
             let text = codec::encode(&event.body)?;
-            let (text, body) = match self.redactor.redact_json(&text) {
-                None => (text, event.body),
-                Some(redacted) => {
-                    let body =
-                        codec::decode_body(SCHEMA, &redacted).map_err(|detail| StoreError::Decode {
-                            session: session_id.to_string(),
-                            seq,
-                            detail,
-                        })?;
-                    (redacted, body)
-                }
-            };
+            let (body, text) = self
+                .redactor
+                .redact_body(level, event.body, text)
+                .map_err(|detail| StoreError::Decode {
+                    session: session_id.to_string(),
+                    seq,
+                    detail,
+                })?;
             bodies.push(text);
             events.push(Event {
                 session_id: session_id.clone(),
@@ -82,21 +89,56 @@ impl Store {
                 body,
             });
         }
-        Ok(Sealed { events, bodies })
+        let mut sealed = Sealed {
+            kept: events,
+            bodies,
+            spoken: None,
+        };
+        if level == LogLevel::None {
+            sealed.unsay()?;
+        }
+        Ok(sealed)
     }
 
     /// Commits one append. Answers once it is on disk.
     pub async fn append(&self, append: Append) -> Result<Vec<Event>, StoreError> {
-        self.writer
+        // Before it is committed: from then on anybody may read it.
+        if let Some(spoken) = &append.sealed.spoken {
+            self.unkept.remember(&append.sealed.kept, spoken);
+        }
+        let sealed = self
+            .writer
             .write(move |connection| {
                 append_in(connection, &append)?;
-                Ok(append.sealed.events)
+                Ok(append.sealed)
             })
-            .await
+            .await?;
+        Ok(sealed.spoken.unwrap_or(sealed.kept))
     }
 
     /// Events of a session after `after`, ascending, at most `limit`; fewer where they are large.
     pub async fn events_after(
+        &self,
+        session_id: &SessionId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let id = session_id.clone();
+        let mut events = self
+            .readers
+            .read(move |c| read(c, "seq > ?2 ORDER BY seq", &id, after, limit))
+            .await?;
+        self.unkept.speak(session_id, &mut events);
+        Ok(events)
+    }
+
+    /// Forgets the words of a session that are only in memory.
+    pub fn forget_words(&self, session_id: &SessionId) {
+        self.unkept.forget(session_id);
+    }
+
+    /// The same as they are on disk: without the words that are only in memory.
+    pub async fn kept_events_after(
         &self,
         session_id: &SessionId,
         after: Seq,
@@ -121,7 +163,23 @@ impl Store {
             .read(move |c| read(c, "seq < ?2 ORDER BY seq DESC", &id, before, limit))
             .await?;
         events.reverse();
+        self.unkept.speak(session_id, &mut events);
         Ok(events)
+    }
+}
+
+impl Sealed {
+    /// Takes out of what is committed what was said, and keeps it for this process.
+    fn unsay(&mut self) -> Result<(), StoreError> {
+        let spoken = self.kept.clone();
+        for (event, text) in self.kept.iter_mut().zip(&mut self.bodies) {
+            if let Some(body) = unsaid(&event.body) {
+                *text = codec::encode(&body)?;
+                event.body = body;
+            }
+        }
+        self.spoken = Some(spoken);
+        Ok(())
     }
 }
 
@@ -164,7 +222,7 @@ pub(super) fn append_in(connection: &Connection, append: &Append) -> Result<(), 
         "INSERT INTO events (session_id, seq, time_us, schema, kind, principal, client, trace_id, request_id, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    for (event, body) in append.sealed.events.iter().zip(&append.sealed.bodies) {
+    for (event, body) in append.sealed.kept.iter().zip(&append.sealed.bodies) {
         insert.execute(params![
             event.session_id.as_str(),
             event.seq,

@@ -17,6 +17,7 @@ mod requests;
 mod schema;
 mod search;
 mod thread;
+mod unkept;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub struct Store {
     writer: thread::Writer,
     readers: reader::Readers,
     redactor: Arc<Redactor>,
+    unkept: unkept::Unkept,
     path: Arc<PathBuf>,
 }
 
@@ -61,6 +63,7 @@ impl Store {
             writer: thread::Writer::start(connection)?,
             readers,
             redactor,
+            unkept: unkept::Unkept::default(),
             path: Arc::new(path.to_owned()),
         })
     }

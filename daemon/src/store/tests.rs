@@ -1,21 +1,18 @@
 //! The store against real files.
 
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::redact::Redactor;
 use super::*;
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
 use crate::domain::principal::{Caller, Client};
+use crate::domain::redaction::LogLevel;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 
 fn store(dir: &Path) -> Store {
-    Store::open(
-        &dir.join("agentd.db"),
-        Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new())))),
-    )
-    .expect("opens")
+    Store::open(&dir.join("agentd.db"), Arc::new(Redactor::new())).expect("opens")
 }
 
 fn caller() -> Caller {
@@ -44,6 +41,7 @@ pub(super) fn spec(name: &str) -> SessionSpec {
         persona: "default".into(),
         policy_generation: 1,
         task: None,
+        log: LogLevel::default(),
     }
 }
 
@@ -54,8 +52,10 @@ async fn append(
     body: EventBody,
 ) -> Result<Vec<Event>, StoreError> {
     let head = state.as_ref().map_or(0, |s| s.head);
+    let level = state.as_ref().map_or_else(LogLevel::default, |s| s.spec.log);
     let sealed = store.seal(
         id,
+        level,
         head,
         vec![NewEvent {
             time_us: 1,
@@ -197,7 +197,7 @@ async fn a_newer_or_damaged_database_is_refused_untouched() {
         .expect("open")
         .pragma_update(None, "user_version", 99)
         .expect("pragma");
-    let redactor = || Arc::new(Redactor::new(Arc::new(RwLock::new(Vec::new()))));
+    let redactor = || Arc::new(Redactor::new());
     assert!(matches!(
         Store::open(&path, redactor()),
         Err(StoreError::Newer { found: 99, .. })

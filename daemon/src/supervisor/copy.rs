@@ -12,6 +12,7 @@ use crate::domain::decide::{self, check_name};
 use crate::domain::event::{Event, EventBody, NewEvent, Origin, SessionSpec};
 use crate::domain::id::{ExecId, Seq, SessionId};
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
 use crate::domain::workspace::Workspace;
@@ -52,7 +53,7 @@ impl Supervisor {
         let mut events = Vec::new();
         let mut after = 0;
         while after < seq {
-            let page = self.0.store.events_after(&from, after, BATCH).await?;
+            let page = self.0.store.kept_events_after(&from, after, BATCH).await?;
             let Some(last) = page.last() else { break };
             after = last.seq;
             events.extend(page.into_iter().filter(|event| event.seq <= seq));
@@ -114,12 +115,18 @@ impl Supervisor {
             name.to_owned()
         };
         let spec = self.imported_spec(caller, root, &wanted, bundle.head.origin)?;
+        let spec_log = spec.log;
         let mut new = bundle.events;
         if let Some(first) = new.first_mut() {
             first.body = EventBody::SessionCreated(spec);
         }
         // Through the redactor like everything else: this machine's secrets are not known where it comes from.
-        let events = self.0.store.seal(&session_id, 0, new)?.events().to_vec();
+        let events = self
+            .0
+            .store
+            .seal(&session_id, spec_log, 0, new)?
+            .events()
+            .to_vec();
         let spool = self.0.settings.jails.spool_dir(&session_id);
         for (exec_id, stderr, data) in &bundle.outputs {
             let paths = SpoolPaths::new(&spool, exec_id);
@@ -184,6 +191,11 @@ impl Supervisor {
             persona: "default".into(),
             policy_generation: self.0.settings.policy.generation,
             task: None,
+            // Taking in a text and keeping none of it would be pointless.
+            log: match defaults.log {
+                LogLevel::None => LogLevel::Redacted,
+                level => level,
+            },
         })
     }
 
@@ -230,7 +242,10 @@ impl Supervisor {
                     body,
                 })
                 .collect();
-            let sealed = self.0.store.seal(&copy.session_id, base.head, new)?;
+            let sealed = self
+                .0
+                .store
+                .seal(&copy.session_id, base.spec.log, base.head, new)?;
             let mut session = base.clone();
             for event in sealed.events() {
                 session.apply(event);

@@ -9,6 +9,7 @@ use crate::domain::decide::check_name;
 use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
 use crate::domain::id::SessionId;
 use crate::domain::principal::Caller;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Session, Summary};
 use crate::domain::task::TaskId;
@@ -40,6 +41,8 @@ pub struct NewSession {
     pub get_or_create: bool,
     /// The task it is made for.
     pub task: Option<TaskId>,
+    /// `None`: the configured one.
+    pub log: Option<LogLevel>,
 }
 
 impl Supervisor {
@@ -208,6 +211,7 @@ impl Supervisor {
             persona: "default".into(),
             policy_generation: self.0.settings.policy.generation,
             task: wish.task.clone(),
+            log: wish.log.unwrap_or(defaults.log),
         })
     }
 
@@ -235,7 +239,7 @@ impl Supervisor {
             caller: caller.clone(),
             body: EventBody::SessionCreated(spec),
         };
-        let sealed = store.seal(&session_id, 0, vec![new])?;
+        let sealed = store.seal(&session_id, LogLevel::default(), 0, vec![new])?;
         let Some(session) = sealed.events().first().and_then(Session::begin) else {
             return Err(Rejection::WrongState("the session could not be made".into()).into());
         };

@@ -66,6 +66,7 @@ impl Supervisor {
             }
             .into());
         }
+        self.0.store.forget_words(&now.session_id);
         let (rewrites, execs) = self.matching(&now, &wish).await?;
         let outputs = self.redact_outputs(&now.session_id, &wish, &execs);
         let shell = self.redact_snapshot(&now.session_id, &wish).await?;
@@ -102,7 +103,7 @@ impl Supervisor {
             let page = self
                 .0
                 .store
-                .events_after(&session.session_id, after, BATCH)
+                .kept_events_after(&session.session_id, after, BATCH)
                 .await?;
             let Some(end) = page.last() else { break };
             after = end.seq;

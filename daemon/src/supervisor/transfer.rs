@@ -76,7 +76,7 @@ impl Supervisor {
             let page = self
                 .0
                 .store
-                .events_after(&session.session_id, after, BATCH)
+                .kept_events_after(&session.session_id, after, BATCH)
                 .await?;
             let Some(last) = page.last() else { break };
             after = last.seq;

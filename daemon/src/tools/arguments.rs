@@ -178,6 +178,13 @@ pub(super) fn explain(ctx: &dyn PlanContext, error: &GuardError) -> ToolError {
                 show(path)
             )
         }
+        GuardError::Secret(path) => {
+            format!(
+                "{} holds secrets and is kept from you (privacy.secret_files). Do without its content: ask the person for what \
+                 you need of it, or use an example file beside it.",
+                show(path)
+            )
+        }
         GuardError::Io(path, error) => {
             return ToolError::Failed(format!("{} could not be accessed: {error}.", show(path)));
         }

@@ -14,6 +14,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use crate::domain::secret_files::SecretFiles;
+
 /// How often the kernel may answer "a rename was under way, look again" before we give up.
 const RESOLVE_ATTEMPTS: u32 = 64;
 /// As many links as the kernel itself follows.
@@ -27,6 +29,8 @@ pub struct Guard {
     pub(super) root: OwnedFd,
     /// Of what is made new; `None`: what this process has.
     pub(super) umask: Option<u32>,
+    /// Files that are not read.
+    secret: SecretFiles,
 }
 
 /// What a file was when it was looked at: the basis of every stale-file check.
@@ -195,6 +199,9 @@ pub enum GuardError {
     /// A part of the path became a symbolic link after it had been resolved.
     #[error("{} changed while it was being opened", .0.display())]
     Moved(PathBuf),
+    /// What is in it is nobody's business in there.
+    #[error("{} holds secrets", .0.display())]
+    Secret(PathBuf),
     /// The kernel said no.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, std::io::Error),
@@ -228,7 +235,11 @@ impl Guard {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty())
             .map_err(|errno| GuardError::from_errno(root, errno))?;
-        let guard = Self { root, umask: None };
+        let guard = Self {
+            root,
+            umask: None,
+            secret: SecretFiles::default(),
+        };
         // Say now, not at the first tool call, that the kernel (before 5.6) or a filter lacks openat2.
         guard.open_beneath(Path::new("."), OFlags::PATH, ResolveFlags::empty())?;
         Ok(guard)
@@ -238,6 +249,12 @@ impl Guard {
     #[must_use]
     pub fn with_umask(self, umask: Option<u32>) -> Self {
         Self { umask, ..self }
+    }
+
+    /// Files of these names are not read.
+    #[must_use]
+    pub fn without(self, secret: SecretFiles) -> Self {
+        Self { secret, ..self }
     }
 
     /// Reads at most `max` bytes of a regular file. Links that stay beneath the Workspace are followed.
@@ -358,6 +375,9 @@ impl Guard {
 
     fn open_regular(&self, rel: &Path) -> Result<(File, Stat), GuardError> {
         let rel = normal(rel)?;
+        if self.secret.has(&rel) {
+            return Err(GuardError::Secret(rel));
+        }
         // First without opening it in earnest: opening a device can do things, a FIFO can wait.
         let probe = self.open_beneath(&rel, OFlags::PATH, ResolveFlags::empty())?;
         self.require_regular(&rel, &probe)?;

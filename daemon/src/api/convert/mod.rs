@@ -2,6 +2,7 @@
 //! Guarantees: inbound is parsed, not believed; outbound never fails.
 
 pub(super) mod approval;
+pub(super) mod audit;
 pub(super) mod event;
 pub(super) mod session;
 pub(super) mod shell;

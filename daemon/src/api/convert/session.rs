@@ -7,6 +7,7 @@ use super::timestamp;
 use crate::domain::event::Origin;
 use crate::domain::id::MessageId;
 use crate::domain::message::Part;
+use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{InputWait, QueuedMessage, State, Summary};
 use crate::domain::task::TaskId;
@@ -58,6 +59,7 @@ impl From<Summary> for pb::Session {
             policy_generation: s.spec.policy_generation,
             persona: s.spec.persona,
             demo: model.is_some_and(|m| m.demo),
+            log_level: log_level(s.spec.log).into(),
             task_id: s.task.map(|task| task.to_string()).unwrap_or_default(),
             pause_reason: s.standing.paused.unwrap_or_default(),
             purge_time: s.standing.purge_us.map(timestamp),
@@ -99,6 +101,25 @@ fn layout(layout: Layout) -> pb::Layout {
     match layout {
         Layout::Root => pb::Layout::Root,
         Layout::Host => pb::Layout::Host,
+    }
+}
+
+fn log_level(level: LogLevel) -> pb::LogLevel {
+    match level {
+        LogLevel::Full => pb::LogLevel::Full,
+        LogLevel::Redacted => pb::LogLevel::Redacted,
+        LogLevel::None => pb::LogLevel::None,
+    }
+}
+
+/// A log level asked for; `None`: the configured one.
+pub(in crate::api) fn log_asked(number: i32) -> Result<Option<LogLevel>, Rejection> {
+    match pb::LogLevel::try_from(number) {
+        Ok(pb::LogLevel::Unspecified) => Ok(None),
+        Ok(pb::LogLevel::Full) => Ok(Some(LogLevel::Full)),
+        Ok(pb::LogLevel::Redacted) => Ok(Some(LogLevel::Redacted)),
+        Ok(pb::LogLevel::None) => Ok(Some(LogLevel::None)),
+        Err(_) => Err(invalid(format!("log_level: {number} is not a level"))),
     }
 }
 

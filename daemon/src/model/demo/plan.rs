@@ -9,7 +9,7 @@ use super::evidence::Run;
 use super::history::Turn;
 use super::repair::{self, Repair};
 use super::replay::{LIST, NEW, OLD, PATH, State, key, replay};
-use super::report::{about, finished, gave_up, greeting};
+use super::report::{self, about, finished, gave_up, greeting};
 use super::source;
 
 /// Repairs tried before giving up.
@@ -38,7 +38,8 @@ pub(crate) fn next(turn: &Turn) -> Decision {
         };
         return Decision::call(text, "exec", json!({"command": LIST}));
     };
-    if !wants_work(&turn.prompt) {
+    let reviews = report::asks_for_review(&turn.prompt);
+    if !wants_work(&turn.prompt) && !reviews {
         return Decision::say(greeting(turn, files));
     }
     let command = match &state.test_command {
@@ -49,6 +50,7 @@ pub(crate) fn next(turn: &Turn) -> Decision {
                 return Decision::call(text, "exec", json!({"command": command}));
             }
             Found::Read(path) => return look(turn, &path, "It may say how the tests are run."),
+            Found::Nothing if reviews => return Decision::say(report::reviewed(&state, None)),
             Found::Nothing => {
                 return Decision::say(format!(
                     "{}\n\nI found no tests here, so there is nothing I can mend.",
@@ -60,6 +62,9 @@ pub(crate) fn next(turn: &Turn) -> Decision {
     let Some(run) = state.runs.last() else {
         return Decision::call("I run the tests again.", "exec", json!({"command": command}));
     };
+    if reviews {
+        return Decision::say(report::reviewed(&state, Some((&command, run))));
+    }
     if turn.done.len() > MOST_CALLS {
         return Decision::say(gave_up(turn, &state, run));
     }

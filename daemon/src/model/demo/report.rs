@@ -9,6 +9,7 @@ use super::history::Turn;
 use super::plan::look;
 use super::replay::State;
 use super::script;
+use super::source;
 
 /// The tests pass: asks to note how they are run, once, then says what was done.
 pub(super) fn finished(turn: &Turn, state: &State, files: &[String], command: &str, run: &Run) -> Decision {
@@ -90,6 +91,38 @@ pub(super) fn gave_up(turn: &Turn, state: &State, run: &Run) -> String {
     }
     text.push_str("\nI only know small repairs; a real model knows more: `agentctl auth set openai`, or start a local server such as Ollama.");
     text
+}
+
+/// True when `agentctl review` asks.
+pub(super) fn asks_for_review(prompt: &str) -> bool {
+    prompt.starts_with("Review this change.")
+}
+
+/// The answer to a review: what the project's own checks say, and that nobody read the change.
+pub(super) fn reviewed(state: &State, run: Option<(&str, &Run)>) -> String {
+    let (summary, findings) = match run {
+        None => ("I found no tests to run.".to_owned(), Vec::new()),
+        Some((command, run)) if run.passed => (format!("`{command}` passes."), Vec::new()),
+        Some((command, run)) => {
+            let files = state.files.as_deref().unwrap_or_default();
+            let known = |place: &(String, usize)| {
+                let found = files
+                    .iter()
+                    .find(|file| **file == place.0 || file.ends_with(&format!("/{}", place.0)));
+                found.map(|file| (file.clone(), place.1.max(1)))
+            };
+            let test = files.iter().find(|file| source::is_test(file)).or(files.first());
+            let place = run.places.iter().find_map(known);
+            let findings = place.or_else(|| Some((test?.clone(), 1))).map(|(file, line)| {
+                json!({"file": file, "line": line, "severity": "error",
+                    "title": format!("`{command}` fails: {}", run.headline()),
+                    "detail": "Found by running the project's tests, not by reading the change."})
+            });
+            (format!("`{command}` fails."), findings.into_iter().collect())
+        }
+    };
+    let summary = format!("(demo model) This is no review: I only ran the project's tests. {summary}");
+    json!({"summary": summary, "findings": findings}).to_string()
 }
 
 /// What it is, and what it was given.

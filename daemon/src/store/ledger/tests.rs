@@ -1,6 +1,6 @@
 //! The ledger against a real database.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::domain::usage::{Booking, Cost, CostSource, Request, Tokens};
 use crate::store::redact::Redactor;
 
 fn store(dir: &std::path::Path) -> Store {
-    let redactor = Redactor::new(Arc::new(RwLock::new(Vec::new())));
+    let redactor = Redactor::new();
     Store::open(&dir.join("agentd.db"), Arc::new(redactor)).expect("opens")
 }
 

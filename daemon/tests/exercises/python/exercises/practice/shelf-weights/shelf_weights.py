@@ -1,0 +1,2 @@
+def heaviest(lines, limit):
+    pass
