@@ -18,6 +18,7 @@ const SERVICES: &[&str] = &[
     "agentd.v1.DaemonService",
     // These arrive with their capabilities.
     "agentd.v1.WorkspaceService",
+    "agentd.v1.NetworkService",
     "agentd.v1.TaskService",
     "agentd.v1.UsageService",
     "agentd.v1.PolicyService",

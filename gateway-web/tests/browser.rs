@@ -76,6 +76,11 @@ fn a_sessions_whole_life_is_in_the_browser() {
 }
 
 #[test]
+fn files_input_jobs_limits_and_context_are_in_the_browser() {
+    drive("works.mjs");
+}
+
+#[test]
 fn charts_the_terminal_and_the_export_agree_to_the_cent() {
     drive("money.mjs");
 }

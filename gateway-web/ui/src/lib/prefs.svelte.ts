@@ -53,7 +53,7 @@ export const draft = {
 }
 
 /** A message that waits for the connection. Its id makes it arrive once. */
-export type Unsent = { requestId: string; text: string; steer?: boolean; model?: string; files?: { name: string; text: string }[]; time: number; error?: string }
+export type Unsent = { requestId: string; text: string; steer?: boolean; model?: string; effort?: string; files?: { name: string; text: string }[]; time: number; error?: string }
 
 export const outbox = {
   get(session: string): Unsent[] {

@@ -2,7 +2,7 @@
 export type Route = { page: string; id: string; query: URLSearchParams }
 
 /** The pages of a session beside its transcript. */
-const PARTS = new Set(['shell', 'about'])
+const PARTS = new Set(['shell', 'about', 'files', 'network', 'audit'])
 
 function read(): Route {
   const { pathname, search } = window.location

@@ -5,11 +5,12 @@ import {
   TurnOutcome,
   type Event,
   type ExecResult,
+  type PlanItem,
   type TurnFinished,
 } from '../gen/agentd/v1/event_pb'
 import type { Approval, Part } from '../gen/agentd/v1/session_pb'
-import { ApprovalDecision } from '../gen/agentd/v1/session_pb'
-import { duration, millis } from '../lib/format'
+import { ApprovalDecision, NetworkMode, PortDirection } from '../gen/agentd/v1/session_pb'
+import { duration, millis, tokens } from '../lib/format'
 
 export type File = { path: string; kind: ChangeKind; added: number; removed: number; from: string }
 
@@ -62,6 +63,8 @@ const VERDICT: Record<number, string> = {
   [ApprovalDecision.WITHDRAWN]: 'withdrawn',
 }
 
+const NETWORK: Record<number, string> = { [NetworkMode.OFF]: 'off', [NetworkMode.ASK]: 'ask', [NetworkMode.LIST]: 'list' }
+
 function waits(steer: boolean): Stage {
   return steer ? 'steers' : 'queued'
 }
@@ -82,7 +85,9 @@ export class Fold {
   terminals = new Set<string>()
   requests = new Set<string>()
   /** How many tokens filled the context at the end of each turn. */
-  fills: { turn: string; seq: bigint; tokens: number }[] = []
+  fills: { turn: string; seq: bigint; tokens: number; compacted?: boolean }[] = []
+  /** The agent's plan as it was last said. */
+  plan: PlanItem[] = []
   turn = ''
   name = ''
   private at = new Map<string, number>()
@@ -194,11 +199,11 @@ export class Fold {
         break
       }
       case 'noticeRecorded':
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'warn', text: body.value.message, next: [] })
+        this.note(seq, time, 'warn', body.value.message)
         break
       case 'sessionRenamed':
         this.name = body.value.name
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Named ${body.value.name} by ${by}`, next: [] })
+        this.note(seq, time, 'info', `Named ${body.value.name} by ${by}`)
         break
       case 'sessionPaused':
       case 'sessionResumed':
@@ -208,36 +213,73 @@ export class Fold {
       case 'sessionRestored': {
         const why = body.case === 'sessionPaused' && body.value.reason ? `: ${body.value.reason}` : ''
         const words = `${body.case.slice('session'.length)} by ${by}${why}`
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: words, next: [] })
+        this.note(seq, time, 'info', words)
         break
       }
       case 'sessionForked':
       case 'sessionImported': {
         const how = body.case === 'sessionForked' ? 'Forked' : 'Imported'
         const text = `${how}: all before is ${body.value.sessionId} up to ${body.value.seq}`
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text, next: [] })
+        this.note(seq, time, 'info', text)
         break
       }
       case 'redacted': {
         const text = `${body.value.seqs.length} earlier texts were taken out for good; reload to read what is left`
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text, next: [] })
+        this.note(seq, time, 'info', text)
         break
       }
+      case 'planUpdated':
+        this.plan = body.value.items
+        break
+      case 'contextAdded': {
+        const said = body.value.items.map((one) => `${one.name}${one.hiddenCharacters ? ` (${one.hiddenCharacters} hidden characters!)` : ''}`)
+        const hidden = body.value.items.some((one) => one.hiddenCharacters > 0)
+        if (said.length) this.note(seq, time, hidden ? 'warn' : 'info', `Read beside the words: ${said.join(', ')}`)
+        break
+      }
+      case 'compactionRequested':
+        this.note(seq, time, 'info', `${by} asked for the context to be compacted`)
+        break
+      case 'contextCompacted': {
+        const { beforeTokens, afterTokens, beforeMessages, afterMessages } = body.value
+        this.note(seq, time, 'info', `Context compacted: ${tokens(beforeTokens)} to ${tokens(afterTokens)} tokens, ${beforeMessages} to ${afterMessages} messages; the log keeps all`)
+        const last = this.fills.at(-1)
+        if (last) last.compacted = true
+        break
+      }
+      case 'networkChosen':
+        this.note(seq, time, 'info', `Network: ${NETWORK[body.value.mode] ?? '?'}, chosen by ${by}`)
+        break
+      case 'portOpened':
+      case 'portClosed': {
+        const door = body.value.door
+        if (!door) break
+        const what = door.direction === PortDirection.FORWARD ? `Port ${door.port} of the jail` : `Port ${door.localPort} of this machine`
+        this.note(seq, time, 'info', `${what} ${body.case === 'portOpened' ? (door.direction === PortDirection.FORWARD ? `is open at 127.0.0.1:${door.localPort}` : 'is reachable inside') : 'is closed'}`)
+        break
+      }
+      case 'connectionsRecorded':
+        for (const one of body.value.connections) if (one.refusal) this.note(seq, time, 'warn', `${one.program || 'A program'} was refused ${one.host}:${one.port}: ${one.refusal}`, `${seq}/${one.host}:${one.port}`)
+        break
       case 'modelChosen':
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Model: ${body.value.model}`, next: [] })
+        this.note(seq, time, 'info', `Model: ${body.value.model}`)
         break
       case 'taskChosen':
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: body.value.taskId ? `Task: ${body.value.taskId}` : 'No task', next: [] })
+        this.note(seq, time, 'info', body.value.taskId ? `Task: ${body.value.taskId}` : 'No task')
         break
       case 'sessionCreated': {
         const where = body.value.session?.workspace ?? ''
-        this.push({ k: 'note', id: `n${seq}`, seq, time, tone: 'info', text: `Session on ${where}, made by ${by}`, next: [] })
+        this.note(seq, time, 'info', `Session on ${where}, made by ${by}`)
         break
       }
       default:
         // A fact of a newer daemon: the cursor moves on, nothing is shown.
         break
     }
+  }
+
+  private note(seq: bigint, time: number, tone: Note['tone'], text: string, id = `n${seq}`): void {
+    this.push({ k: 'note', id, seq, time, tone, text, next: [] })
   }
 
   private filled(turn: string, seq: bigint, tokens: number): void {

@@ -33,6 +33,8 @@ export class Following {
   clients = $state.raw<AttachedClient[]>([])
   /** How full the context was after each turn in the window. */
   fills = $state.raw<Fold['fills']>([])
+  /** The agent's plan. */
+  plan = $state.raw<Fold['plan']>([])
   turn = $state('')
   older = $state(false)
   newer = $state(false)
@@ -225,6 +227,7 @@ export class Following {
     this.asking = [...this.fold.open.values()]
     this.terminals = [...this.fold.terminals]
     this.fills = this.fold.fills.slice()
+    this.plan = this.fold.plan
     this.turn = this.fold.turn
     const left = this.unsent.filter((one) => !this.fold.requests.has(one.requestId))
     if (left.length !== this.unsent.length) this.keep(left)
@@ -282,7 +285,7 @@ export class Following {
   }
 
   /** Sends a message now, or as soon as there is a connection; once. */
-  send(text: string, more: Pick<Unsent, 'steer' | 'model' | 'files'> = {}): void {
+  send(text: string, more: Pick<Unsent, 'steer' | 'model' | 'effort' | 'files'> = {}): void {
     this.keep([...this.unsent, { requestId: requestId(), text, ...more, time: Date.now() }])
     void this.flush()
   }
@@ -301,7 +304,7 @@ export class Following {
         const text = one.text ? [{ part: { case: 'text' as const, value: one.text } }] : []
         const parts = [...text, ...(one.files ?? []).map((value) => ({ part: { case: 'attachment' as const, value } }))]
         try {
-          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true, steer: one.steer ?? false, model: one.model ?? '' })
+          await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true, steer: one.steer ?? false, model: one.model ?? '', effort: one.effort ?? '' })
           this.keep(this.unsent.filter((other) => other.requestId !== own))
         } catch (thrown) {
           const why = trouble(thrown)

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/daemon_service.proto.
  */
 export const file_agentd_v1_daemon_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hZ2VudGQvdjEvZGFlbW9uX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSISChBHZXRTdGF0dXNSZXF1ZXN0It8CChFHZXRTdGF0dXNSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEgsKA3BpZBgCIAEoAxIOCgZzb2NrZXQYAyABKAkSEAoIZGF0YWJhc2UYBCABKAkSEAoIbG9nX2ZpbGUYBSABKAkSLgoKc3RhcnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYByABKA0SGAoQd29ya2luZ19zZXNzaW9ucxgIIAEoDRIWCg5vcGVuX2FwcHJvdmFscxgJIAEoDRINCgVqYWlscxgKIAEoDRIMCgRqYWlsGAsgASgJEhUKDWRlZmF1bHRfbW9kZWwYDCABKAkSFgoOcmVzaWRlbnRfYnl0ZXMYDSABKAQSFAoMY29uZmlnX2ZpbGVzGA4gAygJEiIKBmxpbWl0cxgPIAMoCzISLmFnZW50ZC52MS5GaW5kaW5nIicKEVN0b3BEYWVtb25SZXF1ZXN0EhIKCmtlZXBfamFpbHMYASABKAgiIQoSU3RvcERhZW1vblJlc3BvbnNlEgsKA3BpZBgBIAEoAyIhChBSdW5Eb2N0b3JSZXF1ZXN0Eg0KBXByb3ZlGAEgASgIIl4KB0ZpbmRpbmcSDQoFY2hlY2sYASABKAkSJgoFbGV2ZWwYAiABKA4yFy5hZ2VudGQudjEuRmluZGluZ0xldmVsEg8KB21lc3NhZ2UYAyABKAkSCwoDZml4GAQgASgJIjkKEVJ1bkRvY3RvclJlc3BvbnNlEiQKCGZpbmRpbmdzGAEgAygLMhIuYWdlbnRkLnYxLkZpbmRpbmciowEKEUxpc3RNb2RlbHNSZXF1ZXN0EhYKDnByb2JlX2xvb3BiYWNrGAEgASgIEkIKC2Vudmlyb25tZW50GAIgAygLMi0uYWdlbnRkLnYxLkxpc3RNb2RlbHNSZXF1ZXN0LkVudmlyb25tZW50RW50cnkaMgoQRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIvwBCgVNb2RlbBIMCgRuYW1lGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIdChVjb250ZXh0X3dpbmRvd190b2tlbnMYAyABKAQSKAobaW5wdXRfbWljcm9fdXNkX3Blcl9taWxsaW9uGAQgASgESACIAQESKQocb3V0cHV0X21pY3JvX3VzZF9wZXJfbWlsbGlvbhgFIAEoBEgBiAEBEgwKBG5vdGUYBiABKAkSEgoKaXNfZGVmYXVsdBgHIAEoCEIeChxfaW5wdXRfbWljcm9fdXNkX3Blcl9taWxsaW9uQh8KHV9vdXRwdXRfbWljcm9fdXNkX3Blcl9taWxsaW9uIjYKEkxpc3RNb2RlbHNSZXNwb25zZRIgCgZtb2RlbHMYASADKAsyEC5hZ2VudGQudjEuTW9kZWwimAEKEFRlc3RNb2RlbFJlcXVlc3QSDQoFbW9kZWwYASABKAkSQQoLZW52aXJvbm1lbnQYAiADKAsyLC5hZ2VudGQudjEuVGVzdE1vZGVsUmVxdWVzdC5FbnZpcm9ubWVudEVudHJ5GjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJnChFUZXN0TW9kZWxSZXNwb25zZRIKCgJvaxgBIAEoCBIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCRINCgVoaW50cxgEIAMoCRIWCg5maXJzdF90b2tlbl9tcxgFIAEoBCI5ChRTZXRDcmVkZW50aWFsUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRIPCgdhcGlfa2V5GAIgASgJIiUKFVNldENyZWRlbnRpYWxSZXNwb25zZRIMCgRwYXRoGAEgASgJIhgKFkxpc3RDcmVkZW50aWFsc1JlcXVlc3QiRQoXTGlzdENyZWRlbnRpYWxzUmVzcG9uc2USKgoLY3JlZGVudGlhbHMYASADKAsyFS5hZ2VudGQudjEuQ3JlZGVudGlhbCIuCgpDcmVkZW50aWFsEhAKCHByb3ZpZGVyGAEgASgJEg4KBnNvdXJjZRgCIAEoCSIrChdEZWxldGVDcmVkZW50aWFsUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCSIrChhEZWxldGVDcmVkZW50aWFsUmVzcG9uc2USDwoHZXhpc3RlZBgBIAEoCCp4CgxGaW5kaW5nTGV2ZWwSHQoZRklORElOR19MRVZFTF9VTlNQRUNJRklFRBAAEhQKEEZJTkRJTkdfTEVWRUxfT0sQARIZChVGSU5ESU5HX0xFVkVMX1dBUk5JTkcQAhIYChRGSU5ESU5HX0xFVkVMX0ZBSUxFRBADMogFCg1EYWVtb25TZXJ2aWNlEkYKCUdldFN0YXR1cxIbLmFnZW50ZC52MS5HZXRTdGF0dXNSZXF1ZXN0GhwuYWdlbnRkLnYxLkdldFN0YXR1c1Jlc3BvbnNlEkkKClN0b3BEYWVtb24SHC5hZ2VudGQudjEuU3RvcERhZW1vblJlcXVlc3QaHS5hZ2VudGQudjEuU3RvcERhZW1vblJlc3BvbnNlEkYKCVJ1bkRvY3RvchIbLmFnZW50ZC52MS5SdW5Eb2N0b3JSZXF1ZXN0GhwuYWdlbnRkLnYxLlJ1bkRvY3RvclJlc3BvbnNlEkkKCkxpc3RNb2RlbHMSHC5hZ2VudGQudjEuTGlzdE1vZGVsc1JlcXVlc3QaHS5hZ2VudGQudjEuTGlzdE1vZGVsc1Jlc3BvbnNlEkYKCVRlc3RNb2RlbBIbLmFnZW50ZC52MS5UZXN0TW9kZWxSZXF1ZXN0GhwuYWdlbnRkLnYxLlRlc3RNb2RlbFJlc3BvbnNlElIKDVNldENyZWRlbnRpYWwSHy5hZ2VudGQudjEuU2V0Q3JlZGVudGlhbFJlcXVlc3QaIC5hZ2VudGQudjEuU2V0Q3JlZGVudGlhbFJlc3BvbnNlElgKD0xpc3RDcmVkZW50aWFscxIhLmFnZW50ZC52MS5MaXN0Q3JlZGVudGlhbHNSZXF1ZXN0GiIuYWdlbnRkLnYxLkxpc3RDcmVkZW50aWFsc1Jlc3BvbnNlElsKEERlbGV0ZUNyZWRlbnRpYWwSIi5hZ2VudGQudjEuRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QaIy5hZ2VudGQudjEuRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Ch5hZ2VudGQvdjEvZGFlbW9uX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSISChBHZXRTdGF0dXNSZXF1ZXN0It8CChFHZXRTdGF0dXNSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEgsKA3BpZBgCIAEoAxIOCgZzb2NrZXQYAyABKAkSEAoIZGF0YWJhc2UYBCABKAkSEAoIbG9nX2ZpbGUYBSABKAkSLgoKc3RhcnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIc2Vzc2lvbnMYByABKA0SGAoQd29ya2luZ19zZXNzaW9ucxgIIAEoDRIWCg5vcGVuX2FwcHJvdmFscxgJIAEoDRINCgVqYWlscxgKIAEoDRIMCgRqYWlsGAsgASgJEhUKDWRlZmF1bHRfbW9kZWwYDCABKAkSFgoOcmVzaWRlbnRfYnl0ZXMYDSABKAQSFAoMY29uZmlnX2ZpbGVzGA4gAygJEiIKBmxpbWl0cxgPIAMoCzISLmFnZW50ZC52MS5GaW5kaW5nIicKEVN0b3BEYWVtb25SZXF1ZXN0EhIKCmtlZXBfamFpbHMYASABKAgiIQoSU3RvcERhZW1vblJlc3BvbnNlEgsKA3BpZBgBIAEoAyIhChBSdW5Eb2N0b3JSZXF1ZXN0Eg0KBXByb3ZlGAEgASgIIl4KB0ZpbmRpbmcSDQoFY2hlY2sYASABKAkSJgoFbGV2ZWwYAiABKA4yFy5hZ2VudGQudjEuRmluZGluZ0xldmVsEg8KB21lc3NhZ2UYAyABKAkSCwoDZml4GAQgASgJIjkKEVJ1bkRvY3RvclJlc3BvbnNlEiQKCGZpbmRpbmdzGAEgAygLMhIuYWdlbnRkLnYxLkZpbmRpbmciowEKEUxpc3RNb2RlbHNSZXF1ZXN0EhYKDnByb2JlX2xvb3BiYWNrGAEgASgIEkIKC2Vudmlyb25tZW50GAIgAygLMi0uYWdlbnRkLnYxLkxpc3RNb2RlbHNSZXF1ZXN0LkVudmlyb25tZW50RW50cnkaMgoQRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItMCCgVNb2RlbBIMCgRuYW1lGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIdChVjb250ZXh0X3dpbmRvd190b2tlbnMYAyABKAQSKAobaW5wdXRfbWljcm9fdXNkX3Blcl9taWxsaW9uGAQgASgESACIAQESKQocb3V0cHV0X21pY3JvX3VzZF9wZXJfbWlsbGlvbhgFIAEoBEgBiAEBEgwKBG5vdGUYBiABKAkSEgoKaXNfZGVmYXVsdBgHIAEoCBIkCgh0b29sX3VzZRhQIAEoDjISLmFnZW50ZC52MS5Ub29sVXNlEi8KC2xpc3RlZF90aW1lGFEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIeChxfaW5wdXRfbWljcm9fdXNkX3Blcl9taWxsaW9uQh8KHV9vdXRwdXRfbWljcm9fdXNkX3Blcl9taWxsaW9uIjYKEkxpc3RNb2RlbHNSZXNwb25zZRIgCgZtb2RlbHMYASADKAsyEC5hZ2VudGQudjEuTW9kZWwimAEKEFRlc3RNb2RlbFJlcXVlc3QSDQoFbW9kZWwYASABKAkSQQoLZW52aXJvbm1lbnQYAiADKAsyLC5hZ2VudGQudjEuVGVzdE1vZGVsUmVxdWVzdC5FbnZpcm9ubWVudEVudHJ5GjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKUAQoRVGVzdE1vZGVsUmVzcG9uc2USCgoCb2sYASABKAgSDgoGcmVhc29uGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSDQoFaGludHMYBCADKAkSFgoOZmlyc3RfdG9rZW5fbXMYBSABKAQSFAoMZmFpbGVkX3N0YWdlGFAgASgJEhUKDXBhc3NlZF9zdGFnZXMYUSADKAkiOQoUU2V0Q3JlZGVudGlhbFJlcXVlc3QSEAoIcHJvdmlkZXIYASABKAkSDwoHYXBpX2tleRgCIAEoCSIlChVTZXRDcmVkZW50aWFsUmVzcG9uc2USDAoEcGF0aBgBIAEoCSIYChZMaXN0Q3JlZGVudGlhbHNSZXF1ZXN0IkUKF0xpc3RDcmVkZW50aWFsc1Jlc3BvbnNlEioKC2NyZWRlbnRpYWxzGAEgAygLMhUuYWdlbnRkLnYxLkNyZWRlbnRpYWwiLgoKQ3JlZGVudGlhbBIQCghwcm92aWRlchgBIAEoCRIOCgZzb3VyY2UYAiABKAkiKwoXRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QSEAoIcHJvdmlkZXIYASABKAkiKwoYRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlEg8KB2V4aXN0ZWQYASABKAgqeAoMRmluZGluZ0xldmVsEh0KGUZJTkRJTkdfTEVWRUxfVU5TUEVDSUZJRUQQABIUChBGSU5ESU5HX0xFVkVMX09LEAESGQoVRklORElOR19MRVZFTF9XQVJOSU5HEAISGAoURklORElOR19MRVZFTF9GQUlMRUQQAypGCgdUb29sVXNlEhgKFFRPT0xfVVNFX1VOU1BFQ0lGSUVEEAASEAoMVE9PTF9VU0VfWUVTEAESDwoLVE9PTF9VU0VfTk8QAjKIBQoNRGFlbW9uU2VydmljZRJGCglHZXRTdGF0dXMSGy5hZ2VudGQudjEuR2V0U3RhdHVzUmVxdWVzdBocLmFnZW50ZC52MS5HZXRTdGF0dXNSZXNwb25zZRJJCgpTdG9wRGFlbW9uEhwuYWdlbnRkLnYxLlN0b3BEYWVtb25SZXF1ZXN0Gh0uYWdlbnRkLnYxLlN0b3BEYWVtb25SZXNwb25zZRJGCglSdW5Eb2N0b3ISGy5hZ2VudGQudjEuUnVuRG9jdG9yUmVxdWVzdBocLmFnZW50ZC52MS5SdW5Eb2N0b3JSZXNwb25zZRJJCgpMaXN0TW9kZWxzEhwuYWdlbnRkLnYxLkxpc3RNb2RlbHNSZXF1ZXN0Gh0uYWdlbnRkLnYxLkxpc3RNb2RlbHNSZXNwb25zZRJGCglUZXN0TW9kZWwSGy5hZ2VudGQudjEuVGVzdE1vZGVsUmVxdWVzdBocLmFnZW50ZC52MS5UZXN0TW9kZWxSZXNwb25zZRJSCg1TZXRDcmVkZW50aWFsEh8uYWdlbnRkLnYxLlNldENyZWRlbnRpYWxSZXF1ZXN0GiAuYWdlbnRkLnYxLlNldENyZWRlbnRpYWxSZXNwb25zZRJYCg9MaXN0Q3JlZGVudGlhbHMSIS5hZ2VudGQudjEuTGlzdENyZWRlbnRpYWxzUmVxdWVzdBoiLmFnZW50ZC52MS5MaXN0Q3JlZGVudGlhbHNSZXNwb25zZRJbChBEZWxldGVDcmVkZW50aWFsEiIuYWdlbnRkLnYxLkRlbGV0ZUNyZWRlbnRpYWxSZXF1ZXN0GiMuYWdlbnRkLnYxLkRlbGV0ZUNyZWRlbnRpYWxSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * Asks how the daemon is.
@@ -360,6 +360,20 @@ export type Model = Message<"agentd.v1.Model"> & {
    * @generated from field: bool is_default = 7;
    */
   isDefault: boolean;
+
+  /**
+   * Whether it can call tools, as far as known.
+   *
+   * @generated from field: agentd.v1.ToolUse tool_use = 80;
+   */
+  toolUse: ToolUse;
+
+  /**
+   * When the list it is from was got, for `offline` ones that a provider listed before; absent otherwise.
+   *
+   * @generated from field: google.protobuf.Timestamp listed_time = 81;
+   */
+  listedTime?: Timestamp | undefined;
 };
 
 /**
@@ -376,7 +390,7 @@ export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
  */
 export type ListModelsResponse = Message<"agentd.v1.ListModelsResponse"> & {
   /**
-   * Ready ones first.
+   * Ready ones first; among them those that can call tools, then those of which nobody says.
    *
    * @generated from field: repeated agentd.v1.Model models = 1;
    */
@@ -458,6 +472,20 @@ export type TestModelResponse = Message<"agentd.v1.TestModelResponse"> & {
    * @generated from field: uint64 first_token_ms = 5;
    */
   firstTokenMs: bigint;
+
+  /**
+   * Which part failed: `config`, `dns`, `proxy`, `connect`, `tls`, `auth`, `model`, `tools` or `answer`; empty when none.
+   *
+   * @generated from field: string failed_stage = 80;
+   */
+  failedStage: string;
+
+  /**
+   * The stages that were passed, in order.
+   *
+   * @generated from field: repeated string passed_stages = 81;
+   */
+  passedStages: string[];
 };
 
 /**
@@ -662,6 +690,40 @@ export enum FindingLevel {
  */
 export const FindingLevelSchema: GenEnum<FindingLevel> = /*@__PURE__*/
   enumDesc(file_agentd_v1_daemon_service, 0);
+
+/**
+ * Whether a model can call tools.
+ *
+ * @generated from enum agentd.v1.ToolUse
+ */
+export enum ToolUse {
+  /**
+   * Nobody says.
+   *
+   * @generated from enum value: TOOL_USE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It can.
+   *
+   * @generated from enum value: TOOL_USE_YES = 1;
+   */
+  YES = 1,
+
+  /**
+   * It can't: it is of no use to the agent.
+   *
+   * @generated from enum value: TOOL_USE_NO = 2;
+   */
+  NO = 2,
+}
+
+/**
+ * Describes the enum agentd.v1.ToolUse.
+ */
+export const ToolUseSchema: GenEnum<ToolUse> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_daemon_service, 1);
 
 /**
  * About the daemon.

@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Approval, ApprovalDecision, Part, Session, Tokens, ToolCall, Usage } from "./session_pb";
+import type { Approval, ApprovalDecision, NetworkMode, Part, PortDoor, Session, Tokens, ToolCall, Usage } from "./session_pb";
 import { file_agentd_v1_session } from "./session_pb";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/event.proto.
  */
 export const file_agentd_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKuDQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IABIyCg5zZXNzaW9uX3BhdXNlZBgyIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUGF1c2VkSAASNAoPc2Vzc2lvbl9yZXN1bWVkGDMgASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZXN1bWVkSAASNgoQc2Vzc2lvbl9hcmNoaXZlZBg0IAEoCzIaLmFnZW50ZC52MS5TZXNzaW9uQXJjaGl2ZWRIABI6ChJzZXNzaW9uX3VuYXJjaGl2ZWQYNSABKAsyHC5hZ2VudGQudjEuU2Vzc2lvblVuYXJjaGl2ZWRIABI0Cg9zZXNzaW9uX2RlbGV0ZWQYNiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkRlbGV0ZWRIABI2ChBzZXNzaW9uX3Jlc3RvcmVkGDcgASgLMhouYWdlbnRkLnYxLlNlc3Npb25SZXN0b3JlZEgAEjIKDnNlc3Npb25fZm9ya2VkGDggASgLMhguYWdlbnRkLnYxLlNlc3Npb25Gb3JrZWRIABI2ChBzZXNzaW9uX2ltcG9ydGVkGDkgASgLMhouYWdlbnRkLnYxLlNlc3Npb25JbXBvcnRlZEgAEicKCHJlZGFjdGVkGDogASgLMhMuYWdlbnRkLnYxLlJlZGFjdGVkSABCBgoEYm9keSI1Cg5TZXNzaW9uQ3JlYXRlZBIjCgdzZXNzaW9uGAEgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24iHgoOU2Vzc2lvblJlbmFtZWQSDAoEbmFtZRgBIAEoCSIcCgtNb2RlbENob3NlbhINCgVtb2RlbBgBIAEoCSIdCgpUYXNrQ2hvc2VuEg8KB3Rhc2tfaWQYASABKAkiHwoNU2Vzc2lvblBhdXNlZBIOCgZyZWFzb24YASABKAkiEAoOU2Vzc2lvblJlc3VtZWQiEQoPU2Vzc2lvbkFyY2hpdmVkIhMKEVNlc3Npb25VbmFyY2hpdmVkIkAKDlNlc3Npb25EZWxldGVkEi4KCnB1cmdlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhEKD1Nlc3Npb25SZXN0b3JlZCIwCg1TZXNzaW9uRm9ya2VkEhIKCnNlc3Npb25faWQYASABKAkSCwoDc2VxGAIgASgEIjIKD1Nlc3Npb25JbXBvcnRlZBISCgpzZXNzaW9uX2lkGAEgASgJEgsKA3NlcRgCIAEoBCIoCghSZWRhY3RlZBIMCgRzZXFzGAEgAygEEg4KBnJlYXNvbhgCIAEoCSJiCg1NZXNzYWdlUG9zdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZxdWV1ZWQYAyABKAgSDQoFc3RlZXIYBCABKAgiUgoNTWVzc2FnZUVkaXRlZBISCgptZXNzYWdlX2lkGAEgASgJEh4KBXBhcnRzGAIgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFc3RlZXIYAyABKAgiJAoOTWVzc2FnZVJlbW92ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCSIzCgtUdXJuU3RlZXJlZBIPCgd0dXJuX2lkGAEgASgJEhMKC21lc3NhZ2VfaWRzGAIgAygJIlAKC1R1cm5TdGFydGVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkSDQoFbW9kZWwYAyABKAkSDAoEZGVtbxgEIAEoCCJ+CgxTdGVwRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIMCgRzdGVwGAIgASgNEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDgoGZmluaXNoGAQgASgJEh8KBXVzYWdlGAUgASgLMhAuYWdlbnRkLnYxLlVzYWdlIowBCgtTdGVwUmV0cmllZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SDwoHYXR0ZW1wdBgDIAEoDRIUCgxtYXhfYXR0ZW1wdHMYBCABKA0SJwoEd2FpdBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YBiABKAkieAoPVG9vbENhbGxTdGFydGVkEg8KB3R1cm5faWQYASABKAkSIQoEY2FsbBgCIAEoCzITLmFnZW50ZC52MS5Ub29sQ2FsbBIPCgdzdW1tYXJ5GAMgASgJEg8KB2VmZmVjdHMYBCADKAkSDwoHZXhlY19pZBgFIAEoCSI6ChFBcHByb3ZhbFJlcXVlc3RlZBIlCghhcHByb3ZhbBgBIAEoCzITLmFnZW50ZC52MS5BcHByb3ZhbCKFAQoQQXBwcm92YWxSZXNvbHZlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEi0KCGRlY2lzaW9uGAMgASgOMhsuYWdlbnRkLnYxLkFwcHJvdmFsRGVjaXNpb24SDgoGcmVhc29uGAQgASgJEgwKBHJ1bGUYBSABKAkingEKEFRvb2xDYWxsRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEisKB291dGNvbWUYAyABKA4yGi5hZ2VudGQudjEuVG9vbENhbGxPdXRjb21lEg4KBnJlc3VsdBgEIAEoCRIrCghkdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKSAQoLRXhlY1N0YXJ0ZWQSDwoHZXhlY19pZBgBIAEoCRIOCgZzY3JpcHQYAiABKAkSGAoQc2NyaXB0X3RydW5jYXRlZBgDIAEoCBIPCgdjYWxsX2lkGAQgASgJEgsKA3B0eRgFIAEoCBIqCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDEV4ZWNGaW5pc2hlZBIPCgdleGVjX2lkGAEgASgJEiUKBnJlc3VsdBgCIAEoCzIVLmFnZW50ZC52MS5FeGVjUmVzdWx0IrgCCgpFeGVjUmVzdWx0EhEKCWV4aXRfY29kZRgBIAEoBRIRCgl0aW1lZF9vdXQYAiABKAgSEwoLaW50ZXJydXB0ZWQYAyABKAgSEgoKYmFja2dyb3VuZBgEIAEoCBIXCg9zaGVsbF9yZXN0YXJ0ZWQYBSABKAgSDwoHdW5rbm93bhgGIAEoCBIUCgxzdGRvdXRfYnl0ZXMYByABKAQSFAoMc3RkZXJyX2J5dGVzGAggASgEEhwKFHN0ZG91dF9kcm9wcGVkX2J5dGVzGAkgASgEEhwKFHN0ZGVycl9kcm9wcGVkX2J5dGVzGAogASgEEisKCGR1cmF0aW9uGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgsKA2N3ZBgMIAEoCRIPCgdtZXNzYWdlGA0gASgJIqYBCg5DaGFuZ2VSZWNvcmRlZBIRCgljaGFuZ2VfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIMCgRwYXRoGAMgASgJEiMKBGtpbmQYBCABKA4yFS5hZ2VudGQudjEuQ2hhbmdlS2luZBITCgthZGRlZF9saW5lcxgFIAEoDRIVCg1yZW1vdmVkX2xpbmVzGAYgASgNEhEKCWZyb21fcGF0aBgHIAEoCSKnAgoMVHVybkZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSJwoHb3V0Y29tZRgCIAEoDjIWLmFnZW50ZC52MS5UdXJuT3V0Y29tZRIUCgxlcnJvcl9yZWFzb24YAyABKAkSFQoNZXJyb3JfbWVzc2FnZRgEIAEoCRINCgVoaW50cxgFIAMoCRINCgVzdGVwcxgGIAEoDRISCgp0b29sX2NhbGxzGAcgASgNEiEKBnRva2VucxgIIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYCSABKARIAIgBARIrCghkdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fY29zdF9taWNyb191c2QiLwoOTm90aWNlUmVjb3JkZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKtMBCg9Ub29sQ2FsbE91dGNvbWUSIQodVE9PTF9DQUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIfChtUT09MX0NBTExfT1VUQ09NRV9TVUNDRUVERUQQARIcChhUT09MX0NBTExfT1VUQ09NRV9GQUlMRUQQAhIcChhUT09MX0NBTExfT1VUQ09NRV9ERU5JRUQQAxIhCh1UT09MX0NBTExfT1VUQ09NRV9JTlRFUlJVUFRFRBAEEh0KGVRPT0xfQ0FMTF9PVVRDT01FX1VOS05PV04QBSqOAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5HRV9LSU5EX0NSRUFURUQQARIYChRDSEFOR0VfS0lORF9NT0RJRklFRBACEhcKE0NIQU5HRV9LSU5EX0RFTEVURUQQAxIXChNDSEFOR0VfS0lORF9SRU5BTUVEEAQqzwEKC1R1cm5PdXRjb21lEhwKGFRVUk5fT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEVRVUk5fT1VUQ09NRV9ET05FEAESHAoYVFVSTl9PVVRDT01FX0lOVEVSUlVQVEVEEAISHQoZVFVSTl9PVVRDT01FX0dPQUxfTk9UX01FVBADEhwKGFRVUk5fT1VUQ09NRV9PVkVSX0JVREdFVBAEEhcKE1RVUk5fT1VUQ09NRV9GQUlMRUQQBRIXChNUVVJOX09VVENPTUVfREVOSUVEEAZiBnByb3RvMw", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKKEQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IABIyCg5zZXNzaW9uX3BhdXNlZBgyIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUGF1c2VkSAASNAoPc2Vzc2lvbl9yZXN1bWVkGDMgASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZXN1bWVkSAASNgoQc2Vzc2lvbl9hcmNoaXZlZBg0IAEoCzIaLmFnZW50ZC52MS5TZXNzaW9uQXJjaGl2ZWRIABI6ChJzZXNzaW9uX3VuYXJjaGl2ZWQYNSABKAsyHC5hZ2VudGQudjEuU2Vzc2lvblVuYXJjaGl2ZWRIABI0Cg9zZXNzaW9uX2RlbGV0ZWQYNiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkRlbGV0ZWRIABI2ChBzZXNzaW9uX3Jlc3RvcmVkGDcgASgLMhouYWdlbnRkLnYxLlNlc3Npb25SZXN0b3JlZEgAEjIKDnNlc3Npb25fZm9ya2VkGDggASgLMhguYWdlbnRkLnYxLlNlc3Npb25Gb3JrZWRIABI2ChBzZXNzaW9uX2ltcG9ydGVkGDkgASgLMhouYWdlbnRkLnYxLlNlc3Npb25JbXBvcnRlZEgAEicKCHJlZGFjdGVkGDogASgLMhMuYWdlbnRkLnYxLlJlZGFjdGVkSAASMAoNY29udGV4dF9hZGRlZBhQIAEoCzIXLmFnZW50ZC52MS5Db250ZXh0QWRkZWRIABI+ChRjb21wYWN0aW9uX3JlcXVlc3RlZBhRIAEoCzIeLmFnZW50ZC52MS5Db21wYWN0aW9uUmVxdWVzdGVkSAASOAoRY29udGV4dF9jb21wYWN0ZWQYUiABKAsyGy5hZ2VudGQudjEuQ29udGV4dENvbXBhY3RlZEgAEi4KDHBsYW5fdXBkYXRlZBhTIAEoCzIWLmFnZW50ZC52MS5QbGFuVXBkYXRlZEgAEi4KDHRpdGxlX2Nob3NlbhhUIAEoCzIWLmFnZW50ZC52MS5UaXRsZUNob3NlbkgAEj4KFGNvbm5lY3Rpb25zX3JlY29yZGVkGFogASgLMh4uYWdlbnRkLnYxLkNvbm5lY3Rpb25zUmVjb3JkZWRIABIyCg5uZXR3b3JrX2Nob3NlbhhbIAEoCzIYLmFnZW50ZC52MS5OZXR3b3JrQ2hvc2VuSAASLAoLcG9ydF9vcGVuZWQYXCABKAsyFS5hZ2VudGQudjEuUG9ydE9wZW5lZEgAEiwKC3BvcnRfY2xvc2VkGF0gASgLMhUuYWdlbnRkLnYxLlBvcnRDbG9zZWRIAEIGCgRib2R5IjUKDlNlc3Npb25DcmVhdGVkEiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbiIeCg5TZXNzaW9uUmVuYW1lZBIMCgRuYW1lGAEgASgJIhwKC01vZGVsQ2hvc2VuEg0KBW1vZGVsGAEgASgJIh0KClRhc2tDaG9zZW4SDwoHdGFza19pZBgBIAEoCSIfCg1TZXNzaW9uUGF1c2VkEg4KBnJlYXNvbhgBIAEoCSIQCg5TZXNzaW9uUmVzdW1lZCIRCg9TZXNzaW9uQXJjaGl2ZWQiEwoRU2Vzc2lvblVuYXJjaGl2ZWQiQAoOU2Vzc2lvbkRlbGV0ZWQSLgoKcHVyZ2VfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEQoPU2Vzc2lvblJlc3RvcmVkIjAKDVNlc3Npb25Gb3JrZWQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQiMgoPU2Vzc2lvbkltcG9ydGVkEhIKCnNlc3Npb25faWQYASABKAkSCwoDc2VxGAIgASgEIigKCFJlZGFjdGVkEgwKBHNlcXMYASADKAQSDgoGcmVhc29uGAIgASgJIn8KC0NvbnRleHRJdGVtEiQKBGtpbmQYASABKA4yFi5hZ2VudGQudjEuQ29udGV4dEtpbmQSDAoEbmFtZRgCIAEoCRIMCgR0ZXh0GAMgASgJEhMKC3RvdGFsX2J5dGVzGAQgASgEEhkKEWhpZGRlbl9jaGFyYWN0ZXJzGAUgASgNIkYKDENvbnRleHRBZGRlZBIPCgd0dXJuX2lkGAEgASgJEiUKBWl0ZW1zGAIgAygLMhYuYWdlbnRkLnYxLkNvbnRleHRJdGVtIiQKE0NvbXBhY3Rpb25SZXF1ZXN0ZWQSDQoFZm9jdXMYASABKAki4gEKEENvbnRleHRDb21wYWN0ZWQSDwoHdHVybl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSFQoNYmVmb3JlX3Rva2VucxgDIAEoBBIXCg9iZWZvcmVfbWVzc2FnZXMYBCABKA0SFAoMYWZ0ZXJfdG9rZW5zGAUgASgEEhYKDmFmdGVyX21lc3NhZ2VzGAYgASgNEg8KB3N1bW1hcnkYByABKAkSHQoVY29udGV4dF93aW5kb3dfdG9rZW5zGAggASgEEh8KBXVzYWdlGAkgASgLMhAuYWdlbnRkLnYxLlVzYWdlIj0KCFBsYW5JdGVtEgwKBHRleHQYASABKAkSIwoFc3RhdGUYAiABKA4yFC5hZ2VudGQudjEuUGxhblN0YXRlIlMKC1BsYW5VcGRhdGVkEg8KB3R1cm5faWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIiCgVpdGVtcxgDIAMoCzITLmFnZW50ZC52MS5QbGFuSXRlbSI9CgtUaXRsZUNob3NlbhINCgV0aXRsZRgBIAEoCRIfCgV1c2FnZRgCIAEoCzIQLmFnZW50ZC52MS5Vc2FnZSJSChNDb25uZWN0aW9uc1JlY29yZGVkEioKC2Nvbm5lY3Rpb25zGAEgAygLMhUuYWdlbnRkLnYxLkNvbm5lY3Rpb24SDwoHb21pdHRlZBgCIAEoDSKnAQoKQ29ubmVjdGlvbhIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0SDwoHYWRkcmVzcxgDIAEoCRIPCgdleGVjX2lkGAQgASgJEg8KB3Byb2dyYW0YBSABKAkSDwoHcmVmdXNhbBgGIAEoCRINCgVjb3VudBgHIAEoDRISCgpzZW50X2J5dGVzGAggASgEEhYKDnJlY2VpdmVkX2J5dGVzGAkgASgEIjUKDU5ldHdvcmtDaG9zZW4SJAoEbW9kZRgBIAEoDjIWLmFnZW50ZC52MS5OZXR3b3JrTW9kZSIvCgpQb3J0T3BlbmVkEiEKBGRvb3IYASABKAsyEy5hZ2VudGQudjEuUG9ydERvb3IiLwoKUG9ydENsb3NlZBIhCgRkb29yGAEgASgLMhMuYWdlbnRkLnYxLlBvcnREb29yImIKDU1lc3NhZ2VQb3N0ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBnF1ZXVlZBgDIAEoCBINCgVzdGVlchgEIAEoCCJSCg1NZXNzYWdlRWRpdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBINCgVzdGVlchgDIAEoCCIkCg5NZXNzYWdlUmVtb3ZlZBISCgptZXNzYWdlX2lkGAEgASgJIjMKC1R1cm5TdGVlcmVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkiUAoLVHVyblN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRITCgttZXNzYWdlX2lkcxgCIAMoCRINCgVtb2RlbBgDIAEoCRIMCgRkZW1vGAQgASgIIn4KDFN0ZXBGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SHgoFcGFydHMYAyADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZmaW5pc2gYBCABKAkSHwoFdXNhZ2UYBSABKAsyEC5hZ2VudGQudjEuVXNhZ2UijAEKC1N0ZXBSZXRyaWVkEg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIPCgdhdHRlbXB0GAMgASgNEhQKDG1heF9hdHRlbXB0cxgEIAEoDRInCgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgGIAEoCSJ4Cg9Ub29sQ2FsbFN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRIhCgRjYWxsGAIgASgLMhMuYWdlbnRkLnYxLlRvb2xDYWxsEg8KB3N1bW1hcnkYAyABKAkSDwoHZWZmZWN0cxgEIAMoCRIPCgdleGVjX2lkGAUgASgJIjoKEUFwcHJvdmFsUmVxdWVzdGVkEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIoUBChBBcHByb3ZhbFJlc29sdmVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSLQoIZGVjaXNpb24YAyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhIOCgZyZWFzb24YBCABKAkSDAoEcnVsZRgFIAEoCSKeAQoQVG9vbENhbGxGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSKwoHb3V0Y29tZRgDIAEoDjIaLmFnZW50ZC52MS5Ub29sQ2FsbE91dGNvbWUSDgoGcmVzdWx0GAQgASgJEisKCGR1cmF0aW9uGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpIBCgtFeGVjU3RhcnRlZBIPCgdleGVjX2lkGAEgASgJEg4KBnNjcmlwdBgCIAEoCRIYChBzY3JpcHRfdHJ1bmNhdGVkGAMgASgIEg8KB2NhbGxfaWQYBCABKAkSCwoDcHR5GAUgASgIEioKB3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRgoMRXhlY0ZpbmlzaGVkEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQiuAIKCkV4ZWNSZXN1bHQSEQoJZXhpdF9jb2RlGAEgASgFEhEKCXRpbWVkX291dBgCIAEoCBITCgtpbnRlcnJ1cHRlZBgDIAEoCBISCgpiYWNrZ3JvdW5kGAQgASgIEhcKD3NoZWxsX3Jlc3RhcnRlZBgFIAEoCBIPCgd1bmtub3duGAYgASgIEhQKDHN0ZG91dF9ieXRlcxgHIAEoBBIUCgxzdGRlcnJfYnl0ZXMYCCABKAQSHAoUc3Rkb3V0X2Ryb3BwZWRfYnl0ZXMYCSABKAQSHAoUc3RkZXJyX2Ryb3BwZWRfYnl0ZXMYCiABKAQSKwoIZHVyYXRpb24YCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SCwoDY3dkGAwgASgJEg8KB21lc3NhZ2UYDSABKAkipgEKDkNoYW5nZVJlY29yZGVkEhEKCWNoYW5nZV9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEgwKBHBhdGgYAyABKAkSIwoEa2luZBgEIAEoDjIVLmFnZW50ZC52MS5DaGFuZ2VLaW5kEhMKC2FkZGVkX2xpbmVzGAUgASgNEhUKDXJlbW92ZWRfbGluZXMYBiABKA0SEQoJZnJvbV9wYXRoGAcgASgJIqcCCgxUdXJuRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYWdlbnRkLnYxLlR1cm5PdXRjb21lEhQKDGVycm9yX3JlYXNvbhgDIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAQgASgJEg0KBWhpbnRzGAUgAygJEg0KBXN0ZXBzGAYgASgNEhIKCnRvb2xfY2FsbHMYByABKA0SIQoGdG9rZW5zGAggASgLMhEuYWdlbnRkLnYxLlRva2VucxIbCg5jb3N0X21pY3JvX3VzZBgJIAEoBEgAiAEBEisKCGR1cmF0aW9uGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhEKD19jb3N0X21pY3JvX3VzZCIvCg5Ob3RpY2VSZWNvcmRlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkqzAEKC0NvbnRleHRLaW5kEhwKGENPTlRFWFRfS0lORF9VTlNQRUNJRklFRBAAEhwKGENPTlRFWFRfS0lORF9FTlZJUk9OTUVOVBABEh0KGUNPTlRFWFRfS0lORF9JTlNUUlVDVElPTlMQAhIYChRDT05URVhUX0tJTkRfTUVOVElPThADEhcKE0NPTlRFWFRfS0lORF9TQ0hFTUEQBBIYChRDT05URVhUX0tJTkRfU1VNTUFSWRAFEhUKEUNPTlRFWFRfS0lORF9OT1RFEAYqZwoJUGxhblN0YXRlEhoKFlBMQU5fU1RBVEVfVU5TUEVDSUZJRUQQABITCg9QTEFOX1NUQVRFX1RPRE8QARIUChBQTEFOX1NUQVRFX0RPSU5HEAISEwoPUExBTl9TVEFURV9ET05FEAMq0wEKD1Rvb2xDYWxsT3V0Y29tZRIhCh1UT09MX0NBTExfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG1RPT0xfQ0FMTF9PVVRDT01FX1NVQ0NFRURFRBABEhwKGFRPT0xfQ0FMTF9PVVRDT01FX0ZBSUxFRBACEhwKGFRPT0xfQ0FMTF9PVVRDT01FX0RFTklFRBADEiEKHVRPT0xfQ0FMTF9PVVRDT01FX0lOVEVSUlVQVEVEEAQSHQoZVE9PTF9DQUxMX09VVENPTUVfVU5LTk9XThAFKo4BCgpDaGFuZ2VLaW5kEhsKF0NIQU5HRV9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTQ0hBTkdFX0tJTkRfQ1JFQVRFRBABEhgKFENIQU5HRV9LSU5EX01PRElGSUVEEAISFwoTQ0hBTkdFX0tJTkRfREVMRVRFRBADEhcKE0NIQU5HRV9LSU5EX1JFTkFNRUQQBCrPAQoLVHVybk91dGNvbWUSHAoYVFVSTl9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFQoRVFVSTl9PVVRDT01FX0RPTkUQARIcChhUVVJOX09VVENPTUVfSU5URVJSVVBURUQQAhIdChlUVVJOX09VVENPTUVfR09BTF9OT1RfTUVUEAMSHAoYVFVSTl9PVVRDT01FX09WRVJfQlVER0VUEAQSFwoTVFVSTl9PVVRDT01FX0ZBSUxFRBAFEhcKE1RVUk5fT1VUQ09NRV9ERU5JRUQQBmIGcHJvdG8z", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A fact. A client that meets a body it does not know advances its cursor and goes on.
@@ -317,6 +317,78 @@ export type Event = Message<"agentd.v1.Event"> & {
      */
     value: Redacted;
     case: "redacted";
+  } | {
+    /**
+     * The daemon put something beside the words, for the next step to read.
+     *
+     * @generated from field: agentd.v1.ContextAdded context_added = 80;
+     */
+    value: ContextAdded;
+    case: "contextAdded";
+  } | {
+    /**
+     * A person asked for the context to be compacted.
+     *
+     * @generated from field: agentd.v1.CompactionRequested compaction_requested = 81;
+     */
+    value: CompactionRequested;
+    case: "compactionRequested";
+  } | {
+    /**
+     * Earlier messages were replaced by a summary.
+     *
+     * @generated from field: agentd.v1.ContextCompacted context_compacted = 82;
+     */
+    value: ContextCompacted;
+    case: "contextCompacted";
+  } | {
+    /**
+     * The agent's plan is another.
+     *
+     * @generated from field: agentd.v1.PlanUpdated plan_updated = 83;
+     */
+    value: PlanUpdated;
+    case: "planUpdated";
+  } | {
+    /**
+     * What the session is about, in a line.
+     *
+     * @generated from field: agentd.v1.TitleChosen title_chosen = 84;
+     */
+    value: TitleChosen;
+    case: "titleChosen";
+  } | {
+    /**
+     * What programs of the session reached, or were refused.
+     *
+     * @generated from field: agentd.v1.ConnectionsRecorded connections_recorded = 90;
+     */
+    value: ConnectionsRecorded;
+    case: "connectionsRecorded";
+  } | {
+    /**
+     * The session's programs can reach other things from here on.
+     *
+     * @generated from field: agentd.v1.NetworkChosen network_chosen = 91;
+     */
+    value: NetworkChosen;
+    case: "networkChosen";
+  } | {
+    /**
+     * A door between the jail and this machine was opened.
+     *
+     * @generated from field: agentd.v1.PortOpened port_opened = 92;
+     */
+    value: PortOpened;
+    case: "portOpened";
+  } | {
+    /**
+     * It was closed.
+     *
+     * @generated from field: agentd.v1.PortClosed port_closed = 93;
+     */
+    value: PortClosed;
+    case: "portClosed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -599,6 +671,441 @@ export const RedactedSchema: GenMessage<Redacted> = /*@__PURE__*/
   messageDesc(file_agentd_v1_event, 13);
 
 /**
+ * A piece of context. Untrusted text.
+ *
+ * @generated from message agentd.v1.ContextItem
+ */
+export type ContextItem = Message<"agentd.v1.ContextItem"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: agentd.v1.ContextKind kind = 1;
+   */
+  kind: ContextKind;
+
+  /**
+   * Path relative to the workspace, or a word.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * What the model reads.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+
+  /**
+   * Bytes of the whole; more than `text` holds when it was cut.
+   *
+   * @generated from field: uint64 total_bytes = 4;
+   */
+  totalBytes: bigint;
+
+  /**
+   * Characters in it that hide or reorder text: more than 0 deserves a look.
+   *
+   * @generated from field: uint32 hidden_characters = 5;
+   */
+  hiddenCharacters: number;
+};
+
+/**
+ * Describes the message agentd.v1.ContextItem.
+ * Use `create(ContextItemSchema)` to create a new message.
+ */
+export const ContextItemSchema: GenMessage<ContextItem> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 14);
+
+/**
+ * The daemon put something beside the words.
+ *
+ * @generated from message agentd.v1.ContextAdded
+ */
+export type ContextAdded = Message<"agentd.v1.ContextAdded"> & {
+  /**
+   * The turn.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * What.
+   *
+   * @generated from field: repeated agentd.v1.ContextItem items = 2;
+   */
+  items: ContextItem[];
+};
+
+/**
+ * Describes the message agentd.v1.ContextAdded.
+ * Use `create(ContextAddedSchema)` to create a new message.
+ */
+export const ContextAddedSchema: GenMessage<ContextAdded> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 15);
+
+/**
+ * A person asked for the context to be compacted: it is done before the open turn's next step.
+ *
+ * @generated from message agentd.v1.CompactionRequested
+ */
+export type CompactionRequested = Message<"agentd.v1.CompactionRequested"> & {
+  /**
+   * What the summary should keep in mind; may be empty.
+   *
+   * @generated from field: string focus = 1;
+   */
+  focus: string;
+};
+
+/**
+ * Describes the message agentd.v1.CompactionRequested.
+ * Use `create(CompactionRequestedSchema)` to create a new message.
+ */
+export const CompactionRequestedSchema: GenMessage<CompactionRequested> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 16);
+
+/**
+ * Earlier messages were replaced by a summary. They stay in the log, where people and the model find them.
+ *
+ * @generated from message agentd.v1.ContextCompacted
+ */
+export type ContextCompacted = Message<"agentd.v1.ContextCompacted"> & {
+  /**
+   * The turn.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * `near_limit`, `asked`, or `refused`: the server had found a request too long.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Tokens of the context before.
+   *
+   * @generated from field: uint64 before_tokens = 3;
+   */
+  beforeTokens: bigint;
+
+  /**
+   * Messages before.
+   *
+   * @generated from field: uint32 before_messages = 4;
+   */
+  beforeMessages: number;
+
+  /**
+   * Tokens now; an estimate until the next step.
+   *
+   * @generated from field: uint64 after_tokens = 5;
+   */
+  afterTokens: bigint;
+
+  /**
+   * Messages now.
+   *
+   * @generated from field: uint32 after_messages = 6;
+   */
+  afterMessages: number;
+
+  /**
+   * What the model reads in place of what went. Untrusted text.
+   *
+   * @generated from field: string summary = 7;
+   */
+  summary: string;
+
+  /**
+   * Size of the model's context window in tokens; 0 when unknown.
+   *
+   * @generated from field: uint64 context_window_tokens = 8;
+   */
+  contextWindowTokens: bigint;
+
+  /**
+   * What writing the summary cost; absent when it was put together without a model.
+   *
+   * @generated from field: agentd.v1.Usage usage = 9;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.ContextCompacted.
+ * Use `create(ContextCompactedSchema)` to create a new message.
+ */
+export const ContextCompactedSchema: GenMessage<ContextCompacted> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 17);
+
+/**
+ * One line of the agent's plan.
+ *
+ * @generated from message agentd.v1.PlanItem
+ */
+export type PlanItem = Message<"agentd.v1.PlanItem"> & {
+  /**
+   * What is to be done. Untrusted text.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * How far it is.
+   *
+   * @generated from field: agentd.v1.PlanState state = 2;
+   */
+  state: PlanState;
+};
+
+/**
+ * Describes the message agentd.v1.PlanItem.
+ * Use `create(PlanItemSchema)` to create a new message.
+ */
+export const PlanItemSchema: GenMessage<PlanItem> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 18);
+
+/**
+ * The agent's plan is another.
+ *
+ * @generated from message agentd.v1.PlanUpdated
+ */
+export type PlanUpdated = Message<"agentd.v1.PlanUpdated"> & {
+  /**
+   * The turn.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * The call that did it.
+   *
+   * @generated from field: string call_id = 2;
+   */
+  callId: string;
+
+  /**
+   * All of it, in order; at most 30.
+   *
+   * @generated from field: repeated agentd.v1.PlanItem items = 3;
+   */
+  items: PlanItem[];
+};
+
+/**
+ * Describes the message agentd.v1.PlanUpdated.
+ * Use `create(PlanUpdatedSchema)` to create a new message.
+ */
+export const PlanUpdatedSchema: GenMessage<PlanUpdated> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 19);
+
+/**
+ * What the session is about, in a line, written by the configured small model.
+ *
+ * @generated from message agentd.v1.TitleChosen
+ */
+export type TitleChosen = Message<"agentd.v1.TitleChosen"> & {
+  /**
+   * At most 60 characters. Untrusted text.
+   *
+   * @generated from field: string title = 1;
+   */
+  title: string;
+
+  /**
+   * What it cost; absent when nothing.
+   *
+   * @generated from field: agentd.v1.Usage usage = 2;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.TitleChosen.
+ * Use `create(TitleChosenSchema)` to create a new message.
+ */
+export const TitleChosenSchema: GenMessage<TitleChosen> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 20);
+
+/**
+ * What programs of the session reached beyond the jail, or were refused: one entry for each command, program, host and
+ * outcome, recorded when a command ends and at most every few seconds while one runs.
+ *
+ * @generated from message agentd.v1.ConnectionsRecorded
+ */
+export type ConnectionsRecorded = Message<"agentd.v1.ConnectionsRecorded"> & {
+  /**
+   * The entries.
+   *
+   * @generated from field: repeated agentd.v1.Connection connections = 1;
+   */
+  connections: Connection[];
+
+  /**
+   * Entries beyond the 200 of one fact, which were counted and not kept.
+   *
+   * @generated from field: uint32 omitted = 2;
+   */
+  omitted: number;
+};
+
+/**
+ * Describes the message agentd.v1.ConnectionsRecorded.
+ * Use `create(ConnectionsRecordedSchema)` to create a new message.
+ */
+export const ConnectionsRecordedSchema: GenMessage<ConnectionsRecorded> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 21);
+
+/**
+ * What one program did with one host.
+ *
+ * @generated from message agentd.v1.Connection
+ */
+export type Connection = Message<"agentd.v1.Connection"> & {
+  /**
+   * The host's name as it was asked for, in its ASCII form. Untrusted text.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * The port.
+   *
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+
+  /**
+   * The address it was connected to last; empty when it was refused.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+
+  /**
+   * The command that ran; empty when none did, or when several did and it could not be told which.
+   *
+   * @generated from field: string exec_id = 4;
+   */
+  execId: string;
+
+  /**
+   * The program's name; empty when it could not be found out; `fetch` for the model's own tool. Untrusted text.
+   *
+   * @generated from field: string program = 5;
+   */
+  program: string;
+
+  /**
+   * Why it was refused or failed, as a sentence; empty when it was reached.
+   *
+   * @generated from field: string refusal = 6;
+   */
+  refusal: string;
+
+  /**
+   * How many connections or requests.
+   *
+   * @generated from field: uint32 count = 7;
+   */
+  count: number;
+
+  /**
+   * Bytes sent to the host.
+   *
+   * @generated from field: uint64 sent_bytes = 8;
+   */
+  sentBytes: bigint;
+
+  /**
+   * Bytes received from it.
+   *
+   * @generated from field: uint64 received_bytes = 9;
+   */
+  receivedBytes: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.Connection.
+ * Use `create(ConnectionSchema)` to create a new message.
+ */
+export const ConnectionSchema: GenMessage<Connection> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 22);
+
+/**
+ * The session's programs can reach other things from here on.
+ *
+ * @generated from message agentd.v1.NetworkChosen
+ */
+export type NetworkChosen = Message<"agentd.v1.NetworkChosen"> & {
+  /**
+   * What.
+   *
+   * @generated from field: agentd.v1.NetworkMode mode = 1;
+   */
+  mode: NetworkMode;
+};
+
+/**
+ * Describes the message agentd.v1.NetworkChosen.
+ * Use `create(NetworkChosenSchema)` to create a new message.
+ */
+export const NetworkChosenSchema: GenMessage<NetworkChosen> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 23);
+
+/**
+ * A door between the jail and this machine's loopback was opened.
+ *
+ * @generated from message agentd.v1.PortOpened
+ */
+export type PortOpened = Message<"agentd.v1.PortOpened"> & {
+  /**
+   * Which.
+   *
+   * @generated from field: agentd.v1.PortDoor door = 1;
+   */
+  door?: PortDoor | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.PortOpened.
+ * Use `create(PortOpenedSchema)` to create a new message.
+ */
+export const PortOpenedSchema: GenMessage<PortOpened> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 24);
+
+/**
+ * A door was closed.
+ *
+ * @generated from message agentd.v1.PortClosed
+ */
+export type PortClosed = Message<"agentd.v1.PortClosed"> & {
+  /**
+   * Which.
+   *
+   * @generated from field: agentd.v1.PortDoor door = 1;
+   */
+  door?: PortDoor | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.PortClosed.
+ * Use `create(PortClosedSchema)` to create a new message.
+ */
+export const PortClosedSchema: GenMessage<PortClosed> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 25);
+
+/**
  * A person posted a message.
  *
  * @generated from message agentd.v1.MessagePosted
@@ -638,7 +1145,7 @@ export type MessagePosted = Message<"agentd.v1.MessagePosted"> & {
  * Use `create(MessagePostedSchema)` to create a new message.
  */
 export const MessagePostedSchema: GenMessage<MessagePosted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 14);
+  messageDesc(file_agentd_v1_event, 26);
 
 /**
  * A message that waits was changed.
@@ -673,7 +1180,7 @@ export type MessageEdited = Message<"agentd.v1.MessageEdited"> & {
  * Use `create(MessageEditedSchema)` to create a new message.
  */
 export const MessageEditedSchema: GenMessage<MessageEdited> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 15);
+  messageDesc(file_agentd_v1_event, 27);
 
 /**
  * A message that waited was taken back: the agent never reads it.
@@ -694,7 +1201,7 @@ export type MessageRemoved = Message<"agentd.v1.MessageRemoved"> & {
  * Use `create(MessageRemovedSchema)` to create a new message.
  */
 export const MessageRemovedSchema: GenMessage<MessageRemoved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 16);
+  messageDesc(file_agentd_v1_event, 28);
 
 /**
  * The open turn took up messages between two steps: the next step reads them.
@@ -722,7 +1229,7 @@ export type TurnSteered = Message<"agentd.v1.TurnSteered"> & {
  * Use `create(TurnSteeredSchema)` to create a new message.
  */
 export const TurnSteeredSchema: GenMessage<TurnSteered> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 17);
+  messageDesc(file_agentd_v1_event, 29);
 
 /**
  * The agent took up the posted messages.
@@ -764,7 +1271,7 @@ export type TurnStarted = Message<"agentd.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 18);
+  messageDesc(file_agentd_v1_event, 30);
 
 /**
  * The model answered once (one round trip inside a turn).
@@ -813,7 +1320,7 @@ export type StepFinished = Message<"agentd.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 19);
+  messageDesc(file_agentd_v1_event, 31);
 
 /**
  * A model request failed and is sent again after a wait.
@@ -869,7 +1376,7 @@ export type StepRetried = Message<"agentd.v1.StepRetried"> & {
  * Use `create(StepRetriedSchema)` to create a new message.
  */
 export const StepRetriedSchema: GenMessage<StepRetried> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 20);
+  messageDesc(file_agentd_v1_event, 32);
 
 /**
  * A tool call is about to happen.
@@ -918,7 +1425,7 @@ export type ToolCallStarted = Message<"agentd.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 21);
+  messageDesc(file_agentd_v1_event, 33);
 
 /**
  * A tool call needs an answer from a person.
@@ -939,7 +1446,7 @@ export type ApprovalRequested = Message<"agentd.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 22);
+  messageDesc(file_agentd_v1_event, 34);
 
 /**
  * The first answer to an approval. Later answers are refused.
@@ -988,7 +1495,7 @@ export type ApprovalResolved = Message<"agentd.v1.ApprovalResolved"> & {
  * Use `create(ApprovalResolvedSchema)` to create a new message.
  */
 export const ApprovalResolvedSchema: GenMessage<ApprovalResolved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 23);
+  messageDesc(file_agentd_v1_event, 35);
 
 /**
  * A tool call came to an end.
@@ -1037,7 +1544,7 @@ export type ToolCallFinished = Message<"agentd.v1.ToolCallFinished"> & {
  * Use `create(ToolCallFinishedSchema)` to create a new message.
  */
 export const ToolCallFinishedSchema: GenMessage<ToolCallFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 24);
+  messageDesc(file_agentd_v1_event, 36);
 
 /**
  * A command is about to run in the session's shell.
@@ -1093,7 +1600,7 @@ export type ExecStarted = Message<"agentd.v1.ExecStarted"> & {
  * Use `create(ExecStartedSchema)` to create a new message.
  */
 export const ExecStartedSchema: GenMessage<ExecStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 25);
+  messageDesc(file_agentd_v1_event, 37);
 
 /**
  * A command came to an end.
@@ -1121,7 +1628,7 @@ export type ExecFinished = Message<"agentd.v1.ExecFinished"> & {
  * Use `create(ExecFinishedSchema)` to create a new message.
  */
 export const ExecFinishedSchema: GenMessage<ExecFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 26);
+  messageDesc(file_agentd_v1_event, 38);
 
 /**
  * How a command ended. Output itself is read by offset (ShellService.ReadOutput).
@@ -1226,7 +1733,7 @@ export type ExecResult = Message<"agentd.v1.ExecResult"> & {
  * Use `create(ExecResultSchema)` to create a new message.
  */
 export const ExecResultSchema: GenMessage<ExecResult> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 27);
+  messageDesc(file_agentd_v1_event, 39);
 
 /**
  * A tool changed a file.
@@ -1289,7 +1796,7 @@ export type ChangeRecorded = Message<"agentd.v1.ChangeRecorded"> & {
  * Use `create(ChangeRecordedSchema)` to create a new message.
  */
 export const ChangeRecordedSchema: GenMessage<ChangeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 28);
+  messageDesc(file_agentd_v1_event, 40);
 
 /**
  * The agent rests.
@@ -1373,7 +1880,7 @@ export type TurnFinished = Message<"agentd.v1.TurnFinished"> & {
  * Use `create(TurnFinishedSchema)` to create a new message.
  */
 export const TurnFinishedSchema: GenMessage<TurnFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 29);
+  messageDesc(file_agentd_v1_event, 41);
 
 /**
  * Something a person should know that changes nothing in the session.
@@ -1401,7 +1908,110 @@ export type NoticeRecorded = Message<"agentd.v1.NoticeRecorded"> & {
  * Use `create(NoticeRecordedSchema)` to create a new message.
  */
 export const NoticeRecordedSchema: GenMessage<NoticeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 30);
+  messageDesc(file_agentd_v1_event, 42);
+
+/**
+ * What a piece of context is.
+ *
+ * @generated from enum agentd.v1.ContextKind
+ */
+export enum ContextKind {
+  /**
+   * Not set. Never sent.
+   *
+   * @generated from enum value: CONTEXT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Facts about the machine, the workspace and its repository.
+   *
+   * @generated from enum value: CONTEXT_KIND_ENVIRONMENT = 1;
+   */
+  ENVIRONMENT = 1,
+
+  /**
+   * An instruction file of the project, such as AGENTS.md.
+   *
+   * @generated from enum value: CONTEXT_KIND_INSTRUCTIONS = 2;
+   */
+  INSTRUCTIONS = 2,
+
+  /**
+   * A file that a person named with `@`.
+   *
+   * @generated from enum value: CONTEXT_KIND_MENTION = 3;
+   */
+  MENTION = 3,
+
+  /**
+   * What the answer must look like.
+   *
+   * @generated from enum value: CONTEXT_KIND_SCHEMA = 4;
+   */
+  SCHEMA = 4,
+
+  /**
+   * What was left of earlier messages when the context was compacted.
+   *
+   * @generated from enum value: CONTEXT_KIND_SUMMARY = 5;
+   */
+  SUMMARY = 5,
+
+  /**
+   * Something the model should know now.
+   *
+   * @generated from enum value: CONTEXT_KIND_NOTE = 6;
+   */
+  NOTE = 6,
+}
+
+/**
+ * Describes the enum agentd.v1.ContextKind.
+ */
+export const ContextKindSchema: GenEnum<ContextKind> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_event, 0);
+
+/**
+ * How far a line of a plan is.
+ *
+ * @generated from enum agentd.v1.PlanState
+ */
+export enum PlanState {
+  /**
+   * Not set. Never sent.
+   *
+   * @generated from enum value: PLAN_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Not begun.
+   *
+   * @generated from enum value: PLAN_STATE_TODO = 1;
+   */
+  TODO = 1,
+
+  /**
+   * At work on it.
+   *
+   * @generated from enum value: PLAN_STATE_DOING = 2;
+   */
+  DOING = 2,
+
+  /**
+   * Done.
+   *
+   * @generated from enum value: PLAN_STATE_DONE = 3;
+   */
+  DONE = 3,
+}
+
+/**
+ * Describes the enum agentd.v1.PlanState.
+ */
+export const PlanStateSchema: GenEnum<PlanState> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_event, 1);
 
 /**
  * How a tool call ended.
@@ -1456,7 +2066,7 @@ export enum ToolCallOutcome {
  * Describes the enum agentd.v1.ToolCallOutcome.
  */
 export const ToolCallOutcomeSchema: GenEnum<ToolCallOutcome> = /*@__PURE__*/
-  enumDesc(file_agentd_v1_event, 0);
+  enumDesc(file_agentd_v1_event, 2);
 
 /**
  * What happened to a file.
@@ -1504,7 +2114,7 @@ export enum ChangeKind {
  * Describes the enum agentd.v1.ChangeKind.
  */
 export const ChangeKindSchema: GenEnum<ChangeKind> = /*@__PURE__*/
-  enumDesc(file_agentd_v1_event, 1);
+  enumDesc(file_agentd_v1_event, 3);
 
 /**
  * How a turn ended.
@@ -1566,5 +2176,5 @@ export enum TurnOutcome {
  * Describes the enum agentd.v1.TurnOutcome.
  */
 export const TurnOutcomeSchema: GenEnum<TurnOutcome> = /*@__PURE__*/
-  enumDesc(file_agentd_v1_event, 2);
+  enumDesc(file_agentd_v1_event, 4);
 

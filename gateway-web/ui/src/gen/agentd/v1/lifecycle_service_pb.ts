@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/lifecycle_service.proto.
  */
 export const file_agentd_v1_lifecycle_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFhZ2VudGQvdjEvbGlmZWN5Y2xlX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSJNChNQYXVzZVNlc3Npb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiIwoUUGF1c2VTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIj4KFFJlc3VtZVNlc3Npb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCSIkChVSZXN1bWVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIj8KFUFyY2hpdmVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiJQoWQXJjaGl2ZVNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQiQQoXVW5hcmNoaXZlU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIicKGFVuYXJjaGl2ZVNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQiZAoURGVsZXRlU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEg0KBXB1cmdlGAMgASgIEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiewoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlEgsKA3NlcRgBIAEoBBIuCgpwdXJnZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgRsb3NzGAMgASgLMhcuYWdlbnRkLnYxLkRlbGV0aW9uTG9zcyLAAQoMRGVsZXRpb25Mb3NzEiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhIOCgZldmVudHMYAiABKAQSEAoIbWVzc2FnZXMYAyABKAQSEAoIY29tbWFuZHMYBCABKAQSFAoMb3V0cHV0X2J5dGVzGAUgASgEEhEKCW9wZW5fdHVybhgGIAEoCBIVCg1vcGVuX2NvbW1hbmRzGAcgASgNEhcKD3F1ZXVlZF9tZXNzYWdlcxgIIAEoDSI/ChVSZXN0b3JlU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIiUKFlJlc3RvcmVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEImYKFVNlYXJjaFNlc3Npb25zUmVxdWVzdBIMCgR0ZXh0GAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSGAoQaW5jbHVkZV9hcmNoaXZlZBgDIAEoCBIRCglwYWdlX3NpemUYBCABKA0iPAoWU2VhcmNoU2Vzc2lvbnNSZXNwb25zZRIiCgRoaXRzGAEgAygLMhQuYWdlbnRkLnYxLlNlYXJjaEhpdCKMAQoJU2VhcmNoSGl0EiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEa2luZBgEIAEoCRIPCgdzbmlwcGV0GAUgASgJIlcKEkZvcmtTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSCwoDc2VxGAMgASgEEgwKBG5hbWUYBCABKAkiOgoTRm9ya1Nlc3Npb25SZXNwb25zZRIjCgdzZXNzaW9uGAEgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24iQwoURXhwb3J0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIXCg93aXRob3V0X291dHB1dHMYAiABKAgiWwoVRXhwb3J0U2Vzc2lvblJlc3BvbnNlEg4KBGRhdGEYASABKAxIABIpCgZyZXBvcnQYAiABKAsyFy5hZ2VudGQudjEuQnVuZGxlUmVwb3J0SABCBwoFcGllY2Ui2QEKDEJ1bmRsZVJlcG9ydBIOCgZldmVudHMYASABKAQSDwoHb3V0cHV0cxgCIAEoBBITCgtjdXRfb3V0cHV0cxgDIAEoBBI3CghyZWRhY3RlZBgEIAMoCzIlLmFnZW50ZC52MS5CdW5kbGVSZXBvcnQuUmVkYWN0ZWRFbnRyeRIVCg1yZWRhY3RlZF9zZXFzGAUgAygEEhIKCnByaW5jaXBhbHMYBiADKAkaLwoNUmVkYWN0ZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIooBChRJbXBvcnRTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhEKCXVwbG9hZF9pZBgCIAEoCRIOCgZvZmZzZXQYAyABKAQSDAoEZGF0YRgEIAEoDBIMCgRsYXN0GAUgASgIEhEKCXdvcmtzcGFjZRgGIAEoCRIMCgRuYW1lGAcgASgJInoKFUltcG9ydFNlc3Npb25SZXNwb25zZRITCgtuZXh0X29mZnNldBgBIAEoBBIjCgdzZXNzaW9uGAIgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24SJwoGcmVwb3J0GAMgASgLMhcuYWdlbnRkLnYxLkJ1bmRsZVJlcG9ydCJ+ChRSZWRhY3RTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEAoIZnJvbV9zZXEYAyABKAQSDgoGdG9fc2VxGAQgASgEEgwKBHRleHQYBSABKAkSDgoGcmVhc29uGAYgASgJIlQKFVJlZGFjdFNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQSDAoEc2VxcxgCIAMoBBIPCgdvdXRwdXRzGAMgASgEEg8KB2Fsc29faW4YBCADKAkiFgoUUmVwb3J0U3RvcmFnZVJlcXVlc3Qi6QEKFVJlcG9ydFN0b3JhZ2VSZXNwb25zZRIWCg5kYXRhYmFzZV9ieXRlcxgBIAEoBBIUCgxvdXRwdXRfYnl0ZXMYAiABKAQSEAoIc2Vzc2lvbnMYAyABKAQSGQoRYXJjaGl2ZWRfc2Vzc2lvbnMYBCABKAQSGAoQZGVsZXRlZF9zZXNzaW9ucxgFIAEoBBIYChBtYXhfb3V0cHV0X2J5dGVzGAYgASgEEhUKDW1heF9sb2dfYnl0ZXMYByABKAQSKgoHbGFyZ2VzdBgIIAMoCzIZLmFnZW50ZC52MS5TZXNzaW9uU3RvcmFnZSJICg5TZXNzaW9uU3RvcmFnZRISCgpzZXNzaW9uX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMb3V0cHV0X2J5dGVzGAMgASgEIoYBChNQcnVuZVN0b3JhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSNQoSb3V0cHV0c19vbGRlcl90aGFuGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBXRyYXNoGAMgASgIEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiTwoUUHJ1bmVTdG9yYWdlUmVzcG9uc2USDwoHb3V0cHV0cxgBIAEoBBIUCgxvdXRwdXRfYnl0ZXMYAiABKAQSEAoIc2Vzc2lvbnMYAyABKAQy3ggKEExpZmVjeWNsZVNlcnZpY2USTwoMUGF1c2VTZXNzaW9uEh4uYWdlbnRkLnYxLlBhdXNlU2Vzc2lvblJlcXVlc3QaHy5hZ2VudGQudjEuUGF1c2VTZXNzaW9uUmVzcG9uc2USUgoNUmVzdW1lU2Vzc2lvbhIfLmFnZW50ZC52MS5SZXN1bWVTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5SZXN1bWVTZXNzaW9uUmVzcG9uc2USVQoOQXJjaGl2ZVNlc3Npb24SIC5hZ2VudGQudjEuQXJjaGl2ZVNlc3Npb25SZXF1ZXN0GiEuYWdlbnRkLnYxLkFyY2hpdmVTZXNzaW9uUmVzcG9uc2USWwoQVW5hcmNoaXZlU2Vzc2lvbhIiLmFnZW50ZC52MS5VbmFyY2hpdmVTZXNzaW9uUmVxdWVzdBojLmFnZW50ZC52MS5VbmFyY2hpdmVTZXNzaW9uUmVzcG9uc2USUgoNRGVsZXRlU2Vzc2lvbhIfLmFnZW50ZC52MS5EZWxldGVTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5EZWxldGVTZXNzaW9uUmVzcG9uc2USVQoOUmVzdG9yZVNlc3Npb24SIC5hZ2VudGQudjEuUmVzdG9yZVNlc3Npb25SZXF1ZXN0GiEuYWdlbnRkLnYxLlJlc3RvcmVTZXNzaW9uUmVzcG9uc2USVQoOU2VhcmNoU2Vzc2lvbnMSIC5hZ2VudGQudjEuU2VhcmNoU2Vzc2lvbnNSZXF1ZXN0GiEuYWdlbnRkLnYxLlNlYXJjaFNlc3Npb25zUmVzcG9uc2USTAoLRm9ya1Nlc3Npb24SHS5hZ2VudGQudjEuRm9ya1Nlc3Npb25SZXF1ZXN0Gh4uYWdlbnRkLnYxLkZvcmtTZXNzaW9uUmVzcG9uc2USVAoNRXhwb3J0U2Vzc2lvbhIfLmFnZW50ZC52MS5FeHBvcnRTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5FeHBvcnRTZXNzaW9uUmVzcG9uc2UwARJSCg1JbXBvcnRTZXNzaW9uEh8uYWdlbnRkLnYxLkltcG9ydFNlc3Npb25SZXF1ZXN0GiAuYWdlbnRkLnYxLkltcG9ydFNlc3Npb25SZXNwb25zZRJSCg1SZWRhY3RTZXNzaW9uEh8uYWdlbnRkLnYxLlJlZGFjdFNlc3Npb25SZXF1ZXN0GiAuYWdlbnRkLnYxLlJlZGFjdFNlc3Npb25SZXNwb25zZRJSCg1SZXBvcnRTdG9yYWdlEh8uYWdlbnRkLnYxLlJlcG9ydFN0b3JhZ2VSZXF1ZXN0GiAuYWdlbnRkLnYxLlJlcG9ydFN0b3JhZ2VSZXNwb25zZRJPCgxQcnVuZVN0b3JhZ2USHi5hZ2VudGQudjEuUHJ1bmVTdG9yYWdlUmVxdWVzdBofLmFnZW50ZC52MS5QcnVuZVN0b3JhZ2VSZXNwb25zZWIGcHJvdG8z", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiFhZ2VudGQvdjEvbGlmZWN5Y2xlX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSJNChNQYXVzZVNlc3Npb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiIwoUUGF1c2VTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIj4KFFJlc3VtZVNlc3Npb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCSIkChVSZXN1bWVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIj8KFUFyY2hpdmVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiJQoWQXJjaGl2ZVNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQiQQoXVW5hcmNoaXZlU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIicKGFVuYXJjaGl2ZVNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQiZAoURGVsZXRlU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEg0KBXB1cmdlGAMgASgIEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiewoVRGVsZXRlU2Vzc2lvblJlc3BvbnNlEgsKA3NlcRgBIAEoBBIuCgpwdXJnZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIlCgRsb3NzGAMgASgLMhcuYWdlbnRkLnYxLkRlbGV0aW9uTG9zcyLAAQoMRGVsZXRpb25Mb3NzEiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhIOCgZldmVudHMYAiABKAQSEAoIbWVzc2FnZXMYAyABKAQSEAoIY29tbWFuZHMYBCABKAQSFAoMb3V0cHV0X2J5dGVzGAUgASgEEhEKCW9wZW5fdHVybhgGIAEoCBIVCg1vcGVuX2NvbW1hbmRzGAcgASgNEhcKD3F1ZXVlZF9tZXNzYWdlcxgIIAEoDSI/ChVSZXN0b3JlU2Vzc2lvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJIiUKFlJlc3RvcmVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEImYKFVNlYXJjaFNlc3Npb25zUmVxdWVzdBIMCgR0ZXh0GAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSGAoQaW5jbHVkZV9hcmNoaXZlZBgDIAEoCBIRCglwYWdlX3NpemUYBCABKA0iPAoWU2VhcmNoU2Vzc2lvbnNSZXNwb25zZRIiCgRoaXRzGAEgAygLMhQuYWdlbnRkLnYxLlNlYXJjaEhpdCKMAQoJU2VhcmNoSGl0EiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbhILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEa2luZBgEIAEoCRIPCgdzbmlwcGV0GAUgASgJIlcKEkZvcmtTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSCwoDc2VxGAMgASgEEgwKBG5hbWUYBCABKAkiOgoTRm9ya1Nlc3Npb25SZXNwb25zZRIjCgdzZXNzaW9uGAEgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24iQwoURXhwb3J0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIXCg93aXRob3V0X291dHB1dHMYAiABKAgiWwoVRXhwb3J0U2Vzc2lvblJlc3BvbnNlEg4KBGRhdGEYASABKAxIABIpCgZyZXBvcnQYAiABKAsyFy5hZ2VudGQudjEuQnVuZGxlUmVwb3J0SABCBwoFcGllY2Ui2QEKDEJ1bmRsZVJlcG9ydBIOCgZldmVudHMYASABKAQSDwoHb3V0cHV0cxgCIAEoBBITCgtjdXRfb3V0cHV0cxgDIAEoBBI3CghyZWRhY3RlZBgEIAMoCzIlLmFnZW50ZC52MS5CdW5kbGVSZXBvcnQuUmVkYWN0ZWRFbnRyeRIVCg1yZWRhY3RlZF9zZXFzGAUgAygEEhIKCnByaW5jaXBhbHMYBiADKAkaLwoNUmVkYWN0ZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIooBChRJbXBvcnRTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhEKCXVwbG9hZF9pZBgCIAEoCRIOCgZvZmZzZXQYAyABKAQSDAoEZGF0YRgEIAEoDBIMCgRsYXN0GAUgASgIEhEKCXdvcmtzcGFjZRgGIAEoCRIMCgRuYW1lGAcgASgJInoKFUltcG9ydFNlc3Npb25SZXNwb25zZRITCgtuZXh0X29mZnNldBgBIAEoBBIjCgdzZXNzaW9uGAIgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24SJwoGcmVwb3J0GAMgASgLMhcuYWdlbnRkLnYxLkJ1bmRsZVJlcG9ydCJ+ChRSZWRhY3RTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEAoIZnJvbV9zZXEYAyABKAQSDgoGdG9fc2VxGAQgASgEEgwKBHRleHQYBSABKAkSDgoGcmVhc29uGAYgASgJIlQKFVJlZGFjdFNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQSDAoEc2VxcxgCIAMoBBIPCgdvdXRwdXRzGAMgASgEEg8KB2Fsc29faW4YBCADKAkiFgoUUmVwb3J0U3RvcmFnZVJlcXVlc3Qi6QEKFVJlcG9ydFN0b3JhZ2VSZXNwb25zZRIWCg5kYXRhYmFzZV9ieXRlcxgBIAEoBBIUCgxvdXRwdXRfYnl0ZXMYAiABKAQSEAoIc2Vzc2lvbnMYAyABKAQSGQoRYXJjaGl2ZWRfc2Vzc2lvbnMYBCABKAQSGAoQZGVsZXRlZF9zZXNzaW9ucxgFIAEoBBIYChBtYXhfb3V0cHV0X2J5dGVzGAYgASgEEhUKDW1heF9sb2dfYnl0ZXMYByABKAQSKgoHbGFyZ2VzdBgIIAMoCzIZLmFnZW50ZC52MS5TZXNzaW9uU3RvcmFnZSJICg5TZXNzaW9uU3RvcmFnZRISCgpzZXNzaW9uX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMb3V0cHV0X2J5dGVzGAMgASgEIoYBChNQcnVuZVN0b3JhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSNQoSb3V0cHV0c19vbGRlcl90aGFuGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBXRyYXNoGAMgASgIEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiTwoUUHJ1bmVTdG9yYWdlUmVzcG9uc2USDwoHb3V0cHV0cxgBIAEoBBIUCgxvdXRwdXRfYnl0ZXMYAiABKAQSEAoIc2Vzc2lvbnMYAyABKAQiPAoTQXVkaXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBCLZAQoUQXVkaXRTZXNzaW9uUmVzcG9uc2USKwoIY29tbWFuZHMYASADKAsyGS5hZ2VudGQudjEuQXVkaXRlZENvbW1hbmQSJQoFZmlsZXMYAiADKAsyFi5hZ2VudGQudjEuQXVkaXRlZEZpbGUSJQoFaG9zdHMYAyADKAsyFi5hZ2VudGQudjEuQXVkaXRlZEhvc3QSKwoIcmVmdXNhbHMYBCADKAsyGS5hZ2VudGQudjEuQXVkaXRlZFJlZnVzYWwSCwoDc2VxGAUgASgEEgwKBGhlYWQYBiABKAQijwEKDkF1ZGl0ZWRDb21tYW5kEgsKA3NlcRgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzY3JpcHQYAyABKAkSEAoIYnlfbW9kZWwYBCABKAgSFgoJZXhpdF9jb2RlGAUgASgFSACIAQFCDAoKX2V4aXRfY29kZSKQAQoLQXVkaXRlZEZpbGUSCwoDc2VxGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHBhdGgYAyABKAkSDgoGY2hhbmdlGAQgASgJEg0KBWFkZGVkGAUgASgNEg8KB3JlbW92ZWQYBiABKA0SDAoEZnJvbRgHIAEoCSKPAQoLQXVkaXRlZEhvc3QSCwoDc2VxGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGhvc3QYAyABKAkSDwoHYWxsb3dlZBgEIAEoCBISCgpzZW50X2J5dGVzGAUgASgEEhYKDnJlY2VpdmVkX2J5dGVzGAYgASgEImEKDkF1ZGl0ZWRSZWZ1c2FsEgsKA3NlcRgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgR3aGF0GAMgASgJEgoKAmJ5GAQgASgJIigKEkdldENhc3NldHRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIkMKE0dldENhc3NldHRlUmVzcG9uc2USDAoEZGF0YRgBIAEoDBIPCgdwcm9tcHRzGAIgASgNEg0KBXN0ZXBzGAMgASgNMv0JChBMaWZlY3ljbGVTZXJ2aWNlEk8KDFBhdXNlU2Vzc2lvbhIeLmFnZW50ZC52MS5QYXVzZVNlc3Npb25SZXF1ZXN0Gh8uYWdlbnRkLnYxLlBhdXNlU2Vzc2lvblJlc3BvbnNlElIKDVJlc3VtZVNlc3Npb24SHy5hZ2VudGQudjEuUmVzdW1lU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuUmVzdW1lU2Vzc2lvblJlc3BvbnNlElUKDkFyY2hpdmVTZXNzaW9uEiAuYWdlbnRkLnYxLkFyY2hpdmVTZXNzaW9uUmVxdWVzdBohLmFnZW50ZC52MS5BcmNoaXZlU2Vzc2lvblJlc3BvbnNlElsKEFVuYXJjaGl2ZVNlc3Npb24SIi5hZ2VudGQudjEuVW5hcmNoaXZlU2Vzc2lvblJlcXVlc3QaIy5hZ2VudGQudjEuVW5hcmNoaXZlU2Vzc2lvblJlc3BvbnNlElIKDURlbGV0ZVNlc3Npb24SHy5hZ2VudGQudjEuRGVsZXRlU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuRGVsZXRlU2Vzc2lvblJlc3BvbnNlElUKDlJlc3RvcmVTZXNzaW9uEiAuYWdlbnRkLnYxLlJlc3RvcmVTZXNzaW9uUmVxdWVzdBohLmFnZW50ZC52MS5SZXN0b3JlU2Vzc2lvblJlc3BvbnNlElUKDlNlYXJjaFNlc3Npb25zEiAuYWdlbnRkLnYxLlNlYXJjaFNlc3Npb25zUmVxdWVzdBohLmFnZW50ZC52MS5TZWFyY2hTZXNzaW9uc1Jlc3BvbnNlEkwKC0ZvcmtTZXNzaW9uEh0uYWdlbnRkLnYxLkZvcmtTZXNzaW9uUmVxdWVzdBoeLmFnZW50ZC52MS5Gb3JrU2Vzc2lvblJlc3BvbnNlElQKDUV4cG9ydFNlc3Npb24SHy5hZ2VudGQudjEuRXhwb3J0U2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuRXhwb3J0U2Vzc2lvblJlc3BvbnNlMAESUgoNSW1wb3J0U2Vzc2lvbhIfLmFnZW50ZC52MS5JbXBvcnRTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5JbXBvcnRTZXNzaW9uUmVzcG9uc2USUgoNUmVkYWN0U2Vzc2lvbhIfLmFnZW50ZC52MS5SZWRhY3RTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5SZWRhY3RTZXNzaW9uUmVzcG9uc2USUgoNUmVwb3J0U3RvcmFnZRIfLmFnZW50ZC52MS5SZXBvcnRTdG9yYWdlUmVxdWVzdBogLmFnZW50ZC52MS5SZXBvcnRTdG9yYWdlUmVzcG9uc2USTwoMUHJ1bmVTdG9yYWdlEh4uYWdlbnRkLnYxLlBydW5lU3RvcmFnZVJlcXVlc3QaHy5hZ2VudGQudjEuUHJ1bmVTdG9yYWdlUmVzcG9uc2USTwoMQXVkaXRTZXNzaW9uEh4uYWdlbnRkLnYxLkF1ZGl0U2Vzc2lvblJlcXVlc3QaHy5hZ2VudGQudjEuQXVkaXRTZXNzaW9uUmVzcG9uc2USTAoLR2V0Q2Fzc2V0dGUSHS5hZ2VudGQudjEuR2V0Q2Fzc2V0dGVSZXF1ZXN0Gh4uYWdlbnRkLnYxLkdldENhc3NldHRlUmVzcG9uc2ViBnByb3RvMw", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Asks to stop a session in mid-stride.
@@ -1107,6 +1107,350 @@ export const PruneStorageResponseSchema: GenMessage<PruneStorageResponse> = /*@_
   messageDesc(file_agentd_v1_lifecycle_service, 29);
 
 /**
+ * Asks what a session did to the world.
+ *
+ * @generated from message agentd.v1.AuditSessionRequest
+ */
+export type AuditSessionRequest = Message<"agentd.v1.AuditSessionRequest"> & {
+  /**
+   * Id, unique prefix or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * Only after this seq.
+   *
+   * @generated from field: uint64 after_seq = 2;
+   */
+  afterSeq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.AuditSessionRequest.
+ * Use `create(AuditSessionRequestSchema)` to create a new message.
+ */
+export const AuditSessionRequestSchema: GenMessage<AuditSessionRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 30);
+
+/**
+ * What a session did, from its log.
+ *
+ * @generated from message agentd.v1.AuditSessionResponse
+ */
+export type AuditSessionResponse = Message<"agentd.v1.AuditSessionResponse"> & {
+  /**
+   * Commands, oldest first.
+   *
+   * @generated from field: repeated agentd.v1.AuditedCommand commands = 1;
+   */
+  commands: AuditedCommand[];
+
+  /**
+   * Changes of files by tools, oldest first. What commands wrote is not in it: see `agentctl diff`.
+   *
+   * @generated from field: repeated agentd.v1.AuditedFile files = 2;
+   */
+  files: AuditedFile[];
+
+  /**
+   * Connections, oldest first.
+   *
+   * @generated from field: repeated agentd.v1.AuditedHost hosts = 3;
+   */
+  hosts: AuditedHost[];
+
+  /**
+   * Calls that policy or a person refused, oldest first.
+   *
+   * @generated from field: repeated agentd.v1.AuditedRefusal refusals = 4;
+   */
+  refusals: AuditedRefusal[];
+
+  /**
+   * Everything up to here is in it. When it is below the head, ask again after it.
+   *
+   * @generated from field: uint64 seq = 5;
+   */
+  seq: bigint;
+
+  /**
+   * The session's head.
+   *
+   * @generated from field: uint64 head = 6;
+   */
+  head: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.AuditSessionResponse.
+ * Use `create(AuditSessionResponseSchema)` to create a new message.
+ */
+export const AuditSessionResponseSchema: GenMessage<AuditSessionResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 31);
+
+/**
+ * A command that was run.
+ *
+ * @generated from message agentd.v1.AuditedCommand
+ */
+export type AuditedCommand = Message<"agentd.v1.AuditedCommand"> & {
+  /**
+   * Seq of its start.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * When it was started.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Shell text, cut when long.
+   *
+   * @generated from field: string script = 3;
+   */
+  script: string;
+
+  /**
+   * True when the model ran it; false: a person or program.
+   *
+   * @generated from field: bool by_model = 4;
+   */
+  byModel: boolean;
+
+  /**
+   * Its exit code; absent while it runs, or when nobody knows.
+   *
+   * @generated from field: optional int32 exit_code = 5;
+   */
+  exitCode?: number | undefined;
+};
+
+/**
+ * Describes the message agentd.v1.AuditedCommand.
+ * Use `create(AuditedCommandSchema)` to create a new message.
+ */
+export const AuditedCommandSchema: GenMessage<AuditedCommand> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 32);
+
+/**
+ * A file that a tool changed.
+ *
+ * @generated from message agentd.v1.AuditedFile
+ */
+export type AuditedFile = Message<"agentd.v1.AuditedFile"> & {
+  /**
+   * Seq of the fact.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Relative to the workspace.
+   *
+   * @generated from field: string path = 3;
+   */
+  path: string;
+
+  /**
+   * `created`, `modified`, `deleted` or `renamed`.
+   *
+   * @generated from field: string change = 4;
+   */
+  change: string;
+
+  /**
+   * Lines added and removed.
+   *
+   * @generated from field: uint32 added = 5;
+   */
+  added: number;
+
+  /**
+   * @generated from field: uint32 removed = 6;
+   */
+  removed: number;
+
+  /**
+   * Former path of a renamed file.
+   *
+   * @generated from field: string from = 7;
+   */
+  from: string;
+};
+
+/**
+ * Describes the message agentd.v1.AuditedFile.
+ * Use `create(AuditedFileSchema)` to create a new message.
+ */
+export const AuditedFileSchema: GenMessage<AuditedFile> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 33);
+
+/**
+ * A connection that was made or refused.
+ *
+ * @generated from message agentd.v1.AuditedHost
+ */
+export type AuditedHost = Message<"agentd.v1.AuditedHost"> & {
+  /**
+   * Seq of the fact.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Host and port, as asked for.
+   *
+   * @generated from field: string host = 3;
+   */
+  host: string;
+
+  /**
+   * True when it was let through.
+   *
+   * @generated from field: bool allowed = 4;
+   */
+  allowed: boolean;
+
+  /**
+   * Bytes sent out and received.
+   *
+   * @generated from field: uint64 sent_bytes = 5;
+   */
+  sentBytes: bigint;
+
+  /**
+   * @generated from field: uint64 received_bytes = 6;
+   */
+  receivedBytes: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.AuditedHost.
+ * Use `create(AuditedHostSchema)` to create a new message.
+ */
+export const AuditedHostSchema: GenMessage<AuditedHost> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 34);
+
+/**
+ * A call that was refused.
+ *
+ * @generated from message agentd.v1.AuditedRefusal
+ */
+export type AuditedRefusal = Message<"agentd.v1.AuditedRefusal"> & {
+  /**
+   * Seq of the fact.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * What was refused, in a line.
+   *
+   * @generated from field: string what = 3;
+   */
+  what: string;
+
+  /**
+   * Who refused it: `policy` or a person's name.
+   *
+   * @generated from field: string by = 4;
+   */
+  by: string;
+};
+
+/**
+ * Describes the message agentd.v1.AuditedRefusal.
+ * Use `create(AuditedRefusalSchema)` to create a new message.
+ */
+export const AuditedRefusalSchema: GenMessage<AuditedRefusal> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 35);
+
+/**
+ * Asks for a cassette.
+ *
+ * @generated from message agentd.v1.GetCassetteRequest
+ */
+export type GetCassetteRequest = Message<"agentd.v1.GetCassetteRequest"> & {
+  /**
+   * Id, unique prefix or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message agentd.v1.GetCassetteRequest.
+ * Use `create(GetCassetteRequestSchema)` to create a new message.
+ */
+export const GetCassetteRequestSchema: GenMessage<GetCassetteRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 36);
+
+/**
+ * A cassette.
+ *
+ * @generated from message agentd.v1.GetCassetteResponse
+ */
+export type GetCassetteResponse = Message<"agentd.v1.GetCassetteResponse"> & {
+  /**
+   * The whole file: one JSON object a line, secrets taken out.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+
+  /**
+   * Prompts and model steps in it.
+   *
+   * @generated from field: uint32 prompts = 2;
+   */
+  prompts: number;
+
+  /**
+   * @generated from field: uint32 steps = 3;
+   */
+  steps: number;
+};
+
+/**
+ * Describes the message agentd.v1.GetCassetteResponse.
+ * Use `create(GetCassetteResponseSchema)` to create a new message.
+ */
+export const GetCassetteResponseSchema: GenMessage<GetCassetteResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_lifecycle_service, 37);
+
+/**
  * What happens to a session as a whole. All is visible at once to every watcher: as a fact in its log and as
  * its state. Wherever a `session_id` is asked for, a unique prefix of one or a session's name serves as well;
  * the name of an archived or deleted session serves where no other session has it. Every mutation takes a `request_id`, as in
@@ -1264,6 +1608,27 @@ export const LifecycleService: GenService<{
     methodKind: "unary";
     input: typeof PruneStorageRequestSchema;
     output: typeof PruneStorageResponseSchema;
+  },
+  /**
+   * What a session did to the world: files written, hosts contacted, commands run.
+   *
+   * @generated from rpc agentd.v1.LifecycleService.AuditSession
+   */
+  auditSession: {
+    methodKind: "unary";
+    input: typeof AuditSessionRequestSchema;
+    output: typeof AuditSessionResponseSchema;
+  },
+  /**
+   * A session as a cassette: what its model said, step by step, to be played again as the model `cassette:FILE`.
+   * Refused with WRONG_STATE (its log keeps no words, or no model ever answered).
+   *
+   * @generated from rpc agentd.v1.LifecycleService.GetCassette
+   */
+  getCassette: {
+    methodKind: "unary";
+    input: typeof GetCassetteRequestSchema;
+    output: typeof GetCassetteResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_agentd_v1_lifecycle_service, 0);

@@ -14,11 +14,44 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/session.proto.
  */
 export const file_agentd_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChdhZ2VudGQvdjEvc2Vzc2lvbi5wcm90bxIJYWdlbnRkLnYxIqkGCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSDAoEbmFtZRgCIAEoCRImCgVzdGF0ZRgDIAEoDjIXLmFnZW50ZC52MS5TZXNzaW9uU3RhdGUSEQoJcHJpbmNpcGFsGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJd29ya3NwYWNlGAcgASgJEhEKCXN0YXJ0X2RpchgIIAEoCRIhCgZsYXlvdXQYCSABKA4yES5hZ2VudGQudjEuTGF5b3V0EhUKDWxheW91dF9yZWFzb24YCiABKAkSIwoFc2hlbGwYCyABKA4yFC5hZ2VudGQudjEuU2hlbGxLaW5kEiEKBGphaWwYDCABKA4yEy5hZ2VudGQudjEuSmFpbEtpbmQSKAoGb3JpZ2luGA0gASgOMhguYWdlbnRkLnYxLlNlc3Npb25PcmlnaW4SDAoEaGVhZBgOIAEoBBINCgVtb2RlbBgPIAEoCRIPCgd0dXJuX2lkGBAgASgJEhEKCWxhc3RfbGluZRgRIAEoCRIUCgxhcHByb3ZhbF9pZHMYEiADKAkSFgoOY29udGV4dF90b2tlbnMYEyABKAQSHQoVY29udGV4dF93aW5kb3dfdG9rZW5zGBQgASgEEhYKDmNvc3RfbWljcm9fdXNkGBUgASgEEhIKCmNvc3Rfa25vd24YFiABKAgSFAoMdG90YWxfdG9rZW5zGBcgASgEEhcKD3F1ZXVlZF9tZXNzYWdlcxgYIAEoDRIZChFwb2xpY3lfZ2VuZXJhdGlvbhgZIAEoBBIPCgdwZXJzb25hGBogASgJEgwKBGRlbW8YGyABKAgSDwoHdGFza19pZBgoIAEoCRIUCgxwYXVzZV9yZWFzb24YMiABKAkSLgoKcHVyZ2VfdGltZRgzIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLZm9ya2VkX2Zyb20YNCABKAkiigEKBFBhcnQSDgoEdGV4dBgBIAEoCUgAEisKCmF0dGFjaG1lbnQYAiABKAsyFS5hZ2VudGQudjEuQXR0YWNobWVudEgAEhMKCXJlYXNvbmluZxgDIAEoCUgAEigKCXRvb2xfY2FsbBgEIAEoCzITLmFnZW50ZC52MS5Ub29sQ2FsbEgAQgYKBHBhcnQiKAoKQXR0YWNobWVudBIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkiQQoIVG9vbENhbGwSDwoHY2FsbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEhYKDmFyZ3VtZW50c19qc29uGAMgASgJImUKBlRva2VucxINCgVpbnB1dBgBIAEoBBIUCgxjYWNoZWRfaW5wdXQYAiABKAQSEwoLY2FjaGVfd3JpdGUYAyABKAQSDgoGb3V0cHV0GAQgASgEEhEKCXJlYXNvbmluZxgFIAEoBCL5AQoFVXNhZ2USDQoFbW9kZWwYASABKAkSIQoGdG9rZW5zGAIgASgLMhEuYWdlbnRkLnYxLlRva2VucxIbCg5jb3N0X21pY3JvX3VzZBgDIAEoBEgAiAEBEhMKC2Nvc3Rfc291cmNlGAQgASgJEjYKE2ZpcnN0X3Rva2VuX2xhdGVuY3kYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNdG90YWxfbGF0ZW5jeRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdyZXRyaWVzGAcgASgNQhEKD19jb3N0X21pY3JvX3VzZCLyAgoIQXBwcm92YWwSEwoLYXBwcm92YWxfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEgwKBHRvb2wYBCABKAkSDwoHc3VtbWFyeRgFIAEoCRIOCgZkZXRhaWwYBiABKAkSDwoHZWZmZWN0cxgHIAMoCRILCgN3aHkYCCABKAkSFAoMc2Vzc2lvbl9ydWxlGAkgASgJEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCghkZWNpc2lvbhgLIAEoDjIbLmFnZW50ZC52MS5BcHByb3ZhbERlY2lzaW9uEhIKCmRlY2lkZWRfYnkYDCABKAkSLwoLZGVjaWRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgOIAEoCRIUCgxzZXNzaW9uX25hbWUYDyABKAkq6QEKDFNlc3Npb25TdGF0ZRIdChlTRVNTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTU0VTU0lPTl9TVEFURV9SRUFEWRABEhkKFVNFU1NJT05fU1RBVEVfV09SS0lORxACEhsKF1NFU1NJT05fU1RBVEVfTkVFRFNfWU9VEAMSGAoUU0VTU0lPTl9TVEFURV9QQVVTRUQQBBIYChRTRVNTSU9OX1NUQVRFX0ZBSUxFRBAFEhoKFlNFU1NJT05fU1RBVEVfQVJDSElWRUQQBhIZChVTRVNTSU9OX1NUQVRFX0RFTEVURUQQBypCCgZMYXlvdXQSFgoSTEFZT1VUX1VOU1BFQ0lGSUVEEAASDwoLTEFZT1VUX1JPT1QQARIPCgtMQVlPVVRfSE9TVBACKk8KCVNoZWxsS2luZBIaChZTSEVMTF9LSU5EX1VOU1BFQ0lGSUVEEAASEQoNU0hFTExfS0lORF9TSBABEhMKD1NIRUxMX0tJTkRfQkFTSBACKk8KCEphaWxLaW5kEhkKFUpBSUxfS0lORF9VTlNQRUNJRklFRBAAEhMKD0pBSUxfS0lORF9CV1JBUBABEhMKD0pBSUxfS0lORF9PVVRFUhACKmMKDVNlc3Npb25PcmlnaW4SHgoaU0VTU0lPTl9PUklHSU5fVU5TUEVDSUZJRUQQABIYChRTRVNTSU9OX09SSUdJTl9TSEVMTBABEhgKFFNFU1NJT05fT1JJR0lOX0FHRU5UEAIqwQEKEEFwcHJvdmFsRGVjaXNpb24SIQodQVBQUk9WQUxfREVDSVNJT05fVU5TUEVDSUZJRUQQABIjCh9BUFBST1ZBTF9ERUNJU0lPTl9BUFBST1ZFRF9PTkNFEAESJgoiQVBQUk9WQUxfREVDSVNJT05fQVBQUk9WRURfU0VTU0lPThACEhwKGEFQUFJPVkFMX0RFQ0lTSU9OX0RFTklFRBADEh8KG0FQUFJPVkFMX0RFQ0lTSU9OX1dJVEhEUkFXThAEYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdhZ2VudGQvdjEvc2Vzc2lvbi5wcm90bxIJYWdlbnRkLnYxIlkKCFBvcnREb29yEisKCWRpcmVjdGlvbhgBIAEoDjIYLmFnZW50ZC52MS5Qb3J0RGlyZWN0aW9uEgwKBHBvcnQYAiABKA0SEgoKbG9jYWxfcG9ydBgDIAEoDSLtCAoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSJgoFc3RhdGUYAyABKA4yFy5hZ2VudGQudjEuU2Vzc2lvblN0YXRlEhEKCXByaW5jaXBhbBgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtzcGFjZRgHIAEoCRIRCglzdGFydF9kaXIYCCABKAkSIQoGbGF5b3V0GAkgASgOMhEuYWdlbnRkLnYxLkxheW91dBIVCg1sYXlvdXRfcmVhc29uGAogASgJEiMKBXNoZWxsGAsgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAwgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgNIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEgwKBGhlYWQYDiABKAQSDQoFbW9kZWwYDyABKAkSDwoHdHVybl9pZBgQIAEoCRIRCglsYXN0X2xpbmUYESABKAkSFAoMYXBwcm92YWxfaWRzGBIgAygJEhYKDmNvbnRleHRfdG9rZW5zGBMgASgEEh0KFWNvbnRleHRfd2luZG93X3Rva2VucxgUIAEoBBIWCg5jb3N0X21pY3JvX3VzZBgVIAEoBBISCgpjb3N0X2tub3duGBYgASgIEhQKDHRvdGFsX3Rva2VucxgXIAEoBBIXCg9xdWV1ZWRfbWVzc2FnZXMYGCABKA0SGQoRcG9saWN5X2dlbmVyYXRpb24YGSABKAQSDwoHcGVyc29uYRgaIAEoCRIMCgRkZW1vGBsgASgIEg8KB3Rhc2tfaWQYKCABKAkSFAoMcGF1c2VfcmVhc29uGDIgASgJEi4KCnB1cmdlX3RpbWUYMyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2ZvcmtlZF9mcm9tGDQgASgJEicKCWxvZ19sZXZlbBiCASABKA4yEy5hZ2VudGQudjEuTG9nTGV2ZWwSJwoHbmV0d29yaxhaIAEoDjIWLmFnZW50ZC52MS5OZXR3b3JrTW9kZRINCgV0aXRsZRhQIAEoCRIZChFsYXN0X2lucHV0X3Rva2VucxhRIAEoBBIaChJsYXN0X2NhY2hlZF90b2tlbnMYUiABKAQSFAoMaW5wdXRfdG9rZW5zGFMgASgEEhsKE2NhY2hlZF9pbnB1dF90b2tlbnMYVCABKAQSJQoHd2FpdGluZxg8IAEoCzIULmFnZW50ZC52MS5JbnB1dFdhaXQSJwoGbGltaXRzGD8gAygLMhcuYWdlbnRkLnYxLlNlc3Npb25MaW1pdBInCgphZGRlZF9kaXJzGEAgAygLMhMuYWdlbnRkLnYxLkFkZGVkRGlyIncKCUlucHV0V2FpdBIPCgdleGVjX2lkGAEgASgJEgwKBGxpbmUYAiABKAkSCwoDcHR5GAMgASgIEi0KCXdhaXRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY2FsbF9pZBgFIAEoCSIqCghBZGRlZERpchIMCgRwYXRoGAEgASgJEhAKCHdyaXRhYmxlGAIgASgIInAKDFNlc3Npb25MaW1pdBINCgVsaW1pdBgBIAEoCRINCgV2YWx1ZRgCIAEoBBIMCgR0ZXh0GAMgASgJEiYKBmtlZXBlchgEIAEoDjIWLmFnZW50ZC52MS5MaW1pdEtlZXBlchIMCgRub3RlGAUgASgJIpYBCgpMaW1pdHNXaXNoEhQKDG1lbW9yeV9ieXRlcxgBIAEoBBIRCglwcm9jZXNzZXMYAiABKAQSEgoKY3B1X3dlaWdodBgDIAEoDRIXCg9maWxlX3NpemVfYnl0ZXMYBCABKAQSGQoRZGlza19ncm93dGhfYnl0ZXMYBSABKAQSFwoPc2Vzc2lvbl90aW1lX21zGAYgASgEIq0BCgRQYXJ0Eg4KBHRleHQYASABKAlIABIrCgphdHRhY2htZW50GAIgASgLMhUuYWdlbnRkLnYxLkF0dGFjaG1lbnRIABITCglyZWFzb25pbmcYAyABKAlIABIoCgl0b29sX2NhbGwYBCABKAsyEy5hZ2VudGQudjEuVG9vbENhbGxIABIhCgVpbWFnZRgFIAEoCzIQLmFnZW50ZC52MS5JbWFnZUgAQgYKBHBhcnQiVgoFSW1hZ2USDAoEbmFtZRgBIAEoCRIMCgRkYXRhGAIgASgMEhIKCm1lZGlhX3R5cGUYAyABKAkSDQoFd2lkdGgYBCABKA0SDgoGaGVpZ2h0GAUgASgNIigKCkF0dGFjaG1lbnQSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJIkEKCFRvb2xDYWxsEg8KB2NhbGxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIWCg5hcmd1bWVudHNfanNvbhgDIAEoCSJlCgZUb2tlbnMSDQoFaW5wdXQYASABKAQSFAoMY2FjaGVkX2lucHV0GAIgASgEEhMKC2NhY2hlX3dyaXRlGAMgASgEEg4KBm91dHB1dBgEIAEoBBIRCglyZWFzb25pbmcYBSABKAQi+QEKBVVzYWdlEg0KBW1vZGVsGAEgASgJEiEKBnRva2VucxgCIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYAyABKARIAIgBARITCgtjb3N0X3NvdXJjZRgEIAEoCRI2ChNmaXJzdF90b2tlbl9sYXRlbmN5GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRvdGFsX2xhdGVuY3kYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHcmV0cmllcxgHIAEoDUIRCg9fY29zdF9taWNyb191c2QigQMKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHY2FsbF9pZBgDIAEoCRIMCgR0b29sGAQgASgJEg8KB3N1bW1hcnkYBSABKAkSDgoGZGV0YWlsGAYgASgJEg8KB2VmZmVjdHMYByADKAkSCwoDd2h5GAggASgJEhQKDHNlc3Npb25fcnVsZRgJIAEoCRIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIZGVjaXNpb24YCyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhISCgpkZWNpZGVkX2J5GAwgASgJEi8KC2RlY2lkZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YDiABKAkSFAoMc2Vzc2lvbl9uYW1lGA8gASgJEg0KBWhvc3RzGFogAygJKukBCgxTZXNzaW9uU3RhdGUSHQoZU0VTU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NFU1NJT05fU1RBVEVfUkVBRFkQARIZChVTRVNTSU9OX1NUQVRFX1dPUktJTkcQAhIbChdTRVNTSU9OX1NUQVRFX05FRURTX1lPVRADEhgKFFNFU1NJT05fU1RBVEVfUEFVU0VEEAQSGAoUU0VTU0lPTl9TVEFURV9GQUlMRUQQBRIaChZTRVNTSU9OX1NUQVRFX0FSQ0hJVkVEEAYSGQoVU0VTU0lPTl9TVEFURV9ERUxFVEVEEAcqQgoGTGF5b3V0EhYKEkxBWU9VVF9VTlNQRUNJRklFRBAAEg8KC0xBWU9VVF9ST09UEAESDwoLTEFZT1VUX0hPU1QQAipPCglTaGVsbEtpbmQSGgoWU0hFTExfS0lORF9VTlNQRUNJRklFRBAAEhEKDVNIRUxMX0tJTkRfU0gQARITCg9TSEVMTF9LSU5EX0JBU0gQAipPCghKYWlsS2luZBIZChVKQUlMX0tJTkRfVU5TUEVDSUZJRUQQABITCg9KQUlMX0tJTkRfQldSQVAQARITCg9KQUlMX0tJTkRfT1VURVIQAipuCgtOZXR3b3JrTW9kZRIcChhORVRXT1JLX01PREVfVU5TUEVDSUZJRUQQABIUChBORVRXT1JLX01PREVfT0ZGEAESFAoQTkVUV09SS19NT0RFX0FTSxACEhUKEU5FVFdPUktfTU9ERV9MSVNUEAMqZAoNUG9ydERpcmVjdGlvbhIeChpQT1JUX0RJUkVDVElPTl9VTlNQRUNJRklFRBAAEhoKFlBPUlRfRElSRUNUSU9OX0ZPUldBUkQQARIXChNQT1JUX0RJUkVDVElPTl9IT1NUEAIqYwoNU2Vzc2lvbk9yaWdpbhIeChpTRVNTSU9OX09SSUdJTl9VTlNQRUNJRklFRBAAEhgKFFNFU1NJT05fT1JJR0lOX1NIRUxMEAESGAoUU0VTU0lPTl9PUklHSU5fQUdFTlQQAiplCghMb2dMZXZlbBIZChVMT0dfTEVWRUxfVU5TUEVDSUZJRUQQABISCg5MT0dfTEVWRUxfRlVMTBABEhYKEkxPR19MRVZFTF9SRURBQ1RFRBACEhIKDkxPR19MRVZFTF9OT05FEAMqXAoLTGltaXRLZWVwZXISHAoYTElNSVRfS0VFUEVSX1VOU1BFQ0lGSUVEEAASFwoTTElNSVRfS0VFUEVSX0tFUk5FTBABEhYKEkxJTUlUX0tFRVBFUl9XQVRDSBACKsEBChBBcHByb3ZhbERlY2lzaW9uEiEKHUFQUFJPVkFMX0RFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASIwofQVBQUk9WQUxfREVDSVNJT05fQVBQUk9WRURfT05DRRABEiYKIkFQUFJPVkFMX0RFQ0lTSU9OX0FQUFJPVkVEX1NFU1NJT04QAhIcChhBUFBST1ZBTF9ERUNJU0lPTl9ERU5JRUQQAxIfChtBUFBST1ZBTF9ERUNJU0lPTl9XSVRIRFJBV04QBGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * A durable line of work in one workspace. Is its log; this message is the fold of that log.
+ * A door between a jail and this machine's loopback.
  *
+ * @generated from message agentd.v1.PortDoor
+ */
+export type PortDoor = Message<"agentd.v1.PortDoor"> & {
+  /**
+   * Which way it goes.
+   *
+   * @generated from field: agentd.v1.PortDirection direction = 1;
+   */
+  direction: PortDirection;
+
+  /**
+   * The port inside.
+   *
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+
+  /**
+   * The port on 127.0.0.1 of this machine.
+   *
+   * @generated from field: uint32 local_port = 3;
+   */
+  localPort: number;
+};
+
+/**
+ * Describes the message agentd.v1.PortDoor.
+ * Use `create(PortDoorSchema)` to create a new message.
+ */
+export const PortDoorSchema: GenMessage<PortDoor> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session, 0);
+
+/**
  * @generated from message agentd.v1.Session
  */
 export type Session = Message<"agentd.v1.Session"> & {
@@ -240,6 +273,77 @@ export type Session = Message<"agentd.v1.Session"> & {
    * @generated from field: string forked_from = 52;
    */
   forkedFrom: string;
+
+  /**
+   * What its log keeps of what was said.
+   *
+   * @generated from field: agentd.v1.LogLevel log_level = 130;
+   */
+  logLevel: LogLevel;
+
+  /**
+   * What its programs can reach.
+   *
+   * @generated from field: agentd.v1.NetworkMode network = 90;
+   */
+  network: NetworkMode;
+
+  /**
+   * What it is about, in a line: the first line a person wrote, or what the configured small model made of it.
+   * Untrusted text.
+   *
+   * @generated from field: string title = 80;
+   */
+  title: string;
+
+  /**
+   * Input tokens of the last model request. 0 when unknown.
+   *
+   * @generated from field: uint64 last_input_tokens = 81;
+   */
+  lastInputTokens: bigint;
+
+  /**
+   * Of those, served from the provider's prompt cache: over `last_input_tokens`, the cache's hit rate.
+   *
+   * @generated from field: uint64 last_cached_tokens = 82;
+   */
+  lastCachedTokens: bigint;
+
+  /**
+   * Input tokens of all requests, cached ones included.
+   *
+   * @generated from field: uint64 input_tokens = 83;
+   */
+  inputTokens: bigint;
+
+  /**
+   * Input tokens of all requests that the cache served.
+   *
+   * @generated from field: uint64 cached_input_tokens = 84;
+   */
+  cachedInputTokens: bigint;
+
+  /**
+   * The command that waits for input; absent when none does.
+   *
+   * @generated from field: agentd.v1.InputWait waiting = 60;
+   */
+  waiting?: InputWait | undefined;
+
+  /**
+   * What bounds its commands, and how each bound is kept on this machine. Only from GetSession and CreateSession.
+   *
+   * @generated from field: repeated agentd.v1.SessionLimit limits = 63;
+   */
+  limits: SessionLimit[];
+
+  /**
+   * Directories beside the workspace that its commands see at their host paths.
+   *
+   * @generated from field: repeated agentd.v1.AddedDir added_dirs = 64;
+   */
+  addedDirs: AddedDir[];
 };
 
 /**
@@ -247,7 +351,193 @@ export type Session = Message<"agentd.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 0);
+  messageDesc(file_agentd_v1_session, 1);
+
+/**
+ * A command that reads its standard input (OPEN or PTY), finds nothing there, and has nothing else to do. Anybody with
+ * the right may answer: ShellService.WriteInput under a writer's name of their own, from offset 0. An interactive shell
+ * (OpenShell) at its prompt is none. Not a fact in the log: it is so as long as it is so.
+ *
+ * @generated from message agentd.v1.InputWait
+ */
+export type InputWait = Message<"agentd.v1.InputWait"> & {
+  /**
+   * Which command.
+   *
+   * @generated from field: string exec_id = 1;
+   */
+  execId: string;
+
+  /**
+   * The last line it wrote, without escape sequences, at most 200 characters; may be empty. Untrusted text.
+   *
+   * @generated from field: string line = 2;
+   */
+  line: string;
+
+  /**
+   * True when it has a terminal: what is typed may be shown or not, and a line ends with a carriage return.
+   *
+   * @generated from field: bool pty = 3;
+   */
+  pty: boolean;
+
+  /**
+   * Since when it is known.
+   *
+   * @generated from field: google.protobuf.Timestamp wait_time = 4;
+   */
+  waitTime?: Timestamp | undefined;
+
+  /**
+   * The tool call that runs it; empty when a person or program does.
+   *
+   * @generated from field: string call_id = 5;
+   */
+  callId: string;
+};
+
+/**
+ * Describes the message agentd.v1.InputWait.
+ * Use `create(InputWaitSchema)` to create a new message.
+ */
+export const InputWaitSchema: GenMessage<InputWait> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session, 2);
+
+/**
+ * A directory beside the workspace.
+ *
+ * @generated from message agentd.v1.AddedDir
+ */
+export type AddedDir = Message<"agentd.v1.AddedDir"> & {
+  /**
+   * Absolute host path; the same in the jail.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * True when commands may write there.
+   *
+   * @generated from field: bool writable = 2;
+   */
+  writable: boolean;
+};
+
+/**
+ * Describes the message agentd.v1.AddedDir.
+ * Use `create(AddedDirSchema)` to create a new message.
+ */
+export const AddedDirSchema: GenMessage<AddedDir> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session, 3);
+
+/**
+ * A bound on what runs in a session.
+ *
+ * @generated from message agentd.v1.SessionLimit
+ */
+export type SessionLimit = Message<"agentd.v1.SessionLimit"> & {
+  /**
+   * `memory`, `processes`, `cpu`, `open_files`, `file_size`, `process_memory`, `tmp`, `tmp_files`, `disk_floor`,
+   * `disk_growth`, `command_time`, `session_time`.
+   *
+   * @generated from field: string limit = 1;
+   */
+  limit: string;
+
+  /**
+   * Bytes, a count, a weight (1 to 10000, 100 is usual) or milliseconds; 0: none.
+   *
+   * @generated from field: uint64 value = 2;
+   */
+  value: bigint;
+
+  /**
+   * The value for people, such as `4 GiB`; `none`.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+
+  /**
+   * Who keeps it.
+   *
+   * @generated from field: agentd.v1.LimitKeeper keeper = 4;
+   */
+  keeper: LimitKeeper;
+
+  /**
+   * How, or why not; a sentence's part.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message agentd.v1.SessionLimit.
+ * Use `create(SessionLimitSchema)` to create a new message.
+ */
+export const SessionLimitSchema: GenMessage<SessionLimit> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session, 4);
+
+/**
+ * Bounds asked for by the maker of a session. What is 0 is as configured. A bound that can't be kept on this machine is
+ * refused with LIMIT_UNAVAILABLE.
+ *
+ * @generated from message agentd.v1.LimitsWish
+ */
+export type LimitsWish = Message<"agentd.v1.LimitsWish"> & {
+  /**
+   * Memory of everything that runs in the session at once, bytes.
+   *
+   * @generated from field: uint64 memory_bytes = 1;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * Processes and threads of the session at once.
+   *
+   * @generated from field: uint64 processes = 2;
+   */
+  processes: bigint;
+
+  /**
+   * Weight of its share of the processor, 1 to 10000; 100 is usual.
+   *
+   * @generated from field: uint32 cpu_weight = 3;
+   */
+  cpuWeight: number;
+
+  /**
+   * Largest file a command may write, bytes.
+   *
+   * @generated from field: uint64 file_size_bytes = 4;
+   */
+  fileSizeBytes: bigint;
+
+  /**
+   * How much less free space there may be than when a command began, bytes.
+   *
+   * @generated from field: uint64 disk_growth_bytes = 5;
+   */
+  diskGrowthBytes: bigint;
+
+  /**
+   * How long all its commands may run together, milliseconds.
+   *
+   * @generated from field: uint64 session_time_ms = 6;
+   */
+  sessionTimeMs: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.LimitsWish.
+ * Use `create(LimitsWishSchema)` to create a new message.
+ */
+export const LimitsWishSchema: GenMessage<LimitsWish> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session, 5);
 
 /**
  * What a person posts, or the model says, in pieces.
@@ -292,6 +582,14 @@ export type Part = Message<"agentd.v1.Part"> & {
      */
     value: ToolCall;
     case: "toolCall";
+  } | {
+    /**
+     * A picture attached by a person.
+     *
+     * @generated from field: agentd.v1.Image image = 5;
+     */
+    value: Image;
+    case: "image";
   } | { case: undefined; value?: undefined };
 };
 
@@ -300,7 +598,56 @@ export type Part = Message<"agentd.v1.Part"> & {
  * Use `create(PartSchema)` to create a new message.
  */
 export const PartSchema: GenMessage<Part> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 1);
+  messageDesc(file_agentd_v1_session, 6);
+
+/**
+ * A picture attached to a message. Refused with INVALID_ARGUMENT when it is none, too large, or of another kind.
+ *
+ * @generated from message agentd.v1.Image
+ */
+export type Image = Message<"agentd.v1.Image"> & {
+  /**
+   * File name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * As a request: the file, at most 1.5 MiB: PNG, JPEG, GIF or WebP. Empty in answers.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+
+  /**
+   * `image/png`, `image/jpeg`, `image/gif` or `image/webp`; found out by the daemon. Ignored in requests.
+   *
+   * @generated from field: string media_type = 3;
+   */
+  mediaType: string;
+
+  /**
+   * Pixels across. Ignored in requests.
+   *
+   * @generated from field: uint32 width = 4;
+   */
+  width: number;
+
+  /**
+   * Pixels down. Ignored in requests.
+   *
+   * @generated from field: uint32 height = 5;
+   */
+  height: number;
+};
+
+/**
+ * Describes the message agentd.v1.Image.
+ * Use `create(ImageSchema)` to create a new message.
+ */
+export const ImageSchema: GenMessage<Image> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session, 7);
 
 /**
  * A piece of text with a name, attached to a message.
@@ -328,7 +675,7 @@ export type Attachment = Message<"agentd.v1.Attachment"> & {
  * Use `create(AttachmentSchema)` to create a new message.
  */
 export const AttachmentSchema: GenMessage<Attachment> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 2);
+  messageDesc(file_agentd_v1_session, 8);
 
 /**
  * One use of a tool, as the model asked for it.
@@ -363,7 +710,7 @@ export type ToolCall = Message<"agentd.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 3);
+  messageDesc(file_agentd_v1_session, 9);
 
 /**
  * Token counts of one or more model requests.
@@ -412,7 +759,7 @@ export type Tokens = Message<"agentd.v1.Tokens"> & {
  * Use `create(TokensSchema)` to create a new message.
  */
 export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 4);
+  messageDesc(file_agentd_v1_session, 10);
 
 /**
  * What one model request cost.
@@ -475,7 +822,7 @@ export type Usage = Message<"agentd.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 5);
+  messageDesc(file_agentd_v1_session, 11);
 
 /**
  * A stored question: may this tool call happen?
@@ -587,6 +934,15 @@ export type Approval = Message<"agentd.v1.Approval"> & {
    * @generated from field: string session_name = 15;
    */
   sessionName: string;
+
+  /**
+   * The hosts in question, as `name:port`, where it is about reaching them: no tool call waits for the answer. "For the
+   * session" lets every program of the session reach these hosts; "once" the command that asked, or when that has ended
+   * the next one. `this machine:port` is a service of this machine's loopback. `call_id` may be empty.
+   *
+   * @generated from field: repeated string hosts = 90;
+   */
+  hosts: string[];
 };
 
 /**
@@ -594,7 +950,7 @@ export type Approval = Message<"agentd.v1.Approval"> & {
  * Use `create(ApprovalSchema)` to create a new message.
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session, 6);
+  messageDesc(file_agentd_v1_session, 12);
 
 /**
  * What a session is doing. Shown with the glyphs of the UI vocabulary.
@@ -624,7 +980,7 @@ export enum SessionState {
   WORKING = 2,
 
   /**
-   * An approval is open.
+   * An approval is open, or a command waits for input (`Session.waiting`).
    *
    * @generated from enum value: SESSION_STATE_NEEDS_YOU = 3;
    */
@@ -768,6 +1124,82 @@ export const JailKindSchema: GenEnum<JailKind> = /*@__PURE__*/
   enumDesc(file_agentd_v1_session, 3);
 
 /**
+ * What the programs of a session can reach beyond its jail.
+ *
+ * @generated from enum agentd.v1.NetworkMode
+ */
+export enum NetworkMode {
+  /**
+   * As a request: the configured mode (ask for origin AGENT, off for origin SHELL, unless the configuration says
+   * otherwise). Never sent in answers.
+   *
+   * @generated from enum value: NETWORK_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: NETWORK_MODE_OFF = 1;
+   */
+  OFF = 1,
+
+  /**
+   * Hosts on the list, and those a person approves when they are first reached for.
+   *
+   * @generated from enum value: NETWORK_MODE_ASK = 2;
+   */
+  ASK = 2,
+
+  /**
+   * Hosts on the list; others are refused. An empty list means none.
+   *
+   * @generated from enum value: NETWORK_MODE_LIST = 3;
+   */
+  LIST = 3,
+}
+
+/**
+ * Describes the enum agentd.v1.NetworkMode.
+ */
+export const NetworkModeSchema: GenEnum<NetworkMode> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_session, 4);
+
+/**
+ * Which way a door between a jail and this machine goes.
+ *
+ * @generated from enum agentd.v1.PortDirection
+ */
+export enum PortDirection {
+  /**
+   * Not set. Refused in requests, never sent.
+   *
+   * @generated from enum value: PORT_DIRECTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A port of the jail, open on this machine's loopback.
+   *
+   * @generated from enum value: PORT_DIRECTION_FORWARD = 1;
+   */
+  FORWARD = 1,
+
+  /**
+   * A service of this machine's loopback, reachable inside.
+   *
+   * @generated from enum value: PORT_DIRECTION_HOST = 2;
+   */
+  HOST = 2,
+}
+
+/**
+ * Describes the enum agentd.v1.PortDirection.
+ */
+export const PortDirectionSchema: GenEnum<PortDirection> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_session, 5);
+
+/**
  * What a session was made for; decides the defaults of layout and shell.
  *
  * @generated from enum agentd.v1.SessionOrigin
@@ -799,7 +1231,84 @@ export enum SessionOrigin {
  * Describes the enum agentd.v1.SessionOrigin.
  */
 export const SessionOriginSchema: GenEnum<SessionOrigin> = /*@__PURE__*/
-  enumDesc(file_agentd_v1_session, 4);
+  enumDesc(file_agentd_v1_session, 6);
+
+/**
+ * A durable line of work in one workspace. Is its log; this message is the fold of that log.
+ * What the log keeps of what people and models said. Fixed for a session's life.
+ *
+ * @generated from enum agentd.v1.LogLevel
+ */
+export enum LogLevel {
+  /**
+   * In requests: the configured one.
+   *
+   * @generated from enum value: LOG_LEVEL_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Everything but agentd's own keys.
+   *
+   * @generated from enum value: LOG_LEVEL_FULL = 1;
+   */
+  FULL = 1,
+
+  /**
+   * Everything, with `[redacted:…]` where something is or looks like a secret.
+   *
+   * @generated from enum value: LOG_LEVEL_REDACTED = 2;
+   */
+  REDACTED = 2,
+
+  /**
+   * No words: prompts, answers and what tools gave back live in memory only. What was done stays: commands,
+   * changed files, approvals, usage.
+   *
+   * @generated from enum value: LOG_LEVEL_NONE = 3;
+   */
+  NONE = 3,
+}
+
+/**
+ * Describes the enum agentd.v1.LogLevel.
+ */
+export const LogLevelSchema: GenEnum<LogLevel> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_session, 7);
+
+/**
+ * How a limit is kept.
+ *
+ * @generated from enum agentd.v1.LimitKeeper
+ */
+export enum LimitKeeper {
+  /**
+   * As a request or an answer: not kept at all; `note` says why.
+   *
+   * @generated from enum value: LIMIT_KEEPER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * By the kernel: nothing gets past it.
+   *
+   * @generated from enum value: LIMIT_KEEPER_KERNEL = 1;
+   */
+  KERNEL = 1,
+
+  /**
+   * By looking several times a second: what is over is stopped a moment later.
+   *
+   * @generated from enum value: LIMIT_KEEPER_WATCH = 2;
+   */
+  WATCH = 2,
+}
+
+/**
+ * Describes the enum agentd.v1.LimitKeeper.
+ */
+export const LimitKeeperSchema: GenEnum<LimitKeeper> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_session, 8);
 
 /**
  * The answer to an approval.
@@ -847,5 +1356,5 @@ export enum ApprovalDecision {
  * Describes the enum agentd.v1.ApprovalDecision.
  */
 export const ApprovalDecisionSchema: GenEnum<ApprovalDecision> = /*@__PURE__*/
-  enumDesc(file_agentd_v1_session, 5);
+  enumDesc(file_agentd_v1_session, 9);
 

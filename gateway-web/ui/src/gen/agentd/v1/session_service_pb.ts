@@ -6,9 +6,9 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Event } from "./event_pb";
+import type { Event, PlanItem } from "./event_pb";
 import { file_agentd_v1_event } from "./event_pb";
-import type { JailKind, Layout, Part, Session, SessionOrigin, SessionState, ShellKind } from "./session_pb";
+import type { AddedDir, JailKind, Layout, LimitsWish, LogLevel, NetworkMode, Part, Session, SessionOrigin, SessionState, ShellKind } from "./session_pb";
 import { file_agentd_v1_session } from "./session_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/session_service.proto.
  */
 export const file_agentd_v1_session_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqoCChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCSJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIqABChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EicKBnN0YXRlcxgBIAMoDjIXLmFnZW50ZC52MS5TZXNzaW9uU3RhdGUSEQoJd29ya3NwYWNlGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEiYKBW9yZGVyGAogASgOMhcuYWdlbnRkLnYxLlNlc3Npb25PcmRlciJVChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIkCghzZXNzaW9ucxgBIAMoCzISLmFnZW50ZC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJMChRSZW5hbWVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDAoEbmFtZRgDIAEoCSIkChVSZW5hbWVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEIrcCChJQb3N0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFbW9kZWwYBCABKAkSKgoLb25fYXBwcm92YWwYBSABKA4yFS5hZ2VudGQudjEuT25BcHByb3ZhbBIxCgtlbnZpcm9ubWVudBgGIAEoCzIcLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudBIVCg1leHBlY3RlZF9oZWFkGAcgASgEEhgKEGFwcHJvdmVyX3ByZXNlbnQYCCABKAgSEQoJbWF4X3N0ZXBzGAkgASgNEg0KBXN0ZWVyGAogASgIEhgKEGJ1ZGdldF9taWNyb191c2QYHiABKAQiVwoTUG9zdE1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQSEgoKbWVzc2FnZV9pZBgCIAEoCRIOCgZxdWV1ZWQYAyABKAgSDwoHdHVybl9pZBgEIAEoCSIvChlMaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiSAoaTGlzdFF1ZXVlZE1lc3NhZ2VzUmVzcG9uc2USKgoIbWVzc2FnZXMYASADKAsyGC5hZ2VudGQudjEuUXVldWVkTWVzc2FnZSJ1Cg1RdWV1ZWRNZXNzYWdlEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBINCgVzdGVlchgDIAEoCBIRCglwcmluY2lwYWwYBCABKAkSDgoGY2xpZW50GAUgASgJIo4BChJFZGl0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhIKCm1lc3NhZ2VfaWQYAyABKAkSHgoFcGFydHMYBCADKAsyDy5hZ2VudGQudjEuUGFydBISCgVzdGVlchgFIAEoCEgAiAEBQggKBl9zdGVlciIiChNFZGl0TWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBCJSChRSZW1vdmVNZXNzYWdlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCSIkChVSZW1vdmVNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEIigKEkxpc3RDbGllbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIkEKE0xpc3RDbGllbnRzUmVzcG9uc2USKgoHY2xpZW50cxgBIAMoCzIZLmFnZW50ZC52MS5BdHRhY2hlZENsaWVudCKAAQoOQXR0YWNoZWRDbGllbnQSDgoGY2xpZW50GAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIvCgthdHRhY2hfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFaW5wdXQYBCABKAgSCwoDeW91GAUgASgIIjUKB0NsaWVudHMSKgoHY2xpZW50cxgBIAMoCzIZLmFnZW50ZC52MS5BdHRhY2hlZENsaWVudCI+ChRJbnRlcnJ1cHRUdXJuUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkiJAoVSW50ZXJydXB0VHVyblJlc3BvbnNlEgsKA3NlcRgBIAEoBCJhChFMaXN0RXZlbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBBISCgpiZWZvcmVfc2VxGAMgASgEEhEKCXBhZ2Vfc2l6ZRgEIAEoDSJEChJMaXN0RXZlbnRzUmVzcG9uc2USIAoGZXZlbnRzGAEgAygLMhAuYWdlbnRkLnYxLkV2ZW50EgwKBGhlYWQYAiABKAQiXwoURmluZEluU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJEhIKCmJlZm9yZV9zZXEYAyABKAQSEQoJcGFnZV9zaXplGAQgASgNIlUKFUZpbmRJblNlc3Npb25SZXNwb25zZRIjCgVmb3VuZBgBIAMoCzIULmFnZW50ZC52MS5Gb3VuZFRleHQSFwoPbmV4dF9iZWZvcmVfc2VxGAIgASgEIiYKCUZvdW5kVGV4dBILCgNzZXEYASABKAQSDAoEbGluZRgCIAEoCSJJChNXYXRjaFNlc3Npb25SZXF1ZXN0EjIKDHN1YnNjcmlwdGlvbhgBIAEoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbiI6ChRXYXRjaFNlc3Npb25SZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSLYAQoRV2F0Y2hTdWJzY3JpcHRpb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglhZnRlcl9zZXEYAiABKAQSEAoIcHJldmlld3MYAyABKAgSDgoGb3V0cHV0GAQgASgIEhkKEW91dHB1dF90YWlsX2J5dGVzGAUgASgEEg4KBndyaXRlchgGIAEoCRIPCgdjbGllbnRzGAcgASgIEi4KDW91dHB1dF9yZXN1bWUYCCABKAsyFy5hZ2VudGQudjEuT3V0cHV0UmVzdW1lEg4KBnZpZXdlchgJIAEoCSI4CgxPdXRwdXRSZXN1bWUSKAoHY3Vyc29ycxgBIAMoCzIXLmFnZW50ZC52MS5PdXRwdXRDdXJzb3IiTQoMT3V0cHV0Q3Vyc29yEg8KB2V4ZWNfaWQYASABKAkSFQoNc3Rkb3V0X29mZnNldBgCIAEoBBIVCg1zdGRlcnJfb2Zmc2V0GAMgASgEIpMDCglXYXRjaEl0ZW0SEgoKc2Vzc2lvbl9pZBgBIAEoCRIhCgVldmVudBgCIAEoCzIQLmFnZW50ZC52MS5FdmVudEgAEigKCWNhdWdodF91cBgDIAEoCzITLmFnZW50ZC52MS5DYXVnaHRVcEgAEiUKB3ByZXZpZXcYBCABKAsyEi5hZ2VudGQudjEuUHJldmlld0gAEigKBm91dHB1dBgFIAEoCzIWLmFnZW50ZC52MS5PdXRwdXRDaHVua0gAEiUKB3Nlc3Npb24YBiABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbkgAEiUKB2NsaWVudHMYByABKAsyEi5hZ2VudGQudjEuQ2xpZW50c0gAEisKBnNjcmVlbhgIIAEoCzIZLmFnZW50ZC52MS5UZXJtaW5hbFNjcmVlbkgAEioKBnB1cmdlZBgKIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUHVyZ2VkSAASJQoFYm9hcmQYFCABKAsyFC5hZ2VudGQudjEuQm9hcmRNYXJrSABCBgoEaXRlbSIPCg1TZXNzaW9uUHVyZ2VkIhgKCENhdWdodFVwEgwKBGhlYWQYASABKAQibQoHUHJldmlldxIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SDwoHcmVzdGFydBgDIAEoCBIMCgR0ZXh0GAQgASgJEhEKCXJlYXNvbmluZxgFIAEoCRIRCgl0b29sX2NhbGwYBiABKAkifAoLT3V0cHV0Q2h1bmsSDwoHZXhlY19pZBgBIAEoCRInCgZzdHJlYW0YAiABKA4yFy5hZ2VudGQudjEuT3V0cHV0U3RyZWFtEg4KBm9mZnNldBgDIAEoBBIMCgRkYXRhGAQgASgMEhUKDWRyb3BwZWRfYnl0ZXMYBSABKAQidQoOVGVybWluYWxTY3JlZW4SDwoHZXhlY19pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAQSDwoHY29sdW1ucxgDIAEoDRIMCgRyb3dzGAQgASgNEgwKBGRhdGEYBSABKAwSFQoNc2tpcHBlZF9ieXRlcxgGIAEoBCJlCgxXYXRjaFJlcXVlc3QSMwoNc3Vic2NyaXB0aW9ucxgBIAMoCzIcLmFnZW50ZC52MS5XYXRjaFN1YnNjcmlwdGlvbhIQCghzZXNzaW9ucxgCIAEoCBIOCgZib2FyZHMYFCABKAgiKwoJQm9hcmRNYXJrEhEKCXdvcmtzcGFjZRgBIAEoCRILCgNyZXYYAiABKAQiMwoNV2F0Y2hSZXNwb25zZRIiCgRpdGVtGAEgASgLMhQuYWdlbnRkLnYxLldhdGNoSXRlbSqUAQoMU2Vzc2lvbk9yZGVyEh0KGVNFU1NJT05fT1JERVJfVU5TUEVDSUZJRUQQABIaChZTRVNTSU9OX09SREVSX0FDVElWSVRZEAESFgoSU0VTU0lPTl9PUkRFUl9OQU1FEAISGQoVU0VTU0lPTl9PUkRFUl9DUkVBVEVEEAMSFgoSU0VTU0lPTl9PUkRFUl9DT1NUEAQqVQoKT25BcHByb3ZhbBIbChdPTl9BUFBST1ZBTF9VTlNQRUNJRklFRBAAEhQKEE9OX0FQUFJPVkFMX1dBSVQQARIUChBPTl9BUFBST1ZBTF9ERU5ZEAIqYQoMT3V0cHV0U3RyZWFtEh0KGU9VVFBVVF9TVFJFQU1fVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU1RSRUFNX1NURE9VVBABEhgKFE9VVFBVVF9TVFJFQU1fU1RERVJSEAIy+QgKDlNlc3Npb25TZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkkKCkdldFNlc3Npb24SHC5hZ2VudGQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHS5hZ2VudGQudjEuR2V0U2Vzc2lvblJlc3BvbnNlEk8KDExpc3RTZXNzaW9ucxIeLmFnZW50ZC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh8uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlElIKDVJlbmFtZVNlc3Npb24SHy5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuUmVuYW1lU2Vzc2lvblJlc3BvbnNlEkwKC1Bvc3RNZXNzYWdlEh0uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5Qb3N0TWVzc2FnZVJlc3BvbnNlEmEKEkxpc3RRdWV1ZWRNZXNzYWdlcxIkLmFnZW50ZC52MS5MaXN0UXVldWVkTWVzc2FnZXNSZXF1ZXN0GiUuYWdlbnRkLnYxLkxpc3RRdWV1ZWRNZXNzYWdlc1Jlc3BvbnNlEkwKC0VkaXRNZXNzYWdlEh0uYWdlbnRkLnYxLkVkaXRNZXNzYWdlUmVxdWVzdBoeLmFnZW50ZC52MS5FZGl0TWVzc2FnZVJlc3BvbnNlElIKDVJlbW92ZU1lc3NhZ2USHy5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlcXVlc3QaIC5hZ2VudGQudjEuUmVtb3ZlTWVzc2FnZVJlc3BvbnNlEkwKC0xpc3RDbGllbnRzEh0uYWdlbnRkLnYxLkxpc3RDbGllbnRzUmVxdWVzdBoeLmFnZW50ZC52MS5MaXN0Q2xpZW50c1Jlc3BvbnNlElIKDUludGVycnVwdFR1cm4SHy5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlcXVlc3QaIC5hZ2VudGQudjEuSW50ZXJydXB0VHVyblJlc3BvbnNlEkkKCkxpc3RFdmVudHMSHC5hZ2VudGQudjEuTGlzdEV2ZW50c1JlcXVlc3QaHS5hZ2VudGQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlElIKDUZpbmRJblNlc3Npb24SHy5hZ2VudGQudjEuRmluZEluU2Vzc2lvblJlcXVlc3QaIC5hZ2VudGQudjEuRmluZEluU2Vzc2lvblJlc3BvbnNlElEKDFdhdGNoU2Vzc2lvbhIeLmFnZW50ZC52MS5XYXRjaFNlc3Npb25SZXF1ZXN0Gh8uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlc3BvbnNlMAESPAoFV2F0Y2gSFy5hZ2VudGQudjEuV2F0Y2hSZXF1ZXN0GhguYWdlbnRkLnYxLldhdGNoUmVzcG9uc2UwAWIGcHJvdG8z", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
+  fileDesc("Ch9hZ2VudGQvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEglhZ2VudGQudjEihQEKEUNsaWVudEVudmlyb25tZW50Ej4KCXZhcmlhYmxlcxgBIAMoCzIrLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIuEDChRDcmVhdGVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJd29ya3NwYWNlGAMgASgJEhEKCXN0YXJ0X2RpchgEIAEoCRIhCgZsYXlvdXQYBSABKA4yES5hZ2VudGQudjEuTGF5b3V0EiMKBXNoZWxsGAYgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAcgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgIIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEg0KBW1vZGVsGAkgASgJEhUKDWdldF9vcl9jcmVhdGUYCiABKAgSDwoHdGFza19pZBgUIAEoCRInCgduZXR3b3JrGFogASgOMhYuYWdlbnRkLnYxLk5ldHdvcmtNb2RlEiUKBmxpbWl0cxg8IAEoCzIVLmFnZW50ZC52MS5MaW1pdHNXaXNoEicKCmFkZGVkX2RpcnMYPSADKAsyEy5hZ2VudGQudjEuQWRkZWREaXISEwoLc2VhcmNoX3BhdGgYPiABKAkSJwoJbG9nX2xldmVsGIIBIAEoDjITLmFnZW50ZC52MS5Mb2dMZXZlbCJNChVDcmVhdGVTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uEg8KB2NyZWF0ZWQYAiABKAgiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI5ChJHZXRTZXNzaW9uUmVzcG9uc2USIwoHc2Vzc2lvbhgBIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uIqABChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EicKBnN0YXRlcxgBIAMoDjIXLmFnZW50ZC52MS5TZXNzaW9uU3RhdGUSEQoJd29ya3NwYWNlGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEiYKBW9yZGVyGAogASgOMhcuYWdlbnRkLnYxLlNlc3Npb25PcmRlciJVChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIkCghzZXNzaW9ucxgBIAMoCzISLmFnZW50ZC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJMChRSZW5hbWVTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDAoEbmFtZRgDIAEoCSIkChVSZW5hbWVTZXNzaW9uUmVzcG9uc2USCwoDc2VxGAEgASgEItwCChJQb3N0TWVzc2FnZVJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEh4KBXBhcnRzGAMgAygLMg8uYWdlbnRkLnYxLlBhcnQSDQoFbW9kZWwYBCABKAkSKgoLb25fYXBwcm92YWwYBSABKA4yFS5hZ2VudGQudjEuT25BcHByb3ZhbBIxCgtlbnZpcm9ubWVudBgGIAEoCzIcLmFnZW50ZC52MS5DbGllbnRFbnZpcm9ubWVudBIVCg1leHBlY3RlZF9oZWFkGAcgASgEEhgKEGFwcHJvdmVyX3ByZXNlbnQYCCABKAgSEQoJbWF4X3N0ZXBzGAkgASgNEg0KBXN0ZWVyGAogASgIEhgKEGJ1ZGdldF9taWNyb191c2QYHiABKAQSDgoGZWZmb3J0GFAgASgJEhMKC2pzb25fc2NoZW1hGFEgASgJIk4KFUNvbXBhY3RTZXNzaW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDQoFZm9jdXMYAyABKAkiJQoWQ29tcGFjdFNlc3Npb25SZXNwb25zZRILCgNzZXEYASABKAQiJwoRR2V0Q29udGV4dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI7CgxDb250ZXh0U2hhcmUSDAoEa2luZBgBIAEoCRINCgVjb3VudBgCIAEoDRIOCgZ0b2tlbnMYAyABKAQiOgoMQ29udGV4dFBpZWNlEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZ0b2tlbnMYAyABKAQipQIKEkdldENvbnRleHRSZXNwb25zZRIOCgZ0b2tlbnMYASABKAQSFQoNd2luZG93X3Rva2VucxgCIAEoBBIVCg13aW5kb3dfc291cmNlGAMgASgJEicKBnNoYXJlcxgEIAMoCzIXLmFnZW50ZC52MS5Db250ZXh0U2hhcmUSKAoHbGFyZ2VzdBgFIAMoCzIXLmFnZW50ZC52MS5Db250ZXh0UGllY2USGQoRY29tcGFjdF9hdF90b2tlbnMYBiABKAQSEwoLY29tcGFjdGlvbnMYByABKA0SEAoIbWVzc2FnZXMYCCABKA0SIQoEcGxhbhgJIAMoCzITLmFnZW50ZC52MS5QbGFuSXRlbRIZChFpbnN0cnVjdGlvbl9maWxlcxgKIAMoCSJXChNQb3N0TWVzc2FnZVJlc3BvbnNlEgsKA3NlcRgBIAEoBBISCgptZXNzYWdlX2lkGAIgASgJEg4KBnF1ZXVlZBgDIAEoCBIPCgd0dXJuX2lkGAQgASgJIi8KGUxpc3RRdWV1ZWRNZXNzYWdlc1JlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSJIChpMaXN0UXVldWVkTWVzc2FnZXNSZXNwb25zZRIqCghtZXNzYWdlcxgBIAMoCzIYLmFnZW50ZC52MS5RdWV1ZWRNZXNzYWdlInUKDVF1ZXVlZE1lc3NhZ2USEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg0KBXN0ZWVyGAMgASgIEhEKCXByaW5jaXBhbBgEIAEoCRIOCgZjbGllbnQYBSABKAkijgEKEkVkaXRNZXNzYWdlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEgoKbWVzc2FnZV9pZBgDIAEoCRIeCgVwYXJ0cxgEIAMoCzIPLmFnZW50ZC52MS5QYXJ0EhIKBXN0ZWVyGAUgASgISACIAQFCCAoGX3N0ZWVyIiIKE0VkaXRNZXNzYWdlUmVzcG9uc2USCwoDc2VxGAEgASgEIlIKFFJlbW92ZU1lc3NhZ2VSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJIiQKFVJlbW92ZU1lc3NhZ2VSZXNwb25zZRILCgNzZXEYASABKAQiKAoSTGlzdENsaWVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiQQoTTGlzdENsaWVudHNSZXNwb25zZRIqCgdjbGllbnRzGAEgAygLMhkuYWdlbnRkLnYxLkF0dGFjaGVkQ2xpZW50IoABCg5BdHRhY2hlZENsaWVudBIOCgZjbGllbnQYASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEi8KC2F0dGFjaF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVpbnB1dBgEIAEoCBILCgN5b3UYBSABKAgiNQoHQ2xpZW50cxIqCgdjbGllbnRzGAEgAygLMhkuYWdlbnRkLnYxLkF0dGFjaGVkQ2xpZW50Ij4KFEludGVycnVwdFR1cm5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCSIkChVJbnRlcnJ1cHRUdXJuUmVzcG9uc2USCwoDc2VxGAEgASgEImEKEUxpc3RFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgEEhIKCmJlZm9yZV9zZXEYAyABKAQSEQoJcGFnZV9zaXplGAQgASgNIkQKEkxpc3RFdmVudHNSZXNwb25zZRIgCgZldmVudHMYASADKAsyEC5hZ2VudGQudjEuRXZlbnQSDAoEaGVhZBgCIAEoBCJfChRGaW5kSW5TZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBHRleHQYAiABKAkSEgoKYmVmb3JlX3NlcRgDIAEoBBIRCglwYWdlX3NpemUYBCABKA0iVQoVRmluZEluU2Vzc2lvblJlc3BvbnNlEiMKBWZvdW5kGAEgAygLMhQuYWdlbnRkLnYxLkZvdW5kVGV4dBIXCg9uZXh0X2JlZm9yZV9zZXEYAiABKAQiJgoJRm91bmRUZXh0EgsKA3NlcRgBIAEoBBIMCgRsaW5lGAIgASgJIkkKE1dhdGNoU2Vzc2lvblJlcXVlc3QSMgoMc3Vic2NyaXB0aW9uGAEgASgLMhwuYWdlbnRkLnYxLldhdGNoU3Vic2NyaXB0aW9uIjoKFFdhdGNoU2Vzc2lvblJlc3BvbnNlEiIKBGl0ZW0YASABKAsyFC5hZ2VudGQudjEuV2F0Y2hJdGVtItgBChFXYXRjaFN1YnNjcmlwdGlvbhISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWFmdGVyX3NlcRgCIAEoBBIQCghwcmV2aWV3cxgDIAEoCBIOCgZvdXRwdXQYBCABKAgSGQoRb3V0cHV0X3RhaWxfYnl0ZXMYBSABKAQSDgoGd3JpdGVyGAYgASgJEg8KB2NsaWVudHMYByABKAgSLgoNb3V0cHV0X3Jlc3VtZRgIIAEoCzIXLmFnZW50ZC52MS5PdXRwdXRSZXN1bWUSDgoGdmlld2VyGAkgASgJIjgKDE91dHB1dFJlc3VtZRIoCgdjdXJzb3JzGAEgAygLMhcuYWdlbnRkLnYxLk91dHB1dEN1cnNvciJNCgxPdXRwdXRDdXJzb3ISDwoHZXhlY19pZBgBIAEoCRIVCg1zdGRvdXRfb2Zmc2V0GAIgASgEEhUKDXN0ZGVycl9vZmZzZXQYAyABKAQikwMKCVdhdGNoSXRlbRISCgpzZXNzaW9uX2lkGAEgASgJEiEKBWV2ZW50GAIgASgLMhAuYWdlbnRkLnYxLkV2ZW50SAASKAoJY2F1Z2h0X3VwGAMgASgLMhMuYWdlbnRkLnYxLkNhdWdodFVwSAASJQoHcHJldmlldxgEIAEoCzISLmFnZW50ZC52MS5QcmV2aWV3SAASKAoGb3V0cHV0GAUgASgLMhYuYWdlbnRkLnYxLk91dHB1dENodW5rSAASJQoHc2Vzc2lvbhgGIAEoCzISLmFnZW50ZC52MS5TZXNzaW9uSAASJQoHY2xpZW50cxgHIAEoCzISLmFnZW50ZC52MS5DbGllbnRzSAASKwoGc2NyZWVuGAggASgLMhkuYWdlbnRkLnYxLlRlcm1pbmFsU2NyZWVuSAASKgoGcHVyZ2VkGAogASgLMhguYWdlbnRkLnYxLlNlc3Npb25QdXJnZWRIABIlCgVib2FyZBgUIAEoCzIULmFnZW50ZC52MS5Cb2FyZE1hcmtIAEIGCgRpdGVtIg8KDVNlc3Npb25QdXJnZWQiGAoIQ2F1Z2h0VXASDAoEaGVhZBgBIAEoBCJtCgdQcmV2aWV3Eg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIPCgdyZXN0YXJ0GAMgASgIEgwKBHRleHQYBCABKAkSEQoJcmVhc29uaW5nGAUgASgJEhEKCXRvb2xfY2FsbBgGIAEoCSJ8CgtPdXRwdXRDaHVuaxIPCgdleGVjX2lkGAEgASgJEicKBnN0cmVhbRgCIAEoDjIXLmFnZW50ZC52MS5PdXRwdXRTdHJlYW0SDgoGb2Zmc2V0GAMgASgEEgwKBGRhdGEYBCABKAwSFQoNZHJvcHBlZF9ieXRlcxgFIAEoBCJ1Cg5UZXJtaW5hbFNjcmVlbhIPCgdleGVjX2lkGAEgASgJEg4KBm9mZnNldBgCIAEoBBIPCgdjb2x1bW5zGAMgASgNEgwKBHJvd3MYBCABKA0SDAoEZGF0YRgFIAEoDBIVCg1za2lwcGVkX2J5dGVzGAYgASgEImUKDFdhdGNoUmVxdWVzdBIzCg1zdWJzY3JpcHRpb25zGAEgAygLMhwuYWdlbnRkLnYxLldhdGNoU3Vic2NyaXB0aW9uEhAKCHNlc3Npb25zGAIgASgIEg4KBmJvYXJkcxgUIAEoCCIrCglCb2FyZE1hcmsSEQoJd29ya3NwYWNlGAEgASgJEgsKA3JldhgCIAEoBCIzCg1XYXRjaFJlc3BvbnNlEiIKBGl0ZW0YASABKAsyFC5hZ2VudGQudjEuV2F0Y2hJdGVtKpQBCgxTZXNzaW9uT3JkZXISHQoZU0VTU0lPTl9PUkRFUl9VTlNQRUNJRklFRBAAEhoKFlNFU1NJT05fT1JERVJfQUNUSVZJVFkQARIWChJTRVNTSU9OX09SREVSX05BTUUQAhIZChVTRVNTSU9OX09SREVSX0NSRUFURUQQAxIWChJTRVNTSU9OX09SREVSX0NPU1QQBCpVCgpPbkFwcHJvdmFsEhsKF09OX0FQUFJPVkFMX1VOU1BFQ0lGSUVEEAASFAoQT05fQVBQUk9WQUxfV0FJVBABEhQKEE9OX0FQUFJPVkFMX0RFTlkQAiphCgxPdXRwdXRTdHJlYW0SHQoZT1VUUFVUX1NUUkVBTV9VTlNQRUNJRklFRBAAEhgKFE9VVFBVVF9TVFJFQU1fU1RET1VUEAESGAoUT1VUUFVUX1NUUkVBTV9TVERFUlIQAjKbCgoOU2Vzc2lvblNlcnZpY2USUgoNQ3JlYXRlU2Vzc2lvbhIfLmFnZW50ZC52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2USSQoKR2V0U2Vzc2lvbhIcLmFnZW50ZC52MS5HZXRTZXNzaW9uUmVxdWVzdBodLmFnZW50ZC52MS5HZXRTZXNzaW9uUmVzcG9uc2USTwoMTGlzdFNlc3Npb25zEh4uYWdlbnRkLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaHy5hZ2VudGQudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USUgoNUmVuYW1lU2Vzc2lvbhIfLmFnZW50ZC52MS5SZW5hbWVTZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5SZW5hbWVTZXNzaW9uUmVzcG9uc2USTAoLUG9zdE1lc3NhZ2USHS5hZ2VudGQudjEuUG9zdE1lc3NhZ2VSZXF1ZXN0Gh4uYWdlbnRkLnYxLlBvc3RNZXNzYWdlUmVzcG9uc2USYQoSTGlzdFF1ZXVlZE1lc3NhZ2VzEiQuYWdlbnRkLnYxLkxpc3RRdWV1ZWRNZXNzYWdlc1JlcXVlc3QaJS5hZ2VudGQudjEuTGlzdFF1ZXVlZE1lc3NhZ2VzUmVzcG9uc2USTAoLRWRpdE1lc3NhZ2USHS5hZ2VudGQudjEuRWRpdE1lc3NhZ2VSZXF1ZXN0Gh4uYWdlbnRkLnYxLkVkaXRNZXNzYWdlUmVzcG9uc2USUgoNUmVtb3ZlTWVzc2FnZRIfLmFnZW50ZC52MS5SZW1vdmVNZXNzYWdlUmVxdWVzdBogLmFnZW50ZC52MS5SZW1vdmVNZXNzYWdlUmVzcG9uc2USTAoLTGlzdENsaWVudHMSHS5hZ2VudGQudjEuTGlzdENsaWVudHNSZXF1ZXN0Gh4uYWdlbnRkLnYxLkxpc3RDbGllbnRzUmVzcG9uc2USVQoOQ29tcGFjdFNlc3Npb24SIC5hZ2VudGQudjEuQ29tcGFjdFNlc3Npb25SZXF1ZXN0GiEuYWdlbnRkLnYxLkNvbXBhY3RTZXNzaW9uUmVzcG9uc2USSQoKR2V0Q29udGV4dBIcLmFnZW50ZC52MS5HZXRDb250ZXh0UmVxdWVzdBodLmFnZW50ZC52MS5HZXRDb250ZXh0UmVzcG9uc2USUgoNSW50ZXJydXB0VHVybhIfLmFnZW50ZC52MS5JbnRlcnJ1cHRUdXJuUmVxdWVzdBogLmFnZW50ZC52MS5JbnRlcnJ1cHRUdXJuUmVzcG9uc2USSQoKTGlzdEV2ZW50cxIcLmFnZW50ZC52MS5MaXN0RXZlbnRzUmVxdWVzdBodLmFnZW50ZC52MS5MaXN0RXZlbnRzUmVzcG9uc2USUgoNRmluZEluU2Vzc2lvbhIfLmFnZW50ZC52MS5GaW5kSW5TZXNzaW9uUmVxdWVzdBogLmFnZW50ZC52MS5GaW5kSW5TZXNzaW9uUmVzcG9uc2USUQoMV2F0Y2hTZXNzaW9uEh4uYWdlbnRkLnYxLldhdGNoU2Vzc2lvblJlcXVlc3QaHy5hZ2VudGQudjEuV2F0Y2hTZXNzaW9uUmVzcG9uc2UwARI8CgVXYXRjaBIXLmFnZW50ZC52MS5XYXRjaFJlcXVlc3QaGC5hZ2VudGQudjEuV2F0Y2hSZXNwb25zZTABYgZwcm90bzM", [file_agentd_v1_event, file_agentd_v1_session, file_google_protobuf_timestamp]);
 
 /**
  * Variables of the calling client that a turn may use. Kept in memory, for that session only; never
@@ -127,6 +127,42 @@ export type CreateSessionRequest = Message<"agentd.v1.CreateSessionRequest"> & {
    * @generated from field: string task_id = 20;
    */
   taskId: string;
+
+  /**
+   * What its programs can reach. UNSPECIFIED lets the daemon choose by origin and configuration. A session that is found
+   * keeps its own.
+   *
+   * @generated from field: agentd.v1.NetworkMode network = 90;
+   */
+  network: NetworkMode;
+
+  /**
+   * Bounds other than the configured ones. With `get_or_create` they hold for a new session only.
+   *
+   * @generated from field: agentd.v1.LimitsWish limits = 60;
+   */
+  limits?: LimitsWish | undefined;
+
+  /**
+   * Directories beside the workspace, at most 32. Refused (WORKSPACE_REFUSED) as a workspace would be.
+   *
+   * @generated from field: repeated agentd.v1.AddedDir added_dirs = 61;
+   */
+  addedDirs: AddedDir[];
+
+  /**
+   * The calling person's PATH: the jail's is this one, cut to what the jail has. Empty: the daemon's own.
+   *
+   * @generated from field: string search_path = 62;
+   */
+  searchPath: string;
+
+  /**
+   * What its log keeps of what is said; unspecified: as configured.
+   *
+   * @generated from field: agentd.v1.LogLevel log_level = 130;
+   */
+  logLevel: LogLevel;
 };
 
 /**
@@ -423,6 +459,21 @@ export type PostMessageRequest = Message<"agentd.v1.PostMessageRequest"> & {
    * @generated from field: uint64 budget_micro_usd = 30;
    */
   budgetMicroUsd: bigint;
+
+  /**
+   * Reasoning effort of the turn: `minimal`, `low`, `medium`, `high` or what the model takes; empty: as configured.
+   *
+   * @generated from field: string effort = 80;
+   */
+  effort: string;
+
+  /**
+   * A JSON Schema that the final answer must match, at most 64 KiB; empty: any answer. An answer that does not match
+   * is sent back once; after that the turn fails with reason `answer_invalid`.
+   *
+   * @generated from field: string json_schema = 81;
+   */
+  jsonSchema: string;
 };
 
 /**
@@ -431,6 +482,238 @@ export type PostMessageRequest = Message<"agentd.v1.PostMessageRequest"> & {
  */
 export const PostMessageRequestSchema: GenMessage<PostMessageRequest> = /*@__PURE__*/
   messageDesc(file_agentd_v1_session_service, 9);
+
+/**
+ * Asks for a compaction.
+ *
+ * @generated from message agentd.v1.CompactSessionRequest
+ */
+export type CompactSessionRequest = Message<"agentd.v1.CompactSessionRequest"> & {
+  /**
+   * UUID chosen by the client.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * What the summary should keep in mind; may be empty.
+   *
+   * @generated from field: string focus = 3;
+   */
+  focus: string;
+};
+
+/**
+ * Describes the message agentd.v1.CompactSessionRequest.
+ * Use `create(CompactSessionRequestSchema)` to create a new message.
+ */
+export const CompactSessionRequestSchema: GenMessage<CompactSessionRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 10);
+
+/**
+ * The fact of the request.
+ *
+ * @generated from message agentd.v1.CompactSessionResponse
+ */
+export type CompactSessionResponse = Message<"agentd.v1.CompactSessionResponse"> & {
+  /**
+   * Its seq.
+   *
+   * @generated from field: uint64 seq = 1;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.CompactSessionResponse.
+ * Use `create(CompactSessionResponseSchema)` to create a new message.
+ */
+export const CompactSessionResponseSchema: GenMessage<CompactSessionResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 11);
+
+/**
+ * Asks what fills the context.
+ *
+ * @generated from message agentd.v1.GetContextRequest
+ */
+export type GetContextRequest = Message<"agentd.v1.GetContextRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message agentd.v1.GetContextRequest.
+ * Use `create(GetContextRequestSchema)` to create a new message.
+ */
+export const GetContextRequestSchema: GenMessage<GetContextRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 12);
+
+/**
+ * A share of the context.
+ *
+ * @generated from message agentd.v1.ContextShare
+ */
+export type ContextShare = Message<"agentd.v1.ContextShare"> & {
+  /**
+   * `system`, `tools`, `environment`, `instructions`, `summary`, `mentions`, `attachments`, `images`, `notes`, `you`,
+   * `agent`, `reasoning`, `tool_calls`, `tool_results`.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Pieces of it.
+   *
+   * @generated from field: uint32 count = 2;
+   */
+  count: number;
+
+  /**
+   * Tokens, estimated from its size.
+   *
+   * @generated from field: uint64 tokens = 3;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.ContextShare.
+ * Use `create(ContextShareSchema)` to create a new message.
+ */
+export const ContextShareSchema: GenMessage<ContextShare> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 13);
+
+/**
+ * One of the largest pieces.
+ *
+ * @generated from message agentd.v1.ContextPiece
+ */
+export type ContextPiece = Message<"agentd.v1.ContextPiece"> & {
+  /**
+   * As in ContextShare.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * What it is: a path, a command, a first line. Untrusted text.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Tokens, estimated from its size.
+   *
+   * @generated from field: uint64 tokens = 3;
+   */
+  tokens: bigint;
+};
+
+/**
+ * Describes the message agentd.v1.ContextPiece.
+ * Use `create(ContextPieceSchema)` to create a new message.
+ */
+export const ContextPieceSchema: GenMessage<ContextPiece> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 14);
+
+/**
+ * What fills the context.
+ *
+ * @generated from message agentd.v1.GetContextResponse
+ */
+export type GetContextResponse = Message<"agentd.v1.GetContextResponse"> & {
+  /**
+   * Tokens the next request will send at least: counted by the server for what was sent before, estimated for the rest.
+   *
+   * @generated from field: uint64 tokens = 1;
+   */
+  tokens: bigint;
+
+  /**
+   * Size of the model's context window in tokens; 0 when unknown.
+   *
+   * @generated from field: uint64 window_tokens = 2;
+   */
+  windowTokens: bigint;
+
+  /**
+   * Where the size is known from: `configured`, `learned` (from the server's refusal), `catalog`, or empty.
+   *
+   * @generated from field: string window_source = 3;
+   */
+  windowSource: string;
+
+  /**
+   * By kind, largest first; kinds without a piece are left out.
+   *
+   * @generated from field: repeated agentd.v1.ContextShare shares = 4;
+   */
+  shares: ContextShare[];
+
+  /**
+   * The largest pieces, largest first; at most 10.
+   *
+   * @generated from field: repeated agentd.v1.ContextPiece largest = 5;
+   */
+  largest: ContextPiece[];
+
+  /**
+   * Tokens at which it is compacted by itself; 0: never.
+   *
+   * @generated from field: uint64 compact_at_tokens = 6;
+   */
+  compactAtTokens: bigint;
+
+  /**
+   * Times it was compacted.
+   *
+   * @generated from field: uint32 compactions = 7;
+   */
+  compactions: number;
+
+  /**
+   * Messages in it.
+   *
+   * @generated from field: uint32 messages = 8;
+   */
+  messages: number;
+
+  /**
+   * The agent's plan; may be empty.
+   *
+   * @generated from field: repeated agentd.v1.PlanItem plan = 9;
+   */
+  plan: PlanItem[];
+
+  /**
+   * Instruction files in it, by path. Untrusted text.
+   *
+   * @generated from field: repeated string instruction_files = 10;
+   */
+  instructionFiles: string[];
+};
+
+/**
+ * Describes the message agentd.v1.GetContextResponse.
+ * Use `create(GetContextResponseSchema)` to create a new message.
+ */
+export const GetContextResponseSchema: GenMessage<GetContextResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_session_service, 15);
 
 /**
  * The fact of the posted message.
@@ -472,7 +755,7 @@ export type PostMessageResponse = Message<"agentd.v1.PostMessageResponse"> & {
  * Use `create(PostMessageResponseSchema)` to create a new message.
  */
 export const PostMessageResponseSchema: GenMessage<PostMessageResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 10);
+  messageDesc(file_agentd_v1_session_service, 16);
 
 /**
  * Asks for the messages that wait.
@@ -493,7 +776,7 @@ export type ListQueuedMessagesRequest = Message<"agentd.v1.ListQueuedMessagesReq
  * Use `create(ListQueuedMessagesRequestSchema)` to create a new message.
  */
 export const ListQueuedMessagesRequestSchema: GenMessage<ListQueuedMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 11);
+  messageDesc(file_agentd_v1_session_service, 17);
 
 /**
  * The messages that wait.
@@ -514,7 +797,7 @@ export type ListQueuedMessagesResponse = Message<"agentd.v1.ListQueuedMessagesRe
  * Use `create(ListQueuedMessagesResponseSchema)` to create a new message.
  */
 export const ListQueuedMessagesResponseSchema: GenMessage<ListQueuedMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 12);
+  messageDesc(file_agentd_v1_session_service, 18);
 
 /**
  * A message that waits.
@@ -563,7 +846,7 @@ export type QueuedMessage = Message<"agentd.v1.QueuedMessage"> & {
  * Use `create(QueuedMessageSchema)` to create a new message.
  */
 export const QueuedMessageSchema: GenMessage<QueuedMessage> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 13);
+  messageDesc(file_agentd_v1_session_service, 19);
 
 /**
  * Changes a message that waits.
@@ -612,7 +895,7 @@ export type EditMessageRequest = Message<"agentd.v1.EditMessageRequest"> & {
  * Use `create(EditMessageRequestSchema)` to create a new message.
  */
 export const EditMessageRequestSchema: GenMessage<EditMessageRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 14);
+  messageDesc(file_agentd_v1_session_service, 20);
 
 /**
  * The fact of the change.
@@ -633,7 +916,7 @@ export type EditMessageResponse = Message<"agentd.v1.EditMessageResponse"> & {
  * Use `create(EditMessageResponseSchema)` to create a new message.
  */
 export const EditMessageResponseSchema: GenMessage<EditMessageResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 15);
+  messageDesc(file_agentd_v1_session_service, 21);
 
 /**
  * Takes a message out of the queue.
@@ -668,7 +951,7 @@ export type RemoveMessageRequest = Message<"agentd.v1.RemoveMessageRequest"> & {
  * Use `create(RemoveMessageRequestSchema)` to create a new message.
  */
 export const RemoveMessageRequestSchema: GenMessage<RemoveMessageRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 16);
+  messageDesc(file_agentd_v1_session_service, 22);
 
 /**
  * The fact of the removal.
@@ -689,7 +972,7 @@ export type RemoveMessageResponse = Message<"agentd.v1.RemoveMessageResponse"> &
  * Use `create(RemoveMessageResponseSchema)` to create a new message.
  */
 export const RemoveMessageResponseSchema: GenMessage<RemoveMessageResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 17);
+  messageDesc(file_agentd_v1_session_service, 23);
 
 /**
  * Asks who follows a session.
@@ -710,7 +993,7 @@ export type ListClientsRequest = Message<"agentd.v1.ListClientsRequest"> & {
  * Use `create(ListClientsRequestSchema)` to create a new message.
  */
 export const ListClientsRequestSchema: GenMessage<ListClientsRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 18);
+  messageDesc(file_agentd_v1_session_service, 24);
 
 /**
  * Who follows a session.
@@ -731,7 +1014,7 @@ export type ListClientsResponse = Message<"agentd.v1.ListClientsResponse"> & {
  * Use `create(ListClientsResponseSchema)` to create a new message.
  */
 export const ListClientsResponseSchema: GenMessage<ListClientsResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 19);
+  messageDesc(file_agentd_v1_session_service, 25);
 
 /**
  * A program that follows a session at this moment. Kept in memory only: it is gone when its watch ends.
@@ -780,7 +1063,7 @@ export type AttachedClient = Message<"agentd.v1.AttachedClient"> & {
  * Use `create(AttachedClientSchema)` to create a new message.
  */
 export const AttachedClientSchema: GenMessage<AttachedClient> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 20);
+  messageDesc(file_agentd_v1_session_service, 26);
 
 /**
  * Who follows a session.
@@ -801,7 +1084,7 @@ export type Clients = Message<"agentd.v1.Clients"> & {
  * Use `create(ClientsSchema)` to create a new message.
  */
 export const ClientsSchema: GenMessage<Clients> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 21);
+  messageDesc(file_agentd_v1_session_service, 27);
 
 /**
  * Stops the open turn.
@@ -829,7 +1112,7 @@ export type InterruptTurnRequest = Message<"agentd.v1.InterruptTurnRequest"> & {
  * Use `create(InterruptTurnRequestSchema)` to create a new message.
  */
 export const InterruptTurnRequestSchema: GenMessage<InterruptTurnRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 22);
+  messageDesc(file_agentd_v1_session_service, 28);
 
 /**
  * The turn was told to stop; TurnFinished follows on the watch.
@@ -850,7 +1133,7 @@ export type InterruptTurnResponse = Message<"agentd.v1.InterruptTurnResponse"> &
  * Use `create(InterruptTurnResponseSchema)` to create a new message.
  */
 export const InterruptTurnResponseSchema: GenMessage<InterruptTurnResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 23);
+  messageDesc(file_agentd_v1_session_service, 29);
 
 /**
  * Asks for a page of the log.
@@ -892,7 +1175,7 @@ export type ListEventsRequest = Message<"agentd.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 24);
+  messageDesc(file_agentd_v1_session_service, 30);
 
 /**
  * A page of the log, ascending.
@@ -920,7 +1203,7 @@ export type ListEventsResponse = Message<"agentd.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 25);
+  messageDesc(file_agentd_v1_session_service, 31);
 
 /**
  * Looks for a text.
@@ -962,7 +1245,7 @@ export type FindInSessionRequest = Message<"agentd.v1.FindInSessionRequest"> & {
  * Use `create(FindInSessionRequestSchema)` to create a new message.
  */
 export const FindInSessionRequestSchema: GenMessage<FindInSessionRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 26);
+  messageDesc(file_agentd_v1_session_service, 32);
 
 /**
  * Where it is.
@@ -990,7 +1273,7 @@ export type FindInSessionResponse = Message<"agentd.v1.FindInSessionResponse"> &
  * Use `create(FindInSessionResponseSchema)` to create a new message.
  */
 export const FindInSessionResponseSchema: GenMessage<FindInSessionResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 27);
+  messageDesc(file_agentd_v1_session_service, 33);
 
 /**
  * One event that has it.
@@ -1018,7 +1301,7 @@ export type FoundText = Message<"agentd.v1.FoundText"> & {
  * Use `create(FoundTextSchema)` to create a new message.
  */
 export const FoundTextSchema: GenMessage<FoundText> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 28);
+  messageDesc(file_agentd_v1_session_service, 34);
 
 /**
  * Follows one session.
@@ -1039,7 +1322,7 @@ export type WatchSessionRequest = Message<"agentd.v1.WatchSessionRequest"> & {
  * Use `create(WatchSessionRequestSchema)` to create a new message.
  */
 export const WatchSessionRequestSchema: GenMessage<WatchSessionRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 29);
+  messageDesc(file_agentd_v1_session_service, 35);
 
 /**
  * One thing about the followed session.
@@ -1060,7 +1343,7 @@ export type WatchSessionResponse = Message<"agentd.v1.WatchSessionResponse"> & {
  * Use `create(WatchSessionResponseSchema)` to create a new message.
  */
 export const WatchSessionResponseSchema: GenMessage<WatchSessionResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 30);
+  messageDesc(file_agentd_v1_session_service, 36);
 
 /**
  * Which session, from where, and how much of it.
@@ -1144,7 +1427,7 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
  * Use `create(WatchSubscriptionSchema)` to create a new message.
  */
 export const WatchSubscriptionSchema: GenMessage<WatchSubscription> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 31);
+  messageDesc(file_agentd_v1_session_service, 37);
 
 /**
  * What a client that comes back has of the output of commands. Commands that began after `after_seq` are
@@ -1166,7 +1449,7 @@ export type OutputResume = Message<"agentd.v1.OutputResume"> & {
  * Use `create(OutputResumeSchema)` to create a new message.
  */
 export const OutputResumeSchema: GenMessage<OutputResume> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 32);
+  messageDesc(file_agentd_v1_session_service, 38);
 
 /**
  * How far a client read one command.
@@ -1201,7 +1484,7 @@ export type OutputCursor = Message<"agentd.v1.OutputCursor"> & {
  * Use `create(OutputCursorSchema)` to create a new message.
  */
 export const OutputCursorSchema: GenMessage<OutputCursor> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 33);
+  messageDesc(file_agentd_v1_session_service, 39);
 
 /**
  * One thing about a followed session.
@@ -1301,7 +1584,7 @@ export type WatchItem = Message<"agentd.v1.WatchItem"> & {
  * Use `create(WatchItemSchema)` to create a new message.
  */
 export const WatchItemSchema: GenMessage<WatchItem> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 34);
+  messageDesc(file_agentd_v1_session_service, 40);
 
 /**
  * The session is gone for good.
@@ -1316,7 +1599,7 @@ export type SessionPurged = Message<"agentd.v1.SessionPurged"> & {
  * Use `create(SessionPurgedSchema)` to create a new message.
  */
 export const SessionPurgedSchema: GenMessage<SessionPurged> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 35);
+  messageDesc(file_agentd_v1_session_service, 41);
 
 /**
  * The client has seen everything up to here.
@@ -1337,7 +1620,7 @@ export type CaughtUp = Message<"agentd.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 36);
+  messageDesc(file_agentd_v1_session_service, 42);
 
 /**
  * What was added to the answer being made since the last preview of the same step.
@@ -1393,7 +1676,7 @@ export type Preview = Message<"agentd.v1.Preview"> & {
  * Use `create(PreviewSchema)` to create a new message.
  */
 export const PreviewSchema: GenMessage<Preview> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 37);
+  messageDesc(file_agentd_v1_session_service, 43);
 
 /**
  * Bytes a command wrote.
@@ -1442,7 +1725,7 @@ export type OutputChunk = Message<"agentd.v1.OutputChunk"> & {
  * Use `create(OutputChunkSchema)` to create a new message.
  */
 export const OutputChunkSchema: GenMessage<OutputChunk> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 38);
+  messageDesc(file_agentd_v1_session_service, 44);
 
 /**
  * What a terminal shows at one moment.
@@ -1480,7 +1763,7 @@ export type TerminalScreen = Message<"agentd.v1.TerminalScreen"> & {
 
   /**
    * Escape sequences that draw it on a terminal of that size that was just reset: both screens, cursor, colours and
-   * modes, and up to 200 lines from above it, without colours. The command's own text is in it, as untrusted as any.
+   * modes, and up to 200 lines from above it. The command's own text is in it, as untrusted as any.
    *
    * @generated from field: bytes data = 5;
    */
@@ -1499,7 +1782,7 @@ export type TerminalScreen = Message<"agentd.v1.TerminalScreen"> & {
  * Use `create(TerminalScreenSchema)` to create a new message.
  */
 export const TerminalScreenSchema: GenMessage<TerminalScreen> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 39);
+  messageDesc(file_agentd_v1_session_service, 45);
 
 /**
  * Follows several sessions on one stream.
@@ -1535,7 +1818,7 @@ export type WatchRequest = Message<"agentd.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 40);
+  messageDesc(file_agentd_v1_session_service, 46);
 
 /**
  * How far a board is.
@@ -1563,7 +1846,7 @@ export type BoardMark = Message<"agentd.v1.BoardMark"> & {
  * Use `create(BoardMarkSchema)` to create a new message.
  */
 export const BoardMarkSchema: GenMessage<BoardMark> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 41);
+  messageDesc(file_agentd_v1_session_service, 47);
 
 /**
  * One thing on the multiplexed watch.
@@ -1584,7 +1867,7 @@ export type WatchResponse = Message<"agentd.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_session_service, 42);
+  messageDesc(file_agentd_v1_session_service, 48);
 
 /**
  * In which order sessions are listed.
@@ -1712,7 +1995,7 @@ export const OutputStreamSchema: GenEnum<OutputStream> = /*@__PURE__*/
 export const SessionService: GenService<{
   /**
    * Makes a session, or finds the one of that name on the same workspace when `get_or_create` is set.
-   * Refused with NAME_TAKEN, WORKSPACE_REFUSED, INVALID_ARGUMENT. Nothing is made on refusal.
+   * Refused with NAME_TAKEN, WORKSPACE_REFUSED, INVALID_ARGUMENT, LIMIT_UNAVAILABLE. Nothing is made on refusal.
    *
    * @generated from rpc agentd.v1.SessionService.CreateSession
    */
@@ -1805,6 +2088,28 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof ListClientsRequestSchema;
     output: typeof ListClientsResponseSchema;
+  },
+  /**
+   * Replaces earlier messages of the context by a summary: before the open turn's next step, or at once, in a turn
+   * of its own. The log keeps everything. Progress is on the watch (ContextCompacted). Refused with WRONG_STATE
+   * (nothing to compact, paused, archived, in the trash), SESSION_NOT_FOUND.
+   *
+   * @generated from rpc agentd.v1.SessionService.CompactSession
+   */
+  compactSession: {
+    methodKind: "unary";
+    input: typeof CompactSessionRequestSchema;
+    output: typeof CompactSessionResponseSchema;
+  },
+  /**
+   * What fills the model's context, by kind, and how much of it the provider's cache served.
+   *
+   * @generated from rpc agentd.v1.SessionService.GetContext
+   */
+  getContext: {
+    methodKind: "unary";
+    input: typeof GetContextRequestSchema;
+    output: typeof GetContextResponseSchema;
   },
   /**
    * Stops the open turn and its running command; the session stays. Refused with NO_OPEN_TURN.

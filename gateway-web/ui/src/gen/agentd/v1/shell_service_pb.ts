@@ -10,15 +10,15 @@ import type { ExecResult } from "./event_pb";
 import { file_agentd_v1_event } from "./event_pb";
 import type { OutputChunk, TerminalScreen } from "./session_service_pb";
 import { file_agentd_v1_session_service } from "./session_service_pb";
-import type { Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file agentd/v1/shell_service.proto.
  */
 export const file_agentd_v1_shell_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hZ2VudGQvdjEvc2hlbGxfc2VydmljZS5wcm90bxIJYWdlbnRkLnYxIigKB1B0eVNpemUSDwoHY29sdW1ucxgBIAEoDRIMCgRyb3dzGAIgASgNIpMCCgtFeGVjQ29tbWFuZBIOCgZzY3JpcHQYASABKAwSPAoLZW52aXJvbm1lbnQYAiADKAsyJy5hZ2VudGQudjEuRXhlY0NvbW1hbmQuRW52aXJvbm1lbnRFbnRyeRILCgNjd2QYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgVzdGRpbhgFIAEoDjIULmFnZW50ZC52MS5TdGRpbk1vZGUSJAoIcHR5X3NpemUYBiABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoLRXhlY1JlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEicKB2NvbW1hbmQYAyABKAsyFi5hZ2VudGQudjEuRXhlY0NvbW1hbmQSFQoNY2FwdHVyZV9ieXRlcxgEIAEoBCKaAQoMRXhlY1Jlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQSDgoGc3Rkb3V0GAMgASgMEg4KBnN0ZGVychgEIAEoDBIRCgl0cnVuY2F0ZWQYBSABKAgSCwoDc2VxGAYgASgEEhIKCnNlc3Npb25faWQYByABKAkiYwoQU3RhcnRFeGVjUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSJwoHY29tbWFuZBgDIAEoCzIWLmFnZW50ZC52MS5FeGVjQ29tbWFuZCJFChFTdGFydEV4ZWNSZXNwb25zZRIPCgdleGVjX2lkGAEgASgJEgsKA3NlcRgCIAEoBBISCgpzZXNzaW9uX2lkGAMgASgJIpYBChFSZWFkT3V0cHV0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSFQoNc3Rkb3V0X29mZnNldBgDIAEoBBIVCg1zdGRlcnJfb2Zmc2V0GAQgASgEEg4KBmZvbGxvdxgFIAEoCBIOCgZ2aWV3ZXIYBiABKAkSDgoGc2NyZWVuGAcgASgIIpsBChJSZWFkT3V0cHV0UmVzcG9uc2USJwoFY2h1bmsYASABKAsyFi5hZ2VudGQudjEuT3V0cHV0Q2h1bmtIABInCgZyZXN1bHQYAiABKAsyFS5hZ2VudGQudjEuRXhlY1Jlc3VsdEgAEisKBnNjcmVlbhgDIAEoCzIZLmFnZW50ZC52MS5UZXJtaW5hbFNjcmVlbkgAQgYKBGl0ZW0iNwoQR2V0U2NyZWVuUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiPgoRR2V0U2NyZWVuUmVzcG9uc2USKQoGc2NyZWVuGAEgASgLMhkuYWdlbnRkLnYxLlRlcm1pbmFsU2NyZWVuIlcKEEFja091dHB1dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg4KBnZpZXdlchgDIAEoCRIOCgZvZmZzZXQYBCABKAQiEwoRQWNrT3V0cHV0UmVzcG9uc2UicwoRV3JpdGVJbnB1dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg4KBm9mZnNldBgDIAEoBBIMCgRkYXRhGAQgASgMEgsKA2VvZhgFIAEoCBIOCgZ3cml0ZXIYBiABKAkiKQoSV3JpdGVJbnB1dFJlc3BvbnNlEhMKC25leHRfb2Zmc2V0GAEgASgEIlkKEFJlc2l6ZVB0eVJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEiAKBHNpemUYAyABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZSITChFSZXNpemVQdHlSZXNwb25zZSI7ChRJbnRlcnJ1cHRFeGVjUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiFwoVSW50ZXJydXB0RXhlY1Jlc3BvbnNlImoKEE9wZW5TaGVsbFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEiAKBHNpemUYAyABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRIMCgR0ZXJtGAQgASgJIjEKEU9wZW5TaGVsbFJlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSCwoDc2VxGAIgASgEKmUKCVN0ZGluTW9kZRIaChZTVERJTl9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPU1RESU5fTU9ERV9OT05FEAESEwoPU1RESU5fTU9ERV9PUEVOEAISEgoOU1RESU5fTU9ERV9QVFkQAzKbBQoMU2hlbGxTZXJ2aWNlEjcKBEV4ZWMSFi5hZ2VudGQudjEuRXhlY1JlcXVlc3QaFy5hZ2VudGQudjEuRXhlY1Jlc3BvbnNlEkYKCVN0YXJ0RXhlYxIbLmFnZW50ZC52MS5TdGFydEV4ZWNSZXF1ZXN0GhwuYWdlbnRkLnYxLlN0YXJ0RXhlY1Jlc3BvbnNlEksKClJlYWRPdXRwdXQSHC5hZ2VudGQudjEuUmVhZE91dHB1dFJlcXVlc3QaHS5hZ2VudGQudjEuUmVhZE91dHB1dFJlc3BvbnNlMAESSQoKV3JpdGVJbnB1dBIcLmFnZW50ZC52MS5Xcml0ZUlucHV0UmVxdWVzdBodLmFnZW50ZC52MS5Xcml0ZUlucHV0UmVzcG9uc2USRgoJR2V0U2NyZWVuEhsuYWdlbnRkLnYxLkdldFNjcmVlblJlcXVlc3QaHC5hZ2VudGQudjEuR2V0U2NyZWVuUmVzcG9uc2USRgoJQWNrT3V0cHV0EhsuYWdlbnRkLnYxLkFja091dHB1dFJlcXVlc3QaHC5hZ2VudGQudjEuQWNrT3V0cHV0UmVzcG9uc2USRgoJUmVzaXplUHR5EhsuYWdlbnRkLnYxLlJlc2l6ZVB0eVJlcXVlc3QaHC5hZ2VudGQudjEuUmVzaXplUHR5UmVzcG9uc2USUgoNSW50ZXJydXB0RXhlYxIfLmFnZW50ZC52MS5JbnRlcnJ1cHRFeGVjUmVxdWVzdBogLmFnZW50ZC52MS5JbnRlcnJ1cHRFeGVjUmVzcG9uc2USRgoJT3BlblNoZWxsEhsuYWdlbnRkLnYxLk9wZW5TaGVsbFJlcXVlc3QaHC5hZ2VudGQudjEuT3BlblNoZWxsUmVzcG9uc2ViBnByb3RvMw", [file_agentd_v1_event, file_agentd_v1_session_service, file_google_protobuf_duration]);
+  fileDesc("Ch1hZ2VudGQvdjEvc2hlbGxfc2VydmljZS5wcm90bxIJYWdlbnRkLnYxIigKB1B0eVNpemUSDwoHY29sdW1ucxgBIAEoDRIMCgRyb3dzGAIgASgNIpMCCgtFeGVjQ29tbWFuZBIOCgZzY3JpcHQYASABKAwSPAoLZW52aXJvbm1lbnQYAiADKAsyJy5hZ2VudGQudjEuRXhlY0NvbW1hbmQuRW52aXJvbm1lbnRFbnRyeRILCgNjd2QYAyABKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgVzdGRpbhgFIAEoDjIULmFnZW50ZC52MS5TdGRpbk1vZGUSJAoIcHR5X3NpemUYBiABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoLRXhlY1JlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEicKB2NvbW1hbmQYAyABKAsyFi5hZ2VudGQudjEuRXhlY0NvbW1hbmQSFQoNY2FwdHVyZV9ieXRlcxgEIAEoBCKaAQoMRXhlY1Jlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQSDgoGc3Rkb3V0GAMgASgMEg4KBnN0ZGVychgEIAEoDBIRCgl0cnVuY2F0ZWQYBSABKAgSCwoDc2VxGAYgASgEEhIKCnNlc3Npb25faWQYByABKAkiYwoQU3RhcnRFeGVjUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSJwoHY29tbWFuZBgDIAEoCzIWLmFnZW50ZC52MS5FeGVjQ29tbWFuZCJFChFTdGFydEV4ZWNSZXNwb25zZRIPCgdleGVjX2lkGAEgASgJEgsKA3NlcRgCIAEoBBISCgpzZXNzaW9uX2lkGAMgASgJIpYBChFSZWFkT3V0cHV0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkSFQoNc3Rkb3V0X29mZnNldBgDIAEoBBIVCg1zdGRlcnJfb2Zmc2V0GAQgASgEEg4KBmZvbGxvdxgFIAEoCBIOCgZ2aWV3ZXIYBiABKAkSDgoGc2NyZWVuGAcgASgIIpsBChJSZWFkT3V0cHV0UmVzcG9uc2USJwoFY2h1bmsYASABKAsyFi5hZ2VudGQudjEuT3V0cHV0Q2h1bmtIABInCgZyZXN1bHQYAiABKAsyFS5hZ2VudGQudjEuRXhlY1Jlc3VsdEgAEisKBnNjcmVlbhgDIAEoCzIZLmFnZW50ZC52MS5UZXJtaW5hbFNjcmVlbkgAQgYKBGl0ZW0iNwoQR2V0U2NyZWVuUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiPgoRR2V0U2NyZWVuUmVzcG9uc2USKQoGc2NyZWVuGAEgASgLMhkuYWdlbnRkLnYxLlRlcm1pbmFsU2NyZWVuIlcKEEFja091dHB1dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg4KBnZpZXdlchgDIAEoCRIOCgZvZmZzZXQYBCABKAQiEwoRQWNrT3V0cHV0UmVzcG9uc2UicwoRV3JpdGVJbnB1dFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEg4KBm9mZnNldBgDIAEoBBIMCgRkYXRhGAQgASgMEgsKA2VvZhgFIAEoCBIOCgZ3cml0ZXIYBiABKAkiKQoSV3JpdGVJbnB1dFJlc3BvbnNlEhMKC25leHRfb2Zmc2V0GAEgASgEIlkKEFJlc2l6ZVB0eVJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJEiAKBHNpemUYAyABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZSITChFSZXNpemVQdHlSZXNwb25zZSI7ChRJbnRlcnJ1cHRFeGVjUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2V4ZWNfaWQYAiABKAkiFwoVSW50ZXJydXB0RXhlY1Jlc3BvbnNlImoKEE9wZW5TaGVsbFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEiAKBHNpemUYAyABKAsyEi5hZ2VudGQudjEuUHR5U2l6ZRIMCgR0ZXJtGAQgASgJIjEKEU9wZW5TaGVsbFJlc3BvbnNlEg8KB2V4ZWNfaWQYASABKAkSCwoDc2VxGAIgASgEIiUKD0xpc3RKb2JzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIjAKEExpc3RKb2JzUmVzcG9uc2USHAoEam9icxgBIAMoCzIOLmFnZW50ZC52MS5Kb2IilQEKA0pvYhIPCgdleGVjX2lkGAEgASgJEg4KBnNjcmlwdBgCIAEoCRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCglwcm9jZXNzZXMYBCADKAsyFS5hZ2VudGQudjEuSm9iUHJvY2VzcxITCgtvdXRwdXRfb3BlbhgFIAEoCCIqCgpKb2JQcm9jZXNzEgsKA3BpZBgBIAEoDRIPCgdjb21tYW5kGAIgASgJIjQKDUVuZEpvYlJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdleGVjX2lkGAIgASgJIhAKDkVuZEpvYlJlc3BvbnNlKmUKCVN0ZGluTW9kZRIaChZTVERJTl9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPU1RESU5fTU9ERV9OT05FEAESEwoPU1RESU5fTU9ERV9PUEVOEAISEgoOU1RESU5fTU9ERV9QVFkQAzKfBgoMU2hlbGxTZXJ2aWNlEjcKBEV4ZWMSFi5hZ2VudGQudjEuRXhlY1JlcXVlc3QaFy5hZ2VudGQudjEuRXhlY1Jlc3BvbnNlEkYKCVN0YXJ0RXhlYxIbLmFnZW50ZC52MS5TdGFydEV4ZWNSZXF1ZXN0GhwuYWdlbnRkLnYxLlN0YXJ0RXhlY1Jlc3BvbnNlEksKClJlYWRPdXRwdXQSHC5hZ2VudGQudjEuUmVhZE91dHB1dFJlcXVlc3QaHS5hZ2VudGQudjEuUmVhZE91dHB1dFJlc3BvbnNlMAESSQoKV3JpdGVJbnB1dBIcLmFnZW50ZC52MS5Xcml0ZUlucHV0UmVxdWVzdBodLmFnZW50ZC52MS5Xcml0ZUlucHV0UmVzcG9uc2USRgoJR2V0U2NyZWVuEhsuYWdlbnRkLnYxLkdldFNjcmVlblJlcXVlc3QaHC5hZ2VudGQudjEuR2V0U2NyZWVuUmVzcG9uc2USRgoJQWNrT3V0cHV0EhsuYWdlbnRkLnYxLkFja091dHB1dFJlcXVlc3QaHC5hZ2VudGQudjEuQWNrT3V0cHV0UmVzcG9uc2USRgoJUmVzaXplUHR5EhsuYWdlbnRkLnYxLlJlc2l6ZVB0eVJlcXVlc3QaHC5hZ2VudGQudjEuUmVzaXplUHR5UmVzcG9uc2USUgoNSW50ZXJydXB0RXhlYxIfLmFnZW50ZC52MS5JbnRlcnJ1cHRFeGVjUmVxdWVzdBogLmFnZW50ZC52MS5JbnRlcnJ1cHRFeGVjUmVzcG9uc2USQwoITGlzdEpvYnMSGi5hZ2VudGQudjEuTGlzdEpvYnNSZXF1ZXN0GhsuYWdlbnRkLnYxLkxpc3RKb2JzUmVzcG9uc2USPQoGRW5kSm9iEhguYWdlbnRkLnYxLkVuZEpvYlJlcXVlc3QaGS5hZ2VudGQudjEuRW5kSm9iUmVzcG9uc2USRgoJT3BlblNoZWxsEhsuYWdlbnRkLnYxLk9wZW5TaGVsbFJlcXVlc3QaHC5hZ2VudGQudjEuT3BlblNoZWxsUmVzcG9uc2ViBnByb3RvMw", [file_agentd_v1_event, file_agentd_v1_session_service, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A terminal's size in cells.
@@ -739,6 +739,168 @@ export const OpenShellResponseSchema: GenMessage<OpenShellResponse> = /*@__PURE_
   messageDesc(file_agentd_v1_shell_service, 19);
 
 /**
+ * Asks for background jobs.
+ *
+ * @generated from message agentd.v1.ListJobsRequest
+ */
+export type ListJobsRequest = Message<"agentd.v1.ListJobsRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message agentd.v1.ListJobsRequest.
+ * Use `create(ListJobsRequestSchema)` to create a new message.
+ */
+export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 20);
+
+/**
+ * The background jobs.
+ *
+ * @generated from message agentd.v1.ListJobsResponse
+ */
+export type ListJobsResponse = Message<"agentd.v1.ListJobsResponse"> & {
+  /**
+   * By the start of their commands; at most 100.
+   *
+   * @generated from field: repeated agentd.v1.Job jobs = 1;
+   */
+  jobs: Job[];
+};
+
+/**
+ * Describes the message agentd.v1.ListJobsResponse.
+ * Use `create(ListJobsResponseSchema)` to create a new message.
+ */
+export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 21);
+
+/**
+ * What a command that has ended left running. Its late output is read under the command's id.
+ *
+ * @generated from message agentd.v1.Job
+ */
+export type Job = Message<"agentd.v1.Job"> & {
+  /**
+   * The command.
+   *
+   * @generated from field: string exec_id = 1;
+   */
+  execId: string;
+
+  /**
+   * Its shell text, at most 64 KiB. Untrusted text.
+   *
+   * @generated from field: string script = 2;
+   */
+  script: string;
+
+  /**
+   * When the command began.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * What runs of it; at most 100.
+   *
+   * @generated from field: repeated agentd.v1.JobProcess processes = 4;
+   */
+  processes: JobProcess[];
+
+  /**
+   * True while something can still write to the command's output.
+   *
+   * @generated from field: bool output_open = 5;
+   */
+  outputOpen: boolean;
+};
+
+/**
+ * Describes the message agentd.v1.Job.
+ * Use `create(JobSchema)` to create a new message.
+ */
+export const JobSchema: GenMessage<Job> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 22);
+
+/**
+ * One process of a background job.
+ *
+ * @generated from message agentd.v1.JobProcess
+ */
+export type JobProcess = Message<"agentd.v1.JobProcess"> & {
+  /**
+   * Its number inside the jail.
+   *
+   * @generated from field: uint32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * Its command line, at most 200 characters. Untrusted text.
+   *
+   * @generated from field: string command = 2;
+   */
+  command: string;
+};
+
+/**
+ * Describes the message agentd.v1.JobProcess.
+ * Use `create(JobProcessSchema)` to create a new message.
+ */
+export const JobProcessSchema: GenMessage<JobProcess> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 23);
+
+/**
+ * Ends a background job.
+ *
+ * @generated from message agentd.v1.EndJobRequest
+ */
+export type EndJobRequest = Message<"agentd.v1.EndJobRequest"> & {
+  /**
+   * Id, unique prefix, or name.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * The command that left it.
+   *
+   * @generated from field: string exec_id = 2;
+   */
+  execId: string;
+};
+
+/**
+ * Describes the message agentd.v1.EndJobRequest.
+ * Use `create(EndJobRequestSchema)` to create a new message.
+ */
+export const EndJobRequestSchema: GenMessage<EndJobRequest> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 24);
+
+/**
+ * It was told to end.
+ *
+ * @generated from message agentd.v1.EndJobResponse
+ */
+export type EndJobResponse = Message<"agentd.v1.EndJobResponse"> & {
+};
+
+/**
+ * Describes the message agentd.v1.EndJobResponse.
+ * Use `create(EndJobResponseSchema)` to create a new message.
+ */
+export const EndJobResponseSchema: GenMessage<EndJobResponse> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_shell_service, 25);
+
+/**
  * What a command reads as standard input.
  *
  * @generated from enum agentd.v1.StdinMode
@@ -820,8 +982,8 @@ export const ShellService: GenService<{
   },
   /**
    * Writes to a command's standard input (stdin OPEN or PTY). Writes are ordered by offset.
-   * Refused with OFFSET_MISMATCH when `offset` is not the writer's next one (after a restart of the daemon it is 0);
-   * a repeated write is accepted once.
+   * Refused with OFFSET_MISMATCH when `offset` is beyond the writer's next one; a repeated write is accepted once, also
+   * when the daemon was restarted in between. Answers once the jail has the bytes: no end of the daemon loses them then.
    *
    * @generated from rpc agentd.v1.ShellService.WriteInput
    */
@@ -871,6 +1033,26 @@ export const ShellService: GenService<{
     methodKind: "unary";
     input: typeof InterruptExecRequestSchema;
     output: typeof InterruptExecResponseSchema;
+  },
+  /**
+   * What commands left running in the background, oldest first. Looks into the jail; empty where none lives.
+   *
+   * @generated from rpc agentd.v1.ShellService.ListJobs
+   */
+  listJobs: {
+    methodKind: "unary";
+    input: typeof ListJobsRequestSchema;
+    output: typeof ListJobsResponseSchema;
+  },
+  /**
+   * Ends what a command left in the background: TERM, then KILL. Refused with EXEC_NOT_FOUND when nothing of it runs.
+   *
+   * @generated from rpc agentd.v1.ShellService.EndJob
+   */
+  endJob: {
+    methodKind: "unary";
+    input: typeof EndJobRequestSchema;
+    output: typeof EndJobResponseSchema;
   },
   /**
    * Starts an interactive shell on a terminal inside the jail, from the session's shell state. Its

@@ -1,0 +1,74 @@
+// What a session's work needs in a browser: a command that waits for input is answered, what stays in the background is
+// listed and ended, files are looked at and edited and never written over, limits and context are shown.
+import { execFileSync, spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { launch, must, open, until } from './browser.mjs'
+
+const { AGENTCTL, WORKSPACE } = process.env
+const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+const step = (name) => console.log(`· ${name}`)
+const id = JSON.parse(ctl('sessions', 'new', '--model', 'demo', '--name', 'works', '-C', WORKSPACE, '-o', 'json')).session_id
+
+const desk = await launch()
+let asking
+try {
+  const page = await open(desk, ctl('web', 'url').trim())
+  await page.waitForURL('**/sessions')
+  const at = new URL(page.url()).origin
+
+  step('files: looked at, edited, and never written over')
+  writeFileSync(join(WORKSPACE, 'notes.txt'), 'one\ntwo\n')
+  await page.goto(`${at}/s/${id}/files`)
+  await page.getByRole('link', { name: /^src\// }).click()
+  await page.getByRole('link', { name: /^slug\.c/ }).click()
+  await page.getByRole('region', { name: 'Content of src/slug.c' }).waitFor()
+  await page.goto(`${at}/s/${id}/files?file=notes.txt`)
+  await page.getByRole('button', { name: 'Edit' }).click()
+  const content = page.getByLabel('Content of notes.txt')
+  await content.fill('one\nTWO\n')
+  await page.getByRole('button', { name: 'Write' }).click()
+  await page.getByText('Written').waitFor()
+  must(readFileSync(join(WORKSPACE, 'notes.txt'), 'utf8') === 'one\nTWO\n', 'it is not in the file')
+  await page.getByRole('button', { name: 'Edit' }).click()
+  await content.fill('mine\n')
+  writeFileSync(join(WORKSPACE, 'notes.txt'), 'theirs\n')
+  await page.getByRole('button', { name: 'Write' }).click()
+  await page.getByText('[file_changed]').waitFor()
+  must(readFileSync(join(WORKSPACE, 'notes.txt'), 'utf8') === 'theirs\n', 'it was written over')
+  must((await content.inputValue()) === 'mine\n', 'what was typed is gone')
+  await page.getByRole('button', { name: 'Show what is there now' }).click()
+  await page.locator('pre', { hasText: 'theirs' }).waitFor()
+
+  step('a command that waits for input is answered')
+  await page.goto(`${at}/s/${id}`)
+  await page.getByLabel('Message', { exact: true }).waitFor()
+  let said = ''
+  asking = spawn(AGENTCTL, ['exec', '-s', id, '--stdin', '--', 'sh', '-c', 'printf "your name? "; read name; echo "hello $name"'], { stdio: ['pipe', 'pipe', 'ignore'] })
+  asking.stdout.on('data', (data) => (said += data))
+  const waits = page.getByRole('region', { name: 'Waits for input' })
+  await waits.getByText('your name?').waitFor()
+  await waits.getByLabel('Answer for the command').fill('browser')
+  await page.keyboard.press('Enter')
+  await until(() => said.includes('hello browser'), 'the answer arrives')
+  await waits.waitFor({ state: 'detached' })
+
+  step('what a command left in the background is listed and ended')
+  await page.getByLabel('Message', { exact: true }).fill('!sleep 4321 & echo begun')
+  await page.keyboard.press('Enter')
+  const job = page.locator('aside .job', { hasText: 'sleep 4321' })
+  await job.waitFor()
+  await job.getByRole('button').click()
+  await job.waitFor({ state: 'detached' })
+
+  step('limits, and what fills the context')
+  ctl('run', '-s', id, 'demo:\nsay done')
+  await page.goto(`${at}/s/${id}/about`)
+  await page.getByRole('region', { name: 'Limits', exact: true }).getByRole('rowheader', { name: 'open files' }).waitFor()
+  await page.getByRole('region', { name: 'What fills the context' }).getByRole('rowheader', { name: 'your messages' }).waitFor()
+
+  must(page.complaints.length === 0 && page.foreign.length === 0, [...page.complaints, ...page.foreign].join('\n'))
+} finally {
+  asking?.kill('SIGTERM')
+  await desk.close()
+}
