@@ -232,7 +232,7 @@ fn approvals() {
                 ..Default::default()
             });
         desk.news(FromLink::Approvals(approvals.collect()));
-        desk.press("a j");
+        desk.press("4 j");
         desk
     });
 }
