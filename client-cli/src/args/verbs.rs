@@ -486,16 +486,6 @@ pub(crate) struct ShowSession {
     pub(crate) context: bool,
 }
 
-/// Flags of `sessions show`.
-#[derive(Debug, Args)]
-pub(crate) struct ShowSession {
-    /// Session: id, unique prefix, name, @last or .
-    pub(crate) target: Option<String>,
-    /// What fills the model's context, and its plan
-    #[arg(long)]
-    pub(crate) context: bool,
-}
-
 /// Verbs about approvals.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApprovalsVerb {
