@@ -8,6 +8,7 @@ use crate::domain::approval::Verdict;
 use crate::domain::event::{CallOutcome, ChangeKind, EventBody, TurnOutcome};
 use crate::domain::id::{ApprovalId, CallId, ExecId, MessageId, Seq};
 use crate::domain::message::Part;
+use crate::domain::network::Connection;
 use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{Summary, clip};
@@ -29,6 +30,8 @@ pub struct Audit {
     pub commands: Vec<Command>,
     /// Changes of files by tools.
     pub files: Vec<File>,
+    /// Hosts that programs reached, or were refused.
+    pub hosts: Vec<Host>,
     /// What was refused.
     pub refusals: Vec<Refusal>,
     /// Everything up to here is in it.
@@ -66,6 +69,15 @@ pub struct File {
     pub from: String,
 }
 
+/// A host that programs reached, or were refused.
+#[derive(Debug)]
+pub struct Host {
+    /// Seq and time of the fact.
+    pub at: (Seq, i64),
+    /// Which, how often, and whether it was let through.
+    pub connection: Connection,
+}
+
 /// A call that was refused.
 #[derive(Debug)]
 pub struct Refusal {
@@ -99,7 +111,7 @@ impl Supervisor {
         let mut asked: HashMap<ApprovalId, String> = HashMap::new();
         let mut calls: HashMap<CallId, String> = HashMap::new();
         let full = |audit: &Audit| {
-            let entries = audit.commands.len() + audit.files.len() + audit.refusals.len();
+            let entries = audit.commands.len() + audit.files.len() + audit.hosts.len() + audit.refusals.len();
             entries >= MOST
         };
         while audit.seq < session.head && !full(&audit) {
@@ -139,6 +151,10 @@ impl Supervisor {
                         lines: (added, removed),
                         from: from.map(|from| from.display().to_string()).unwrap_or_default(),
                     }),
+                    EventBody::ConnectionsRecorded { connections, .. } => {
+                        let hosts = connections.into_iter().map(|connection| Host { at, connection });
+                        audit.hosts.extend(hosts);
+                    }
                     EventBody::ApprovalRequested { approval } => {
                         asked.insert(approval.approval_id, approval.summary);
                     }

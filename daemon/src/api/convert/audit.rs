@@ -40,7 +40,18 @@ impl From<Audit> for pb::AuditSessionResponse {
                     from: file.from,
                 })
                 .collect(),
-            hosts: Vec::new(),
+            hosts: audit
+                .hosts
+                .into_iter()
+                .map(|host| pb::AuditedHost {
+                    seq: host.at.0,
+                    time: Some(timestamp(host.at.1)),
+                    host: format!("{}:{}", host.connection.host, host.connection.port),
+                    allowed: host.connection.refusal.is_empty(),
+                    sent_bytes: host.connection.sent_bytes,
+                    received_bytes: host.connection.received_bytes,
+                })
+                .collect(),
             refusals: audit
                 .refusals
                 .into_iter()
