@@ -2,6 +2,7 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod view;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::execs::Execs;
 use super::feed::Feed;
-use super::mailbox::{Actor, Ask, FIRST_WAIT, Heard, Recorded, Standing, TurnView, Wish, pause};
+use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, Standing, Wish, pause};
 use super::network::View;
 use super::prepare::Brief;
 use super::purse::Purse;
@@ -352,36 +353,6 @@ impl State {
         {
             self.execs.freeze(still);
         }
-    }
-
-    fn view(&self, turn_id: &TurnId) -> Option<TurnView> {
-        let turn = self
-            .session
-            .turn
-            .as_ref()
-            .filter(|turn| &turn.turn_id == turn_id)?;
-        Some(TurnView {
-            session_id: self.session.session_id.clone(),
-            spec: self.session.spec.clone(),
-            history: self.history.clone(),
-            calls: turn.calls.clone(),
-            steps: turn.steps,
-            options: turn.options.clone(),
-            grants: self.session.grants.clone(),
-            totals: turn.totals.clone(),
-            started_us: turn.started_us,
-            asker: turn.asker.clone(),
-            task: self.session.task.clone(),
-            context_tokens: self.session.spent.context_tokens,
-            heard: Heard {
-                instructed: self.session.heard.instructed.clone(),
-                oriented: self.session.heard.oriented,
-                wanted: self.session.heard.wanted.clone(),
-                fresh_bytes: self.session.heard.fresh_bytes,
-            },
-            plan: self.session.plan.clone(),
-            titled: self.session.titled,
-        })
     }
 
     async fn interrupt(&mut self, caller: Caller, key: Option<RequestKey>) -> Result<Seq, Fault> {
