@@ -17,6 +17,7 @@ pub mod network;
 pub mod plan;
 pub mod probe;
 pub mod process;
+mod runtime;
 mod scope;
 pub mod seccomp;
 pub mod secrets;

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -24,6 +23,7 @@ use super::link::{self, Link, MAX_SOCKET_PATH};
 use super::mounts::{MountJournal, MountPoints};
 use super::network::Network;
 use super::plan::{self, EXCHANGE, HostFacts, Inputs, JINIT};
+use super::runtime::{end_unrecorded, private_dir};
 use super::scope::{self, Scopes};
 use super::sight::Sight;
 use super::spec::JailSpec;
@@ -33,7 +33,7 @@ use crate::domain::workspace::{JailKind, Layout};
 use crate::durable::Point;
 
 /// How long a Jail may take to come up on a loaded machine.
-const START: Duration = Duration::from_secs(20);
+pub(super) const START: Duration = Duration::from_secs(20);
 /// How long processes may take to be gone after their PID 1 was told, and after it was killed.
 const END: Duration = Duration::from_millis(1000);
 
@@ -542,24 +542,6 @@ impl JailHost {
             }
         }
     }
-}
-
-/// A daemon was killed between starting a jail and recording it. Nothing was handed over to it: it ends.
-fn end_unrecorded(dir: &Path) {
-    let socket = dir.join("ctl");
-    if socket.symlink_metadata().is_err() {
-        return;
-    }
-    if link::end_and_wait(&socket, START) {
-        tracing::info!(dir = %dir.display(), "a jail of which nothing was recorded was ended");
-    }
-    if let Err(error) = std::fs::remove_dir_all(dir) {
-        tracing::warn!(dir = %dir.display(), %error, "a jail's runtime directory could not be removed");
-    }
-}
-
-fn private_dir(dir: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Makes a FIFO.

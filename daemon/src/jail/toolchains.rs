@@ -37,7 +37,7 @@ const fn known(
     }
 }
 
-/// ADR 0019 says why these and no others: `~/.local/bin` has people's own scripts, with who knows what in them.
+/// ADR 0022 says why these and no others: `~/.local/bin` has people's own scripts, with who knows what in them.
 const KNOWN: &[Known] = &[
     known("RUSTUP_HOME", ".rustup", &[""], &[], true),
     // Never all of it: credentials and the registry's index are there too. Inside, CARGO_HOME is a cache of its own.

@@ -2,6 +2,7 @@
 //! Guarantees: output is read from files by byte offset, never kept in memory; a run's end is appended to the
 //! log whether or not anybody still waits for it.
 
+mod ends;
 mod jobs;
 mod output;
 mod purse;
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use ends::{failed, remove_if_empty, spool_end};
 pub use jobs::{Job, JobProcess};
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
@@ -577,41 +579,5 @@ impl Execs {
     fn live(&self) -> MutexGuard<'_, BTreeMap<ExecId, RunHandle>> {
         // A map of handles is whole after any panic elsewhere.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Bytes of a stream's end that are looked at.
-const END: u64 = 4096;
-
-/// The end of an output file, as text.
-fn spool_end(file: &Path) -> String {
-    use std::os::unix::fs::FileExt as _;
-    let Ok(file) = std::fs::File::open(file) else {
-        return String::new();
-    };
-    let len = file.metadata().map_or(0, |m| m.len());
-    let mut end = vec![0; usize::try_from(len.min(END)).unwrap_or_default()];
-    match file.read_exact_at(&mut end, len.saturating_sub(END)) {
-        Ok(()) => String::from_utf8_lossy(&end).into_owned(),
-        Err(_) => String::new(),
-    }
-}
-
-fn failed(error: &ShellError) -> ExecResult {
-    ExecResult {
-        exit_code: 125,
-        message: error.to_string(),
-        ..ExecResult::default()
-    }
-}
-
-/// Thousands of commands without output would leave thousands of empty files.
-fn remove_if_empty(file: &Path) {
-    let empty = std::fs::metadata(file).is_ok_and(|m| m.len() == 0);
-    if empty {
-        let gone: PathBuf = file.to_owned();
-        if let Err(error) = std::fs::remove_file(&gone) {
-            tracing::debug!(%error, file = %gone.display(), "an empty output file stays");
-        }
     }
 }
