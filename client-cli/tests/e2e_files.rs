@@ -75,17 +75,21 @@ fn files_are_listed_read_and_written_byte_for_byte() {
     let log = home.ctl(["logs", "x", "--events"]).exits(0).out();
     assert!(log.contains("/src/a was written by"), "{log}");
     // A workspace that went away is a clear answer, and nothing of the session is lost.
-    std::fs::rename(home.project(), home.path().join("moved")).unwrap();
-    for words in [&["files", "ls", "x"][..], &["exec", "-s", "x", "--", "true"]] {
+    let (other, moved) = (home.path().join("other"), home.path().join("moved"));
+    std::fs::create_dir(&other).unwrap();
+    let at = other.to_str().unwrap();
+    home.ctl(["exec", "--name", "y", "-C", at, "--", "true"]).exits(0);
+    std::fs::rename(&other, &moved).unwrap();
+    for words in [&["files", "ls", "y"][..], &["exec", "-s", "y", "--", "true"]] {
         let ran = home.ctl(words.iter().copied());
         assert!(
             ran.code != 0 && ran.err().contains("the workspace is gone"),
             "{ran}"
         );
     }
-    home.ctl(["sessions", "show", "x"]).exits(0);
-    std::fs::rename(home.path().join("moved"), home.project()).unwrap();
-    home.ctl(["exec", "-s", "x", "--", "true"]).exits(0);
+    home.ctl(["sessions", "show", "y"]).exits(0);
+    std::fs::rename(&moved, &other).unwrap();
+    home.ctl(["exec", "-s", "y", "--", "true"]).exits(0);
 }
 
 #[test]

@@ -51,13 +51,13 @@ async fn memory_goes_to_the_largest_and_the_shell_lives_on() {
 }
 
 #[tokio::test]
-async fn a_fork_bomb_is_killed_and_the_session_goes_on() {
+async fn too_many_processes_are_killed_and_the_session_goes_on() {
     let rig = rig(Limits {
         nproc: Some(64),
         ..Limits::default()
     });
     rig.run("x=kept").await;
-    let ran = rig.run("b() { b | b & }; b; sleep 20").await;
+    let ran = rig.run("i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i+1)); done; wait").await;
     let message = ran.result.message.clone().unwrap_or_default();
     // Where the kernel counts, forks fail; where it does not (root), they are counted and killed.
     let told = message.contains("too many processes, limit 64") || message.contains("limit of processes: 64");

@@ -150,8 +150,8 @@ async fn commits_and_worktrees_made_inside_are_the_hosts_own() {
             .await,
     );
     let root = rig.root().to_owned();
-    let log = host(&root, "git log --all --format='%an <%ae> %s'");
-    assert_eq!(log, "Ana <ana@example.org> second\nAna <ana@example.org> first\n");
+    let log = host(&root, "git log --all --format='%an <%ae> %s' | sort");
+    assert_eq!(log, "Ana <ana@example.org> first\nAna <ana@example.org> second\n");
     assert_eq!(host(&root, "git -C wt status --porcelain; git fsck 2>&1"), "");
     assert!(host(&root, "git worktree list").contains("[side]"));
     host(&root, "git worktree remove wt && git branch -D -q side");

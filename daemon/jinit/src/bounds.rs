@@ -8,6 +8,7 @@ use agent_jinit::names;
 use agent_jinit::wire::{Bound, FromJail};
 use rustix::process::Signal;
 
+use crate::command::signal_all;
 use crate::procs;
 use crate::run::Stage;
 use crate::serve::Server;
@@ -46,11 +47,15 @@ impl Server {
             // Left in the background by commands that have ended.
             (_, None) => {
                 let shell = self.shell.as_ref().map(|shell| shell.pid);
+                // All stand still first: no race of forks outruns that.
+                let jailed = !self.options.outer;
+                let _none = jailed.then(|| signal_all(Signal::STOP));
                 for pid in procs::everyone(self.me, self.options.outer) {
                     if Some(pid) != shell {
                         procs::signal(pid, Signal::KILL);
                     }
                 }
+                let _none = jailed.then(|| signal_all(Signal::CONT));
             }
         }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Watch {
     own_tmp: bool,
     /// Free space when the last command began.
     free_before: Option<u64>,
+    /// Files in /tmp then: who only takes some away is left alone.
+    files_before: u64,
     next: Option<Instant>,
 }
 
@@ -53,6 +55,7 @@ impl Watch {
             disk: options.disk.clone().unwrap_or_else(|| options.cwd.clone()),
             own_tmp: !options.outer,
             free_before: None,
+            files_before: 0,
             next: None,
         }
     }
@@ -76,6 +79,9 @@ impl Watch {
         }
         if self.disk_floor.or(self.disk_growth).is_some() {
             self.free_before = free(&self.disk);
+        }
+        if self.tmp_files.is_some() {
+            self.files_before = files();
         }
         self.next = Some(now + CLOSE);
     }
@@ -115,6 +121,7 @@ impl Watch {
     fn shown(&self, bound: Bound) -> Option<u64> {
         match bound {
             Bound::DiskFloor => self.disk_floor,
+            Bound::TmpFiles => self.tmp_files,
             _ => None,
         }
     }
@@ -132,7 +139,11 @@ impl Watch {
         [
             (Bound::Memory, seen.memory, self.memory),
             (Bound::Processes, seen.processes, self.processes),
-            (Bound::TmpFiles, seen.tmp_files, self.tmp_files),
+            (
+                Bound::TmpFiles,
+                seen.tmp_files,
+                self.tmp_files.map(|limit| limit.max(self.files_before)),
+            ),
             (Bound::DiskFloor, taken, below_floor),
             (Bound::DiskGrowth, taken, self.disk_growth),
         ]
@@ -168,20 +179,30 @@ impl Seen {
             }
         }
         if watch.own_tmp {
-            for dir in ["/tmp", "/dev/shm"] {
-                let Ok(stat) = rustix::fs::statvfs(dir) else {
-                    continue;
-                };
-                let used = stat.f_blocks.saturating_sub(stat.f_bfree) * stat.f_frsize;
-                seen.memory += used;
-                seen.tmp_files = seen.tmp_files.max(stat.f_files.saturating_sub(stat.f_ffree));
-            }
+            seen.memory += tmpfs()
+                .map(|stat| (stat.f_blocks - stat.f_bfree) * stat.f_frsize)
+                .sum::<u64>();
+            seen.tmp_files = files();
         }
         if watch.disk_floor.or(watch.disk_growth).is_some() {
             seen.free = free(&watch.disk);
         }
         seen
     }
+}
+
+fn tmpfs() -> impl Iterator<Item = rustix::fs::StatVfs> {
+    ["/tmp", "/dev/shm"]
+        .into_iter()
+        .filter_map(|dir| rustix::fs::statvfs(dir).ok())
+}
+
+/// Files in the fullest of the jail's own file systems.
+fn files() -> u64 {
+    tmpfs()
+        .map(|stat| stat.f_files.saturating_sub(stat.f_ffree))
+        .max()
+        .unwrap_or(0)
 }
 
 fn free(disk: &std::path::Path) -> Option<u64> {
