@@ -57,7 +57,9 @@ async fn too_many_processes_are_killed_and_the_session_goes_on() {
         ..Limits::default()
     });
     rig.run("x=kept").await;
-    let ran = rig.run("i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i+1)); done; wait").await;
+    let ran = rig
+        .run("i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i+1)); done; wait")
+        .await;
     let message = ran.result.message.clone().unwrap_or_default();
     // Where the kernel counts, forks fail; where it does not (root), they are counted and killed.
     let told = message.contains("too many processes, limit 64") || message.contains("limit of processes: 64");

@@ -152,7 +152,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The house, from right to left.
     ("domain", &[]),
     ("store", &["domain", "durable"]),
-    ("model", &["domain"]),
+    ("model", &["clock", "domain"]),
     ("workspace", &["domain", "durable"]),
     ("jail", &["domain", "durable"]),
     ("shell", &["domain", "durable", "jail"]),

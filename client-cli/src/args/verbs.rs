@@ -276,7 +276,7 @@ pub(crate) struct SendArgs {
     /// List the messages that wait
     #[arg(long, conflicts_with_all = ["text", "file", "edit", "remove"])]
     pub(crate) list: bool,
-    /// Change a message that waits: its text, or (--steer, --queue) when it is read
+    /// Change a message that waits: its text, or when it is read
     #[arg(long, value_name = "MESSAGE")]
     pub(crate) edit: Option<String>,
     /// Take a message that waits back

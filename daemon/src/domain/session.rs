@@ -173,7 +173,6 @@ impl Session {
             EventBody::SessionCreated(_)
             | EventBody::StepRetried { .. }
             | EventBody::ChangeRecorded { .. }
-            | EventBody::Redacted { .. }
             | EventBody::ConnectionsRecorded { .. }
             | EventBody::NoticeRecorded { .. } => {}
             EventBody::CompactionRequested { focus } => self.heard.wanted = Some(focus.clone()),
@@ -194,6 +193,8 @@ impl Session {
                 self.spent.context_tokens = after.tokens;
             }
             EventBody::PlanUpdated { items, .. } => self.plan = items.clone().into(),
+            // It may have held what was taken out; the next message gives another.
+            EventBody::Redacted { .. } => self.title.clear(),
             EventBody::TitleChosen { title, usage } => {
                 self.title.clone_from(title);
                 self.titled = true;

@@ -137,7 +137,15 @@ impl CassetteModel {
 
     /// The step that follows this history.
     fn next(&self, messages: &[Message]) -> Result<&Step, ModelError> {
-        let count = |role: Role| messages.iter().filter(|message| message.role == role).count();
+        // What the daemon puts beside the words is nobody's message.
+        let spoken = |message: &&Message| !message.parts.iter().all(|part| matches!(part, Part::Context(_)));
+        let count = |role: Role| {
+            messages
+                .iter()
+                .filter(spoken)
+                .filter(|message| message.role == role)
+                .count()
+        };
         let (prompts, answers) = (count(Role::User), count(Role::Assistant));
         let exact = |placed: &&Placed| placed.prompts == prompts && placed.answers == answers;
         let last = messages.iter().rfind(|message| message.role == Role::Assistant);

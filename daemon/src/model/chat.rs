@@ -411,7 +411,12 @@ mod tests {
             one,
             r#"{"model":"m","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true}}"#
         );
-        let two = body(&request(vec![hi.clone(), hi]), &wire).to_string();
+        // Two messages of a person in a row are one to the model: something is said in between.
+        let yes = crate::domain::message::Message {
+            role: crate::domain::message::Role::Assistant,
+            parts: vec![Part::Text { text: "yes".into() }],
+        };
+        let two = body(&request(vec![hi.clone(), yes, hi]), &wire).to_string();
         assert!(two.starts_with(one.split("],\"stream\"").next().unwrap()));
     }
 }

@@ -217,7 +217,9 @@ fn listing(place: &Place, rel: &Path, most: usize) -> String {
 /// The surroundings: date, machine, shell's place, repository, what lies in the root. `repository` is what git said.
 pub(super) fn environment(place: &Place, shell_dir: &str, repository: Option<&str>) -> ContextItem {
     let uname = rustix::system::uname();
-    let today = jiff::Timestamp::now().strftime("%Y-%m-%d");
+    let today = jiff::Timestamp::from_microsecond(crate::clock::now_us())
+        .unwrap_or_default()
+        .strftime("%Y-%m-%d");
     let mut text = format!(
         "date: {today} (UTC)\nsystem: {} {}\nshell is in: {shell_dir}\n",
         uname.sysname().to_string_lossy(),

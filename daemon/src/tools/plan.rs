@@ -10,7 +10,7 @@ use super::{CallPlan, PlanContext, Tool, ToolContext, ToolError, ToolOutput};
 use crate::domain::context::{PlanItem, PlanState};
 use crate::domain::policy::visible;
 use crate::domain::session::clip;
-use crate::domain::tool::ToolSpec;
+use crate::domain::tool::{Effect, ToolSpec};
 
 const USAGE: &str = "{items: [{text: string, state: \"todo\"|\"doing\"|\"done\"}]}";
 const MOST_ITEMS: usize = 30;
@@ -91,6 +91,8 @@ impl Tool for Plan {
         let doing = items.iter().find(|item| item.state == PlanState::Doing);
         let now = doing.map(|item| format!(": {}", item.text)).unwrap_or_default();
         Ok(CallPlan {
+            // It changes nothing but the session's own log.
+            effects: vec![Effect::Reads],
             summary: format!("plan {done} of {}{now}", items.len()),
             ..CallPlan::default()
         })

@@ -52,8 +52,11 @@ class Site(http.server.SimpleHTTPRequestHandler):
         if results:
             deltas, end = [{"content": results[-1]}], "stop"
         else:
-            asked = asked if isinstance(asked, str) else asked[-1]["text"]
-            call = {"name": "fetch", "arguments": json.dumps({"url": asked.split()[-1]})}
+            texts = [asked] if isinstance(asked, str) else [one.get("text", "") for one in asked]
+            # The daemon puts more beside the words of a person.
+            words = " ".join(texts).split()
+            url = [word for word in words if word.startswith(("http:", "https:", "ftp:", "file:"))] or words
+            call = {"name": "fetch", "arguments": json.dumps({"url": url[-1]})}
             deltas, end = [{"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": call}]}], "tool_calls"
         chunks = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         chunks.append({"index": 0, "delta": {}, "finish_reason": end})

@@ -95,6 +95,9 @@ fn socket(line: &str) -> Option<Socket> {
 /// `0100007F:0C38`: an address as the machine's words, and a port.
 fn end(text: &str) -> Option<(IpAddr, u16)> {
     let (address, port) = text.split_once(':')?;
+    if !address.len().is_multiple_of(8) {
+        return None;
+    }
     let words: Option<Vec<[u8; 4]>> = address
         .as_bytes()
         .chunks(8)
