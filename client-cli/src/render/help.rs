@@ -25,8 +25,7 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = those at work, s = sessions, t = tasks, u = usage, rm = delete
-S is an id, a prefix of one, a name, @last, or . (this directory's)
+Short: ls = sessions list, ps = at work, rm = delete, s t u = sessions tasks usage. S: id, name, @last or .
 ";
 
 /// What can be done before any key is there; also part of the first screen.
