@@ -124,7 +124,7 @@ mod tests {
     fn posted(name: &str, data: &[u8]) -> Result<Part, Rejection> {
         image(pb::Image {
             name: name.into(),
-            data: data.to_vec().into(),
+            data: data.to_vec(),
             ..Default::default()
         })
     }
