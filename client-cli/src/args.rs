@@ -7,12 +7,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod lifecycle;
+mod policies;
 mod tasks;
 mod usage;
 mod verbs;
 mod web;
 
 pub(crate) use self::lifecycle::*;
+pub(crate) use self::policies::*;
 pub(crate) use self::tasks::*;
 pub(crate) use self::usage::*;
 pub(crate) use self::verbs::*;
@@ -212,6 +214,18 @@ pub(crate) enum Verb {
     /// Refuse a tool call; the turn goes on
     #[command(before_help = help::DENY)]
     Deny(DenyArgs),
+    /// Ways of working: instructions, model, tools, policy
+    #[command(before_help = help::PERSONAS)]
+    Personas {
+        #[command(subcommand)]
+        verb: Option<PersonasVerb>,
+    },
+    /// What is allowed, asked about and denied, and what was granted
+    #[command(before_help = help::POLICIES)]
+    Policies {
+        #[command(subcommand)]
+        verb: Option<PoliciesVerb>,
+    },
     /// What was used and what it cost; budgets, alerts, exports
     #[command(before_help = help::USAGE, alias = "u")]
     Usage {

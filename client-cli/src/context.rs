@@ -29,6 +29,10 @@ pub(crate) struct Wanted {
     pub(crate) jail: Option<Jail>,
     pub(crate) shell: pb::ShellKind,
     pub(crate) model: Option<String>,
+    /// Empty: the configured one.
+    pub(crate) persona: String,
+    /// Empty: the persona's own.
+    pub(crate) policy: String,
 }
 
 impl Context {
@@ -237,7 +241,9 @@ impl Context {
             origin: wanted.origin.into(),
             model: wanted.model.clone().unwrap_or_default(),
             get_or_create,
-            task_id: String::new(),
+            persona: wanted.persona.clone(),
+            policy: wanted.policy.clone(),
+            ..Default::default()
         };
         self.client
             .create_session(request)

@@ -21,6 +21,8 @@ const VERBS: &[&str] = &[
     "approve",
     "deny",
     "models",
+    "personas",
+    "policies",
     "auth",
     "daemon",
     "config",

@@ -20,6 +20,8 @@ mod figures;
 mod ledger;
 #[path = "../benches/bench/model.rs"]
 mod model;
+#[path = "../benches/bench/policy.rs"]
+mod policy;
 #[path = "../benches/bench/report.rs"]
 mod report;
 #[path = "../benches/bench/rig.rs"]

@@ -9,7 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
-use agentd::domain::approval::{Approval, Verdict};
+use agentd::domain::approval::{About, Approval, Verdict};
 use agentd::domain::command::Command;
 use agentd::domain::decide::{decide, recover};
 use agentd::domain::event::{
@@ -174,14 +174,18 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
             Some(open) if open.stage == CallStage::Planned => record(vec![EventBody::ApprovalRequested {
                 approval: Approval {
                     approval_id: ApprovalId::random(),
+                    about: About::ToolCall,
                     call_id: open.call.call_id.clone(),
                     tool: "exec".into(),
                     summary: "x".into(),
                     detail: "x".into(),
                     effects: Vec::new(),
                     why: "asked".into(),
-                    session_rule: None,
+                    deciding_rule: String::new(),
+                    rules: Vec::new(),
+                    no_rule_why: String::new(),
                     session_grant: None,
+                    expires_us: None,
                     asked_us: 1,
                     answer: None,
                 },
@@ -197,6 +201,8 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
                     Verdict::Denied
                 },
                 reason: "because".into(),
+                rules: Vec::new(),
+                rules_until_us: None,
                 expected_head: None,
             },
             None => return Vec::new(),

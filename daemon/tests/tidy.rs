@@ -134,6 +134,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("credentials", &["domain", "durable", "paths"]),
     ("args", &["config", "paths"]),
     ("accounts", &["domain", "durable", "paths"]),
+    ("personas", &["config", "credentials", "domain"]),
     // The house, from right to left.
     ("domain", &[]),
     ("store", &["domain", "durable"]),
@@ -170,6 +171,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "jail",
             "model",
             "paths",
+            "personas",
             "session",
             "shell",
             "shutdown",
@@ -186,6 +188,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "board",
             "credentials",
             "domain",
+            "personas",
             "ledger",
             "listener",
             "session",

@@ -129,6 +129,7 @@ impl Asker {
             decision: decision.into(),
             reason,
             expected_head: 0,
+            ..Default::default()
         };
         match context.client.resolve_approval(request).await {
             Ok(_) => {}

@@ -16,6 +16,7 @@ mod interrupt;
 mod lifecycle;
 mod logs;
 mod models;
+mod policies;
 mod prompt;
 mod run;
 mod screen;
@@ -32,8 +33,8 @@ mod wait;
 mod web;
 
 use crate::args::{
-    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, StorageVerb, TasksList,
-    TasksVerb, Verb,
+    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, PersonasVerb, PoliciesVerb, SessionsList,
+    State, StorageVerb, TasksList, TasksVerb, Verb,
 };
 use crate::context::Context;
 use crate::exit::Failure;
@@ -70,6 +71,14 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         }
         Verb::Approve(args) => approvals::approve(&context, args).await,
         Verb::Deny(args) => approvals::deny(&context, args).await,
+        Verb::Personas { verb } => policies::personas(&context, verb.unwrap_or(PersonasVerb::List)).await,
+        Verb::Policies { verb } => {
+            let list = PoliciesVerb::List {
+                grants: false,
+                all: false,
+            };
+            policies::policies(&context, verb.unwrap_or(list)).await
+        }
         Verb::Usage { verb } => usage::run(&context, verb).await,
         Verb::Models { verb } => models::run(&context, verb.unwrap_or(ModelsVerb::List)).await,
         Verb::Auth { verb } => auth::run(&context, verb.unwrap_or(AuthVerb::List)).await,

@@ -17,14 +17,14 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   wait [S]         until ready or needs you      config     get set unset list edit …
   logs [S]         what happened                 daemon     status start stop restart logs
   search TEXT      words in all that happened    storage    report prune
+  personas         list show new edit rm         policies   list show test edit
   doctor           check prerequisites           web        open url token stop
   version          versions                      usage      summary top forecast budget export …
   help [TOPIC]     exit-codes environment …      tasks      list add show edit move run done …
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
-Short forms: ls = sessions list, ps = sessions list --state working,needs-you, s = sessions, t = tasks,
-  u = usage, rm = sessions delete
+Short forms: ls = sessions list, ps = those at work, s = sessions, t = tasks, u = usage, rm = sessions delete
 S is an id, a prefix of one, a name, @last, or . (this directory's)
 ";
 
@@ -135,7 +135,17 @@ pub(crate) const APPROVE: &str = "\
 Examples:
   agentctl approve a-31k9               this one call
   agentctl approve a-31k9 --session     and those that match its rule
-  agentctl approvals show a-31k9        look first";
+  agentctl approve a-31k9 --project --rule 'allow executes: npm publish *' --expires 7d";
+pub(crate) const PERSONAS: &str = "\
+Examples:
+  agentctl personas list
+  agentctl personas new mine --from code
+  agentctl run --persona plan \"how would you split this module?\"";
+pub(crate) const POLICIES: &str = "\
+Examples:
+  agentctl policies show ask                     its rules and checks, in order
+  agentctl policies test -- git push origin main
+  agentctl policies list --grants                what was granted to projects";
 pub(crate) const DENY: &str = "\
 Examples:
   agentctl deny a-31k9 --reason \"use the staging registry\"

@@ -17,6 +17,7 @@ mod exec;
 mod figures;
 mod ledger;
 mod model;
+mod policy;
 mod report;
 mod rig;
 mod scale;

@@ -53,6 +53,12 @@ fn need(path: &str) -> Need {
         | "ShellService/AckOutput"
         | "ApprovalService/ListApprovals"
         | "ApprovalService/GetApproval"
+        | "PolicyService/ListPersonas"
+        | "PolicyService/GetPersona"
+        | "PolicyService/ListPolicies"
+        | "PolicyService/GetPolicy"
+        | "PolicyService/TestPolicy"
+        | "PolicyService/ListGrants"
         | "TaskService/ListBoards"
         | "TaskService/ListTasks"
         | "TaskService/GetTask"
@@ -97,7 +103,9 @@ fn need(path: &str) -> Need {
         | "TaskService/ChooseTask"
         | "TaskService/ResolveConflict"
         | "TaskService/SyncBoard" => Need::Scope(Scope::Drive),
-        "ApprovalService/ResolveApproval" => Need::Scope(Scope::Approve),
+        "ApprovalService/ResolveApproval" | "PolicyService/ChoosePersona" | "PolicyService/RevokeGrant" => {
+            Need::Scope(Scope::Approve)
+        }
         _ => Need::Scope(Scope::Admin),
     }
 }

@@ -8,6 +8,7 @@ mod convert;
 mod daemon;
 mod lifecycle;
 mod peer;
+mod policies;
 mod sessions;
 mod shell;
 mod status;
@@ -20,6 +21,7 @@ use pb::account_service_server::AccountServiceServer;
 use pb::approval_service_server::ApprovalServiceServer;
 use pb::daemon_service_server::DaemonServiceServer;
 use pb::lifecycle_service_server::LifecycleServiceServer;
+use pb::policy_service_server::PolicyServiceServer;
 use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
 use pb::task_service_server::TaskServiceServer;
@@ -66,6 +68,9 @@ pub async fn serve(
         .await;
     health.set_serving::<UsageServiceServer<usage::UsageApi>>().await;
     health.set_serving::<TaskServiceServer<tasks::Tasks>>().await;
+    health
+        .set_serving::<PolicyServiceServer<policies::Policies>>()
+        .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -85,6 +90,7 @@ pub async fn serve(
         .max_encoding_message_size(MAX_MESSAGE);
     let tasks = TaskServiceServer::new(tasks::Tasks::new(supervisor.clone(), boards))
         .max_encoding_message_size(MAX_MESSAGE);
+    let policies = PolicyServiceServer::new(policies::Policies::new(supervisor.clone()));
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -97,6 +103,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(shells, peer::check))
         .add_service(InterceptedService::new(lifecycle, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
+        .add_service(InterceptedService::new(policies, peer::check))
         .add_service(InterceptedService::new(usage, peer::check))
         .add_service(InterceptedService::new(tasks, peer::check))
         .add_service(InterceptedService::new(

@@ -54,6 +54,10 @@ impl SessionService for Sessions {
             // Without a jail a session's shell is the user's own: more than driving.
             super::auth::require(&request, Scope::Admin)?;
         }
+        if !request.get_ref().persona.is_empty() || !request.get_ref().policy.is_empty() {
+            // Who chooses what is asked about could as well give the answers.
+            super::auth::require(&request, Scope::Approve)?;
+        }
         let wish = request.into_inner();
         if wish.model.len() > 200 {
             return Err(invalid("model has more than 200 bytes").into());
@@ -72,6 +76,8 @@ impl SessionService for Sessions {
             model: Some(wish.model).filter(|m| !m.is_empty()),
             get_or_create: wish.get_or_create,
             task: convert::task_asked(&wish.task_id)?,
+            persona: wish.persona,
+            policy: wish.policy,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {

@@ -109,6 +109,9 @@ fn code(rejection: &Rejection) -> Code {
     match rejection {
         Rejection::InvalidArgument(_)
         | Rejection::RequestIdReused(_)
+        | Rejection::PolicyInvalid { .. }
+        | Rejection::RuleInvalid(_)
+        | Rejection::RuleTooBroad { .. }
         | Rejection::SessionAmbiguous { .. } => Code::InvalidArgument,
         Rejection::SessionNotFound { .. }
         | Rejection::ExecNotFound(_)
@@ -118,6 +121,9 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::BudgetNotFound(_)
         | Rejection::AlertNotFound(_)
         | Rejection::TaskNotFound { .. }
+        | Rejection::PersonaNotFound { .. }
+        | Rejection::PolicyNotFound { .. }
+        | Rejection::GrantNotFound(_)
         | Rejection::CommitUnknown(_) => Code::NotFound,
         Rejection::NameTaken { .. } => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }

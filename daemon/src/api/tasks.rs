@@ -99,6 +99,8 @@ impl Tasks {
             model: Some(wish.model.clone()).filter(|m| !m.is_empty()),
             get_or_create: true,
             task: Some(task.clone()),
+            persona: String::new(),
+            policy: String::new(),
         };
         let key = key(&wish.request_id, "StartTask", wish)?;
         let (handle, _) = self.supervisor.create(who, key, new).await?;

@@ -1,12 +1,15 @@
 //! Owns: the wishes addressed to a Session, and the answers to them.
 //! Guarantees: a Command yields Events or a Rejection, never both.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::approval::Verdict;
+use super::approval::{Approval, Verdict};
 use super::event::{EventBody, ExecResult, ModelRef, TurnOptions};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, TurnId};
 use super::message::Part;
+use super::persona::Persona;
 use super::task::TaskId;
 
 /// A wish. Ids in it are made by the caller, so that deciding stays pure.
@@ -53,14 +56,35 @@ pub enum Command {
         /// Which.
         task: Option<TaskId>,
     },
+    /// Work as another persona, under another policy, or both.
+    ChoosePersona {
+        /// All of it.
+        persona: Arc<Persona>,
+        /// The model it brings along.
+        model: Option<ModelRef>,
+    },
+    /// Ask a question that holds no turn: a host, a port, the registries.
+    RequestApproval {
+        /// The question, without an answer.
+        approval: Box<Approval>,
+    },
+    /// Deny a question whose time is over.
+    ExpireApproval {
+        /// Which.
+        approval_id: ApprovalId,
+    },
     /// Answer an approval.
     ResolveApproval {
         /// Which.
         approval_id: ApprovalId,
-        /// The answer; never `Withdrawn`.
+        /// The answer; never `Withdrawn` or `Expired`.
         verdict: Verdict,
         /// What the decider says.
         reason: String,
+        /// Rules in place of the offered ones; empty: those.
+        rules: Vec<String>,
+        /// For the project: until when they count, microseconds since the epoch.
+        rules_until_us: Option<i64>,
         /// Refuse unless this is the head.
         expected_head: Option<Seq>,
     },

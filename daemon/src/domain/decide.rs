@@ -6,10 +6,10 @@ use super::command::Command;
 use super::event::{CallOutcome, EventBody, ExecResult, TurnOptions, TurnOutcome};
 use super::id::{CallId, ExecId, Seq, TurnId};
 use super::message::Part;
-use super::queue;
 use super::rejection::Rejection;
 use super::session::{CallStage, OpenCall, Session, Turn};
 use super::standing::{self, check_awake};
+use super::{approvals, queue};
 
 /// Most bytes of text in one message: an event with it must pass stock gRPC clients, which take 4 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -94,6 +94,8 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             approval_id,
             verdict,
             reason,
+            rules,
+            rules_until_us,
             expected_head,
         } => {
             check_head(session, *expected_head)?;
@@ -105,26 +107,12 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             let Some(approval) = session.approvals.iter().find(|a| &a.approval_id == approval_id) else {
                 return Err(Rejection::ApprovalNotFound(approval_id.to_string()));
             };
-            if *verdict == Verdict::Withdrawn {
-                return Err(Rejection::InvalidArgument(
-                    "an approval is approved or denied".into(),
-                ));
-            }
-            if *verdict == Verdict::ApprovedSession && approval.session_grant.is_none() {
-                return Err(Rejection::InvalidArgument(
-                    "this one can't be approved for the session: no exact rule would match only it".into(),
-                ));
-            }
-            let rule = (*verdict == Verdict::ApprovedSession)
-                .then(|| approval.session_rule.clone())
-                .flatten();
-            Ok(vec![EventBody::ApprovalResolved {
-                approval_id: approval_id.clone(),
-                call_id: approval.call_id.clone(),
-                verdict: *verdict,
-                reason: reason.clone(),
-                rule,
-            }])
+            approvals::resolve(approval, *verdict, reason, rules, *rules_until_us, now_us)
+        }
+        Command::RequestApproval { approval } => approvals::request(session, approval),
+        Command::ExpireApproval { approval_id } => approvals::expire(session, approval_id, now_us),
+        Command::ChoosePersona { persona, model } => {
+            approvals::choose_persona(session, persona, model.as_ref())
         }
         Command::StartExec {
             exec_id,
@@ -253,16 +241,9 @@ fn finish(turn: &Turn, outcome: &TurnOutcome, before: &[EventBody], now_us: i64)
 
 /// Questions nobody answered before their turn ended.
 fn withdraw(session: &Session) -> Vec<EventBody> {
-    session
-        .approvals
-        .iter()
-        .map(|approval| EventBody::ApprovalResolved {
-            approval_id: approval.approval_id.clone(),
-            call_id: approval.call_id.clone(),
-            verdict: Verdict::Withdrawn,
-            reason: "the turn ended".into(),
-            rule: None,
-        })
+    // A question about a host outlives the turn: whoever answers it later answers for the next try.
+    let held = session.approvals.iter().filter(|approval| approval.holds_turn());
+    held.map(|approval| approvals::closed(approval, Verdict::Withdrawn, "the turn ended"))
         .collect()
 }
 
@@ -313,7 +294,11 @@ pub fn recover(session: &Session, running: &dyn Fn(&ExecId) -> bool) -> Vec<Even
             .map(|open| call_unknown(&turn.turn_id, &open.call.call_id)),
     );
     // A turn that only waits for an answer lost nothing: it stays open, and the answer moves it on.
-    if session.approvals.is_empty() || !begun.is_empty() {
+    let waits = session
+        .approvals
+        .iter()
+        .any(super::approval::Approval::holds_turn);
+    if !waits || !begun.is_empty() {
         let reason = "agentd went down during the turn".to_owned();
         events.extend(withdraw(session));
         events.push(finish(

@@ -5,12 +5,14 @@
 //! `store/codec.rs` to read the old form. A saved database of every schema is a test fixture.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, Verdict};
 use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId, TurnId};
 use super::message::{Part, ToolCall};
+use super::persona::Persona;
 use super::principal::Caller;
 use super::task::TaskId;
 use super::tool::Effect;
@@ -68,6 +70,13 @@ pub enum EventBody {
     TaskChosen {
         /// Which.
         task: Option<TaskId>,
+    },
+    /// Another persona or policy is in force.
+    PersonaChosen {
+        /// All of it, as it was then: later changes of its file change nothing here.
+        persona: Arc<Persona>,
+        /// One more than before.
+        generation: u64,
     },
     /// A person posted a message.
     MessagePosted {
@@ -158,8 +167,14 @@ pub enum EventBody {
         verdict: Verdict,
         /// What the decider said.
         reason: String,
-        /// The rule it added for the session.
+        /// The rule it added for the session, several joined by `; `.
         rule: Option<String>,
+        /// The same, one each; none in logs written before there could be several.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String>,
+        /// Until when they count, microseconds since the epoch; `None`: until the session ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rules_until_us: Option<i64>,
     },
     /// A tool call is about to happen. Committed before it does.
     ToolCallStarted {
@@ -291,6 +306,7 @@ impl EventBody {
             Self::SessionRenamed { .. } => "session_renamed",
             Self::ModelChosen { .. } => "model_chosen",
             Self::TaskChosen { .. } => "task_chosen",
+            Self::PersonaChosen { .. } => "persona_chosen",
             Self::MessagePosted { .. } => "message_posted",
             Self::MessageEdited { .. } => "message_edited",
             Self::MessageRemoved { .. } => "message_removed",
@@ -337,9 +353,9 @@ pub struct SessionSpec {
     pub origin: Origin,
     /// Its first model.
     pub model: Option<ModelRef>,
-    /// Its persona.
+    /// The name of its first persona; `default` in old logs is `ask`.
     pub persona: String,
-    /// Generation of the policy its jail is made with.
+    /// Generation of the first persona and policy.
     pub policy_generation: u64,
     /// Its first task.
     #[serde(default, skip_serializing_if = "Option::is_none")]

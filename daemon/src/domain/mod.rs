@@ -2,6 +2,7 @@
 //! Guarantees: imports nothing of ours and no runtime, wire, disk or provider crate.
 
 pub mod approval;
+mod approvals;
 pub mod budget;
 pub mod command;
 pub mod decide;
@@ -10,6 +11,7 @@ pub mod find;
 pub mod id;
 pub mod latency;
 pub mod message;
+pub mod persona;
 pub mod policy;
 pub mod principal;
 mod queue;

@@ -9,8 +9,9 @@ use super::event::{
     CallOutcome, Event, EventBody, ModelRef, SessionSpec, TurnOptions, TurnOutcome, TurnTotals,
 };
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
-use super::message::{Message, Part, Role, ToolCall, ToolResult};
-use super::policy::Grant;
+use super::message::{Message, Part, Role, ToolCall, tool_message};
+use super::persona::Persona;
+use super::policy::Rule;
 use super::principal::Asker;
 use super::standing::Standing;
 use super::summary::line_of;
@@ -52,7 +53,11 @@ pub struct Session {
     /// The last decided ones, newest last.
     pub decided: VecDeque<Approval>,
     /// Rules that approvals added for the session.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Rule>,
+    /// What is in force.
+    pub persona: Arc<Persona>,
+    /// Its generation: rises by one with each choice.
+    pub generation: u64,
     /// Commands that run or wait to run.
     pub execs: BTreeMap<ExecId, OpenExec>,
     /// Calls that outlived their turn, by the turn that started them.
@@ -129,6 +134,8 @@ pub enum CallStage {
     Approved,
     /// A person said no, with this reason.
     Denied(String),
+    /// Nobody answered in the time the policy gives.
+    Expired,
     /// It is happening.
     Started(Option<ExecId>),
 }
@@ -165,6 +172,8 @@ impl Session {
             approvals: Vec::new(),
             decided: VecDeque::new(),
             grants: Vec::new(),
+            persona: Arc::new(Persona::built_in(&spec.persona).unwrap_or_else(Persona::usual)),
+            generation: spec.policy_generation,
             execs: BTreeMap::new(),
             late_calls: BTreeMap::new(),
             late_results: Vec::new(),
@@ -237,10 +246,19 @@ impl Session {
                 self.spent.unknown = false;
                 self.spent.tokens = super::usage::Tokens::default();
                 self.grants.clear();
+                if matches!(event.body, EventBody::SessionImported { .. }) {
+                    // A bundle brings no rules along: whoever made it could have allowed everything.
+                    self.persona = Arc::new(Persona::usual());
+                    self.generation = self.generation.saturating_add(1);
+                }
             }
             EventBody::SessionRenamed { name } => self.name.clone_from(name),
             EventBody::ModelChosen { model } => self.model = Some(model.clone()),
             EventBody::TaskChosen { task } => self.task.clone_from(task),
+            EventBody::PersonaChosen { persona, generation } => {
+                self.persona = persona.clone();
+                self.generation = *generation;
+            }
             EventBody::MessagePosted {
                 message_id,
                 parts,
@@ -281,10 +299,10 @@ impl Session {
             }
             EventBody::StepFinished { parts, usage, .. } => self.finish_step(parts, usage),
             EventBody::ApprovalRequested { approval } => {
-                self.set_stage(
-                    &approval.call_id,
-                    CallStage::Waiting(approval.approval_id.clone()),
-                );
+                if approval.holds_turn() {
+                    let waiting = CallStage::Waiting(approval.approval_id.clone());
+                    self.set_stage(&approval.call_id, waiting);
+                }
                 self.approvals.push(approval.clone());
             }
             EventBody::ApprovalResolved {
@@ -293,8 +311,18 @@ impl Session {
                 verdict,
                 reason,
                 rule: _,
+                rules,
+                rules_until_us,
             } => {
-                self.resolve(event, approval_id, call_id, *verdict, reason);
+                let answer = Answer {
+                    verdict: *verdict,
+                    by: event.caller.signature(),
+                    at_us: event.time_us,
+                    reason: reason.clone(),
+                    rules: rules.clone(),
+                    rules_until_us: *rules_until_us,
+                };
+                self.resolve(approval_id, call_id, answer);
             }
             EventBody::ToolCallStarted { call, exec_id, .. } => {
                 self.set_stage(&call.call_id, CallStage::Started(exec_id.clone()));
@@ -450,36 +478,31 @@ impl Session {
         }
     }
 
-    fn resolve(
-        &mut self,
-        event: &Event,
-        approval_id: &ApprovalId,
-        call_id: &CallId,
-        verdict: Verdict,
-        reason: &str,
-    ) {
+    fn resolve(&mut self, approval_id: &ApprovalId, call_id: &CallId, answer: Answer) {
         let Some(index) = self.approvals.iter().position(|a| &a.approval_id == approval_id) else {
             return;
         };
         let mut approval = self.approvals.remove(index);
-        approval.answer = Some(Answer {
-            verdict,
-            by: event.caller.signature(),
-            at_us: event.time_us,
-            reason: reason.to_owned(),
-        });
-        if verdict == Verdict::ApprovedSession
-            && let Some(grant) = &approval.session_grant
-        {
-            self.grants.push(grant.clone());
+        let verdict = answer.verdict;
+        if verdict == Verdict::ApprovedSession {
+            // Logs written before rules had texts name none: what was offered was added.
+            let rules = if answer.rules.is_empty() {
+                approval.offered()
+            } else {
+                answer.rules.clone()
+            };
+            self.grants
+                .extend(rules.iter().filter_map(|rule| rule.parse().ok()));
         }
-        self.set_stage(
-            call_id,
-            match verdict {
-                Verdict::ApprovedOnce | Verdict::ApprovedSession => CallStage::Approved,
-                Verdict::Denied | Verdict::Withdrawn => CallStage::Denied(reason.to_owned()),
-            },
-        );
+        if approval.holds_turn() {
+            let stage = match verdict {
+                Verdict::Expired => CallStage::Expired,
+                _ if verdict.approves() => CallStage::Approved,
+                _ => CallStage::Denied(answer.reason.clone()),
+            };
+            self.set_stage(call_id, stage);
+        }
+        approval.answer = Some(answer);
         self.decided.push_back(approval);
         if self.decided.len() > DECIDED_KEPT {
             self.decided.pop_front();
@@ -553,6 +576,7 @@ impl Session {
             open_execs: u32::try_from(self.execs.len()).unwrap_or(u32::MAX),
             standing: self.standing.clone(),
             waiting: None,
+            in_force: self.persona.in_force(self.generation),
         }
     }
 }
@@ -570,16 +594,5 @@ impl Turn {
             });
         }
         totals
-    }
-}
-
-fn tool_message(call_id: &CallId, text: &str, ok: bool) -> Message {
-    Message {
-        role: Role::Tool,
-        parts: vec![Part::ToolResult(ToolResult {
-            call_id: call_id.clone(),
-            text: text.to_owned(),
-            ok,
-        })],
     }
 }

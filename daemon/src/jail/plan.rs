@@ -82,8 +82,13 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         mode,
     };
     let mut mounts = Vec::new();
+    // Under a policy that only looks, nothing of the project can be changed from inside.
+    let work = |from: PathBuf, to: PathBuf| match spec.policy.read_only {
+        true => Mount::ReadOnly(from, to),
+        false => Mount::Bind(from, to),
+    };
     if root_layout {
-        mounts.push(Mount::Bind(workspace.root.clone(), "/".into()));
+        mounts.push(work(workspace.root.clone(), "/".into()));
     }
     mounts.push(same(Path::new("/usr")));
     if root_layout {
@@ -154,9 +159,9 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     }
     mounts.extend(spec.read_only.iter().filter(|p| p.exists()).map(|p| same(p)));
     if !root_layout {
-        mounts.push(Mount::Bind(workspace.root.clone(), workspace.root.clone()));
+        mounts.push(work(workspace.root.clone(), workspace.root.clone()));
     }
-    protect(inputs, &mut mounts);
+    protect(inputs, &mut mounts, &work);
     if !root_layout {
         mounts.push(Mount::Freeze("/".into()));
     }
@@ -174,14 +179,14 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     }
 }
 
-fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) {
+fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>, work: &dyn Fn(PathBuf, PathBuf) -> Mount) {
     let workspace = &inputs.spec.workspace;
     let inside = |p: &Path| workspace.jail_root().join(p);
     for dir in &inputs.guard.outside {
-        mounts.push(Mount::Bind(dir.clone(), dir.clone()));
+        mounts.push(work(dir.clone(), dir.clone()));
     }
     for path in &inputs.guard.pinned {
-        mounts.push(Mount::Bind(workspace.root.join(path), inside(path)));
+        mounts.push(work(workspace.root.join(path), inside(path)));
     }
     for path in &inputs.guard.read_only {
         mounts.push(Mount::ReadOnly(workspace.root.join(path), inside(path)));

@@ -69,6 +69,8 @@ pub struct JailPolicy {
     pub generation: u64,
     /// What can be reached.
     pub network: Network,
+    /// The Workspace can be looked at and not changed.
+    pub read_only: bool,
 }
 
 /// What a Jail shall be.

@@ -2,6 +2,7 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod orders;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use super::purse::Purse;
 use super::turn::{Stop, TurnJob};
 use super::{Fault, Settings};
 use crate::clock::now_us;
+use crate::domain::approval::Verdict;
 use crate::domain::command::{Command, Reply};
 use crate::domain::decide::decide;
 use crate::domain::event::{EventBody, NewEvent, TurnOutcome, TurnTotals};
@@ -35,7 +37,7 @@ const MAILBOX: usize = 64;
 /// Answers remembered in memory; older ones are in the store.
 const ANSWERED: usize = 256;
 
-struct State {
+pub(super) struct State {
     session: Session,
     history: Vec<Arc<Message>>,
     store: Store,
@@ -102,6 +104,9 @@ pub(super) fn start(
         gate,
         stopping: false,
     };
+    for approval in &state.session.approvals {
+        state.expire_later(approval);
+    }
     tokio::spawn(state.run(mailbox));
     actor
 }
@@ -127,6 +132,9 @@ impl State {
                 }
                 Ask::View(turn_id, answer) => {
                     let _unheard = answer.send(self.view(&turn_id));
+                }
+                Ask::InForce(answer) => {
+                    let _unheard = answer.send((self.session.persona.clone(), self.grants()));
                 }
                 Ask::Queue(answer) => {
                     let _unheard = answer.send(self.session.queue.iter().cloned().collect());
@@ -306,8 +314,22 @@ impl State {
         };
         let events = self.store.append(append).await?;
         for event in &events {
-            if let EventBody::ExecFinished { exec_id, .. } = &event.body {
-                self.execs.acknowledge(exec_id);
+            match &event.body {
+                EventBody::ExecFinished { exec_id, .. } => self.execs.acknowledge(exec_id),
+                EventBody::ApprovalResolved {
+                    verdict: Verdict::ApprovedProject,
+                    ..
+                } => self.settings.grants.load(&self.store).await?,
+                // The one thing beside the store that is waited for: no command may start behind the wall of the
+                // policy before. Nothing runs in it, so its end takes milliseconds.
+                EventBody::PersonaChosen { persona, generation } => {
+                    self.execs.choose_wall(persona, *generation).await;
+                }
+                EventBody::ApprovalRequested { approval } => {
+                    self.settings.hooks.needs_you(&draft, approval);
+                    self.expire_later(approval);
+                }
+                _ => {}
             }
         }
         self.history.extend(draft.take_said());
@@ -340,8 +362,9 @@ impl State {
             history: self.history.clone(),
             calls: turn.calls.clone(),
             steps: turn.steps,
-            options: turn.options,
-            grants: self.session.grants.clone(),
+            options: self.options(turn.options),
+            grants: self.grants(),
+            persona: self.session.persona.clone(),
             totals: turn.totals.clone(),
             started_us: turn.started_us,
             asker: turn.asker.clone(),
@@ -553,6 +576,7 @@ impl State {
             why,
             gate: self.gate.subscribe(),
             asked: std::sync::Mutex::default(),
+            checked: std::sync::atomic::AtomicUsize::new(0),
             purse: Purse::default(),
         };
         let task = tokio::spawn(job.run());

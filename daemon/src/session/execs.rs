@@ -27,6 +27,7 @@ use super::{Run, Settings};
 use crate::clock::now_us;
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
+use crate::domain::persona::Persona;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{InputWait, Session};
@@ -60,7 +61,7 @@ pub(super) struct Execs {
     store: Store,
     feed: Arc<Feed>,
     shell: Mutex<Shell>,
-    spec: JailSpec,
+    spec: Mutex<JailSpec>,
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
     terminals: Mutex<BTreeMap<ExecId, Arc<terminals::Terminal>>>,
     cwd: Mutex<Option<String>>,
@@ -71,6 +72,8 @@ pub(super) struct Execs {
     tasks: TaskTracker,
 }
 
+/// An idle jail ends in milliseconds; more means that something is wrong.
+const WALL_CHANGE: std::time::Duration = std::time::Duration::from_secs(5);
 /// The terminal of a command that a model runs interactively, until a person's client sets another size.
 pub(super) const MODELS_TERMINAL: PtySize = PtySize { rows: 30, cols: 100 };
 
@@ -99,10 +102,7 @@ impl Execs {
     ) -> Arc<Self> {
         let spec = JailSpec {
             kind: session.spec.jail,
-            policy: JailPolicy {
-                generation: session.spec.policy_generation,
-                network: Network::Off,
-            },
+            policy: jail_policy(&session.persona, session.generation),
             env: settings.environment.clone(),
             limits: settings.limits.clone(),
             git_identity: settings.git_identity.clone(),
@@ -132,7 +132,7 @@ impl Execs {
             store,
             feed,
             shell: Mutex::new(shell.clone()),
-            spec,
+            spec: Mutex::new(spec),
             live: Mutex::default(),
             terminals: Mutex::default(),
             cwd: Mutex::new(cwd),
@@ -475,8 +475,29 @@ impl Execs {
             .ok_or_else(|| Rejection::ExecNotFound(exec_id.to_string()))
     }
 
+    /// Another policy is in force. A jail whose wall it changes ends, and the next command makes it anew, with the
+    /// shell's state; the caller has seen to it that nothing runs.
+    pub(super) async fn choose_wall(&self, persona: &Persona, generation: u64) {
+        let policy = jail_policy(persona, generation);
+        let before = std::mem::replace(&mut self.spec().policy, policy);
+        if before.read_only == policy.read_only {
+            return;
+        }
+        let shell = self.shell();
+        if tokio::time::timeout(WALL_CHANGE, shell.end()).await.is_err() {
+            tracing::error!(session = %self.session_id, "the jail of the policy before did not end in time");
+        }
+        self.reopen(&shell);
+    }
+
+    fn spec(&self) -> MutexGuard<'_, JailSpec> {
+        // A specification is replaced in one piece.
+        self.spec.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reopen(&self, ended: &Shell) -> Shell {
-        let shell = Shell::open(self.settings.jails.clone(), self.spec.clone(), ended.snapshot());
+        let spec = self.spec().clone();
+        let shell = Shell::open(self.settings.jails.clone(), spec, ended.snapshot());
         *self.shell.lock().unwrap_or_else(PoisonError::into_inner) = shell.clone();
         shell
     }
@@ -488,6 +509,15 @@ impl Execs {
     fn live(&self) -> MutexGuard<'_, BTreeMap<ExecId, RunHandle>> {
         // A map of handles is whole after any panic elsewhere.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a persona's policy says of the wall.
+fn jail_policy(persona: &Persona, generation: u64) -> JailPolicy {
+    JailPolicy {
+        generation,
+        network: Network::Off,
+        read_only: persona.policy.read_only,
     }
 }
 

@@ -7,10 +7,13 @@ mod execs;
 mod facts;
 pub mod feed;
 mod follow;
+mod grants;
+mod hooks;
 mod lifecycle;
 mod mailbox;
 mod presence;
 mod prompt;
+mod prompt_check;
 mod purse;
 mod recover;
 mod step;
@@ -26,15 +29,18 @@ use tokio::sync::watch;
 
 pub use execs::{ExecOutput, Job, JobProcess, OutputKind, ScreenPiece, Shown, Viewing};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
+pub use grants::ProjectGrants;
+pub use hooks::Hooks;
 pub use presence::Attached;
 pub use recover::load;
 
-use crate::domain::approval::Verdict;
+use crate::domain::approval::{Approval, Verdict};
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{ExecResult, ModelRef, TurnOptions};
 use crate::domain::id::{ApprovalId, ExecId, MessageId, Seq, SessionId, TurnId};
 use crate::domain::message::Part;
-use crate::domain::policy::Policy;
+use crate::domain::persona::Persona;
+use crate::domain::policy::Rule;
 use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{QueuedMessage, Summary, clip};
@@ -55,8 +61,10 @@ use presence::Presence;
 pub struct Settings {
     /// Models by name; replaced when credentials change.
     pub models: RwLock<ModelRegistry>,
-    /// The doorman.
-    pub policy: Policy,
+    /// What was granted to projects.
+    pub grants: ProjectGrants,
+    /// The user's own programs that are told.
+    pub hooks: Hooks,
     /// Reasoning effort, where configured.
     pub effort: Option<String>,
     /// The maker of jails.
@@ -167,6 +175,20 @@ pub struct Post {
     pub options: TurnOptions,
     /// Of an open turn: read it before the next step.
     pub steer: bool,
+    /// Refuse unless this is the head.
+    pub expected_head: Option<Seq>,
+}
+
+/// An answer to an approval.
+pub struct Resolution {
+    /// The answer.
+    pub verdict: Verdict,
+    /// What the decider says; the model sees it on a denial.
+    pub reason: String,
+    /// Rules in place of the offered ones; empty: those.
+    pub rules: Vec<String>,
+    /// For the project: until when they count, microseconds since the epoch.
+    pub rules_until_us: Option<i64>,
     /// Refuse unless this is the head.
     pub expected_head: Option<Seq>,
 }
@@ -317,15 +339,15 @@ impl SessionHandle {
         caller: Caller,
         request: Option<RequestKey>,
         approval_id: ApprovalId,
-        verdict: Verdict,
-        reason: String,
-        expected_head: Option<Seq>,
+        resolution: Resolution,
     ) -> Result<Seq, Fault> {
         let command = Command::ResolveApproval {
             approval_id,
-            verdict,
-            reason: clip(&reason, 2000),
-            expected_head,
+            verdict: resolution.verdict,
+            reason: clip(&resolution.reason, 2000),
+            rules: resolution.rules,
+            rules_until_us: resolution.rules_until_us,
+            expected_head: resolution.expected_head,
         };
         match self
             .actor
@@ -341,6 +363,58 @@ impl SessionHandle {
             Reply::Resolved { seq, .. } => Ok(seq),
             _ => Ok(self.summary().head),
         }
+    }
+
+    /// The persona in force, and the rules that were granted to the session and its project.
+    pub async fn in_force(&self) -> Result<(Arc<Persona>, Vec<Rule>), Fault> {
+        self.actor.in_force().await
+    }
+
+    /// Works as another persona from now on; `model`: the one it brings along.
+    pub async fn choose_persona(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        persona: Persona,
+        model: Option<ModelRef>,
+    ) -> Result<Seq, Fault> {
+        let wish = Wish {
+            command: Command::ChoosePersona {
+                persona: Arc::new(persona),
+                model,
+            },
+            caller,
+            request,
+            model: None,
+            launch: None,
+        };
+        match self.actor.wish(wish).await? {
+            Reply::Done { seq } => Ok(seq),
+            _ => Ok(self.summary().head),
+        }
+    }
+
+    /// Asks a question that holds no turn, such as whether a host may be reached. The same question twice is one;
+    /// its answer adds rules, which count from then on.
+    pub async fn ask(&self, caller: Caller, approval: Approval) -> Result<Seq, Fault> {
+        let wish = Wish {
+            command: Command::RequestApproval {
+                approval: Box::new(approval),
+            },
+            caller,
+            request: None,
+            model: None,
+            launch: None,
+        };
+        match self.actor.wish(wish).await? {
+            Reply::Done { seq } => Ok(seq),
+            _ => Ok(self.summary().head),
+        }
+    }
+
+    /// Says something in the log that a person should know.
+    pub async fn notice(&self, caller: Caller, code: &str, message: &str) {
+        self.actor.notice(caller, code, message).await;
     }
 
     /// Stops the open turn.

@@ -55,6 +55,8 @@ pub(super) struct TurnJob {
     /// The calls of the present step as the model wrote them. The log's copy went through the redactor, and
     /// what runs must be what was asked for, secrets included.
     pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
+    /// How many messages of the history the checks have looked at; 0: none yet.
+    pub(super) checked: std::sync::atomic::AtomicUsize,
     /// What it may spend.
     pub(super) purse: Purse,
 }
@@ -111,6 +113,13 @@ impl TurnJob {
                 let reason = format!("{} steps, the most for one turn", view.options.max_steps);
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
+            let (notices, end) = self.check_prompt(&view);
+            if let Some(outcome) = end {
+                return self.finish(notices, outcome).await;
+            }
+            if !notices.is_empty() {
+                view = self.actor.record(&self.turn_id, notices).await?.ok_or(Gone)?;
+            }
             if let Err(reason) = self.purse.open(self, &view).await {
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
             }
@@ -136,14 +145,14 @@ impl TurnJob {
     async fn step(&self, view: &mut TurnView, tools: &Registry) -> Result<Next, Gone> {
         let number = view.steps.saturating_add(1);
         let request = ModelRequest {
-            instructions: prompt::instructions(&view.spec, self.model.dialect()),
+            instructions: prompt::instructions(&view.spec, &view.persona, self.model.dialect()),
             messages: view
                 .history
                 .iter()
                 .map(|m| Message::clone(m))
                 .collect::<Vec<_>>()
                 .into(),
-            tools: tools.specs(),
+            tools: tools.specs_of(&view.persona),
             effort: self.settings.effort.clone(),
             session_key: view.session_id.to_string(),
             approver_present: view.options.approver_present,

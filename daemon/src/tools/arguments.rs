@@ -116,6 +116,7 @@ pub(super) fn writing_plan(verb: &str, ctx: &dyn PlanContext, mut paths: Vec<Pat
             .filter_map(|path| Some((path.clone(), protected(path)?)))
             .collect(),
         paths,
+        hosts: Vec::new(),
         command: None,
         interactive: false,
     }

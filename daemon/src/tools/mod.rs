@@ -71,6 +71,8 @@ pub struct CallPlan {
     pub command: Option<String>,
     /// The command gets a terminal, into which people can type.
     pub interactive: bool,
+    /// The hosts it would reach, with ports; empty with `ReachesOut`: not known.
+    pub hosts: Vec<(String, u16)>,
 }
 
 impl CallPlan {
@@ -89,6 +91,7 @@ impl CallPlan {
                 .collect(),
             command: self.command.clone(),
             paths: self.paths.clone(),
+            hosts: self.hosts.clone(),
         }
     }
 

@@ -14,6 +14,7 @@ use super::search::Search;
 use super::task::Task;
 use super::write::Write;
 use super::{PlanContext, Tool};
+use crate::domain::persona::Persona;
 use crate::domain::tool::{EditDialect, ToolSpec};
 
 /// The directories, relative to the Workspace, in which a call of a file tool would write.
@@ -68,6 +69,18 @@ impl Registry {
     /// How the tools are described to the model.
     pub fn specs(&self) -> Arc<[ToolSpec]> {
         self.specs.clone()
+    }
+
+    /// The same of those that a persona has.
+    pub fn specs_of(&self, persona: &Persona) -> Arc<[ToolSpec]> {
+        if persona.tools.is_empty() {
+            return self.specs();
+        }
+        self.specs
+            .iter()
+            .filter(|spec| persona.has_tool(&spec.name))
+            .cloned()
+            .collect()
     }
 
     /// The tool of that name.

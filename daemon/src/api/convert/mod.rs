@@ -3,6 +3,7 @@
 
 pub(super) mod approval;
 pub(super) mod event;
+pub(super) mod policy;
 pub(super) mod session;
 pub(super) mod shell;
 pub(super) mod task;

@@ -1,0 +1,46 @@
+//! Owns: what the persona and the grants in force mean to the actor: a turn's options, the rules that count, and the end of
+//! questions nobody answers.
+//! Guarantees: a question with an end gets it, also after a restart.
+
+use super::State;
+use crate::clock::now_us;
+use crate::domain::approval::Approval;
+use crate::domain::event::TurnOptions;
+use crate::domain::policy::Rule;
+
+impl State {
+    /// What was asked of the turn, within what the persona allows.
+    pub(super) fn options(&self, asked: TurnOptions) -> TurnOptions {
+        let own = self.session.persona.turn_budget_micro_usd;
+        let budget = [asked.budget_micro_usd, own].into_iter().flatten().min();
+        TurnOptions {
+            budget_micro_usd: budget,
+            ..asked
+        }
+    }
+
+    /// Denies a question when its time is over, wherever it came from.
+    pub(super) fn expire_later(&self, approval: &Approval) {
+        let (Some(expires), Some(actor)) = (approval.expires_us, self.actor()) else {
+            return;
+        };
+        let wait = u64::try_from(expires.saturating_sub(now_us())).unwrap_or(0);
+        let approval_id = approval.approval_id.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_micros(wait)).await;
+            actor.expire(approval_id).await;
+        });
+    }
+
+    /// What was granted to the session, then what was granted to its project and still counts.
+    pub(super) fn grants(&self) -> Vec<Rule> {
+        let spec = &self.session.spec;
+        let mut rules = self.session.grants.clone();
+        rules.extend(
+            self.settings
+                .grants
+                .rules(&spec.principal, &spec.workspace.root, now_us()),
+        );
+        rules
+    }
+}
