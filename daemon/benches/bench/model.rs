@@ -114,8 +114,10 @@ impl Instantly {
             *calls = calls.saturating_sub(1);
             more
         };
+        // No two calls are the same: a model that repeats itself is stopped.
+        let arguments = serde_json::json!({"command": format!("true {number}")}).to_string();
         let call = serde_json::json!({"role": "assistant", "tool_calls": [{"index": 0, "id": format!("call_{number}"),
-            "type": "function", "function": {"name": "exec", "arguments": "{\"command\":\"true\"}"}}]});
+            "type": "function", "function": {"name": "exec", "arguments": arguments}}]});
         let words = serde_json::json!({"role": "assistant", "content": "Done."});
         let (delta, finish) = if more {
             (call, "tool_calls")
