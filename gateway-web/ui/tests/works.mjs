@@ -64,7 +64,7 @@ try {
   step('limits, and what fills the context')
   ctl('run', '-s', id, 'demo:\nsay done')
   await page.goto(`${at}/s/${id}/about`)
-  await page.getByRole('region', { name: 'Limits', exact: true }).getByRole('rowheader', { name: 'open files' }).waitFor()
+  await page.getByRole('region', { name: 'Limits, table' }).getByRole('rowheader', { name: 'open files' }).waitFor()
   await page.getByRole('region', { name: 'What fills the context' }).getByRole('rowheader', { name: 'your messages' }).waitFor()
 
   must(page.complaints.length === 0 && page.foreign.length === 0, [...page.complaints, ...page.foreign].join('\n'))
