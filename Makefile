@@ -48,7 +48,7 @@ test: setup ## everything, as CI does it
 	    cargo test --locked --workspace --no-fail-fast; \
 	fi
 	bash daemon/tests/api_example.sh
-	@! pgrep -af "bwrap .*$(abspath $(TARGET))/debug/agent-jinit" || { echo "the tests left these jails behind" >&2; exit 1; }
+	@! pgrep -af "bwrap .*$(abspath $(TARGET))/(debug|release)/agent-jinit" || { echo "the tests left these jails behind" >&2; exit 1; }
 
 # Seconds without work whose writes are counted; 600 at night.
 IDLE ?= 60
@@ -66,7 +66,8 @@ eval: ## how many exercises a model solves: make eval MODEL=PROVIDER/NAME; needs
 	    EVAL_EXERCISES="$(EXERCISES)" EVAL_PEERS="$(PEERS)" cargo bench --locked --workspace --bench eval
 
 nightly: ## everything, with the long loops and the measurements
-	AGENTD_TEST_LONG=1 $(MAKE) test
+	cargo build --locked --release --workspace --bins
+	AGENTD_TEST_LONG=1 AGENTD_TEST_PROGRAMS=$(abspath $(TARGET))/release $(MAKE) test
 	$(MAKE) bench IDLE=600
 
 interop: setup ## turns of both APIs through a LiteLLM proxy; installs it (750 MB) into target/interop

@@ -17,8 +17,11 @@ pub struct Home {
     pub port: u16,
 }
 
-/// Directory of the programs under test.
+/// Directory of the programs under test: those built beside this test, or given ones where figures are judged.
 pub fn programs() -> PathBuf {
+    if let Some(given) = std::env::var_os("AGENTD_TEST_PROGRAMS") {
+        return given.into();
+    }
     Path::new(env!("CARGO_BIN_EXE_agent-web"))
         .parent()
         .unwrap()

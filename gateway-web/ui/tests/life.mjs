@@ -44,7 +44,7 @@ try {
   await send('demo:\nsay the second of two')
   await said('the first of two')
   await said('the second of two')
-  await page.unroute(/SessionService.PostMessage/)
+  await page.unrouteAll({ behavior: 'wait' })
   await page.locator('.unsent').waitFor({ state: 'detached' })
 
   step('messages that wait: changed, made to steer, taken back')

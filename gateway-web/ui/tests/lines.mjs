@@ -99,7 +99,7 @@ try {
   await first.keyboard.type('tence')
   must((await first.getByText('New version ready').count()) === 0, 'said in the middle of a sentence')
   await first.getByText('New version ready').waitFor()
-  await alone.unroute('**/healthz')
+  await alone.unrouteAll({ behavior: 'wait' })
   await first.getByRole('button', { name: 'Reload' }).click()
   await first.getByText('New version ready').waitFor({ state: 'detached' })
   must((await draft.inputValue()) === 'half a sentence', 'the draft is gone')

@@ -122,6 +122,14 @@ async function look(size, viewport) {
     }
     const wide = await one.evaluate(() => document.documentElement.scrollWidth - innerWidth)
     if (wide > 0) bad.push(`${name} ${size}: scrolls sideways by ${wide}`)
+    // What scrolls by itself hides the same fault: only tables, code and rows of chips may be wider than their place.
+    const hidden = await one.evaluate(() => {
+      const may = (node) => node.closest('.scroll, .chips, .xterm, pre, textarea, table') || getComputedStyle(node).position === 'absolute'
+      return [...document.querySelectorAll('main :is(button, a, input, select, textarea, section, h1, h2, p)')]
+        .filter((node) => node.offsetParent && !may(node) && node.getBoundingClientRect().right > innerWidth + 1)
+        .map((node) => `${node.tagName} ${node.textContent?.trim().slice(0, 30)}`)
+    })
+    if (hidden.length) bad.push(`${name} ${size}: out of sight at the right: ${hidden.slice(0, 5).join(', ')}`)
     if (size === 'phone') {
       const small = await one.evaluate(() =>
         [...document.querySelectorAll('button, a.btn, a.place, a.row, input:not([type=checkbox]):not([type=radio]), select')]

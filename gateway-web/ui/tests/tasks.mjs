@@ -80,7 +80,7 @@ await shows('the second of two edits', 'Done', 2)
 free()
 await page.waitForTimeout(300)
 must((await column('Done').locator('#card-T-2').count()) === 1, 'an old answer took a newer one’s place')
-await page.unroute(/TaskService.ListTasks/)
+await page.unrouteAll({ behavior: 'wait' })
 
 // Both sides change one field: both versions are shown, neither is lost, and either can be kept.
 const title = (one, two = 'Two') => text('Review', 'Done', 'Done').replace('| One |', `| ${one} |`).replace('| Two |', `| ${two} |`)

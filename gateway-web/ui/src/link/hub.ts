@@ -1,9 +1,10 @@
 // The one stream of this browser: follows the sessions of all its tabs, resumes by cursor, and says how it is.
 // Runs in a SharedWorker, or in the tab that leads where there is none.
+import { create } from '@bufbuild/protobuf'
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Session } from '../gen/agentd/v1/session_pb'
 import type { Event } from '../gen/agentd/v1/event_pb'
-import { OutputStream, type OutputChunk, type WatchItem } from '../gen/agentd/v1/session_service_pb'
+import { CaughtUpSchema, OutputStream, WatchItemSchema, type OutputChunk, type WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, shells } from '../lib/api'
 
 /** From a tab: which sessions it shows and what it has seen of them; `again` wants tails and previews anew. */
@@ -317,7 +318,8 @@ export class Hub {
   }
 
   // After a long absence nobody wants to see all that happened pass by: the tabs fetch the end, and older pages when
-  // they are scrolled to. Gives how many events were jumped over.
+  // they are scrolled to. They need not wait for the stream, which begins when the daemon has the whole session ready.
+  // Gives how many events were jumped over.
   private async jump(wanted: Set<string>): Promise<number> {
     let over = 0n
     for (const id of wanted) {
@@ -327,6 +329,8 @@ export class Hub {
       over += head - cursor
       this.cursors.set(id, head)
       this.outputs.delete(id)
+      const item = create(WatchItemSchema, { sessionId: id, item: { case: 'caughtUp', value: create(CaughtUpSchema, { head }) } })
+      this.tell({ t: 'item', item }, id)
     }
     return Number(over)
   }

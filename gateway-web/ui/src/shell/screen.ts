@@ -6,6 +6,8 @@ import { bytes } from '../lib/format'
 
 /** Bytes given to the terminal and not yet drawn: about what it draws within a frame. */
 const DRAWING = 64 * 1024
+/** The terminal rests between two writes and never within one: a small one is a short pause for everything else. */
+const PIECE = 4 * 1024
 /** A tab that draws more slowly than another one of this browser asks for the screen of now. */
 const BEHIND = 1024 * 1024
 /** Bytes drawn before they are acknowledged; the daemon stops at four times as much. */
@@ -48,11 +50,7 @@ export class Screen {
     this.offset = screen.offset
     this.terminal.reset()
     this.hooks.sized(screen.columns, screen.rows)
-    this.drawing += screen.data.length
-    this.terminal.write(screen.data, () => {
-      this.drawing -= screen.data.length
-      this.done(screen.offset, true)
-    })
+    this.write(screen.data, () => this.done(screen.offset, true))
     const early = this.early
     this.early = []
     for (const chunk of early) this.take(chunk)
@@ -91,14 +89,22 @@ export class Screen {
     while (this.queue.length > 0 && this.drawing < DRAWING && this.offset !== undefined) {
       const part = this.queue.shift() as Uint8Array
       this.queued -= part.length
-      this.drawing += part.length
       const upTo = this.offset - BigInt(this.queued)
-      this.terminal.write(part, () => {
-        this.drawing -= part.length
+      this.write(part, () => {
         this.done(upTo, false)
         this.draw()
       })
     }
+  }
+
+  private write(data: Uint8Array, drawn: () => void): void {
+    this.drawing += data.length
+    for (let at = 0; at + PIECE < data.length; at += PIECE) this.terminal.write(data.subarray(at, at + PIECE))
+    const rest = data.length % PIECE || Math.min(PIECE, data.length)
+    this.terminal.write(data.subarray(data.length - rest), () => {
+      this.drawing -= data.length
+      drawn()
+    })
   }
 
   // Once a frame at most: during a flood, screens come no faster than anybody sees them.
