@@ -1,3 +1,0 @@
-var e=49152,t=/\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]P^_X][\s\S]*?(?:\x07|\x1b\\|$)|\x1b[ -/]*[0-~]?/g,n=/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]/g;function r(e){return e.replace(t,``).replace(n,``)}var i=class{text=``;offsets=new Map;decoders=new Map;raw=``;take(t,n,r){let i=this.offsets.get(t)??0n,o=n+BigInt(r.length);if(o<=i)return!1;let s=n<i?r.subarray(Number(i-n)):r;this.offsets.set(t,o);let c=this.decoders.get(t);c||this.decoders.set(t,c=new TextDecoder);let l=s.length>e?s.subarray(s.length-e):s;return this.raw=(this.raw+c.decode(l,{stream:!0})).slice(-49152),this.text=a(this.raw),!0}};function a(e){return r(e).split(`
-`).slice(-200).map(e=>e.replace(/\r+$/,``).split(`\r`).at(-1)??``).join(`
-`)}export{r as n,i as t};
