@@ -190,7 +190,7 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         None,
         None,
-        "The variable that holds the key. Unset: `NAME_API_KEY`, in capitals, with `_` for `-`.",
+        "The variable that holds the key; agentd reads any name from its own environment, clients send those that end in `_API_KEY`. Unset: `NAME_API_KEY`, in capitals, with `_` for `-`.",
     ),
     key(
         "providers.NAME.models",

@@ -30,8 +30,10 @@ pub fn redactor_of(config: &Config, credentials: &Credentials, env: &Env) -> Arc
     for secret in config.secrets().iter().chain(&credentials.secrets()) {
         redactor.learn(secret.expose());
     }
+    let named = |name: &str| config.providers.values().any(|entry| entry.api_key_env == name);
     for (name, value) in env {
-        if name.ends_with("_API_KEY") || name.ends_with("_TOKEN") || name.ends_with("_SECRET") {
+        if name.ends_with("_API_KEY") || name.ends_with("_TOKEN") || name.ends_with("_SECRET") || named(name)
+        {
             redactor.learn(value.trim());
         }
     }
@@ -59,6 +61,9 @@ pub(super) fn models(
             .collect(),
     };
     let environment = Environment::from_vars(env.clone());
+    let environment = (config.providers.values()).fold(environment, |known, entry| {
+        known.and(&entry.api_key_env, env.get(&entry.api_key_env))
+    });
     Ok(ModelRegistry::new(settings, stored(credentials)?, environment))
 }
 
@@ -108,6 +113,7 @@ fn provider(entry: &config::ProviderEntry) -> ProviderConfig {
         headers: entry.headers.clone(),
         query: entry.query.clone(),
         proxy: entry.proxy.clone(),
+        api_key_env: Some(entry.api_key_env.clone()),
         ca_file: entry.ca_file.clone(),
         ..ProviderConfig::default()
     }

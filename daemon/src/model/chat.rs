@@ -314,6 +314,7 @@ mod tests {
             url: "u".into(),
             secrets: vec![],
             key_source: None,
+            key_variable: "P_API_KEY".into(),
             proxy: None,
         }
     }

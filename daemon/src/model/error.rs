@@ -23,6 +23,8 @@ pub enum ModelError {
         message: String,
         /// Where the key came from, for the hint: "OPENAI_API_KEY of the calling shell".
         key_source: Option<String>,
+        /// The variable to put it into, for the hint where none was sent.
+        key_variable: String,
     },
     /// 429: too many requests for now.
     #[error("rate limited by the provider: {message}")]
@@ -234,15 +236,15 @@ impl ModelError {
                 "agentctl run --model demo \"hello\"   (built-in demo model, offline, free)".into(),
             ],
             Self::AuthRejected {
-                provider, key_source, ..
+                provider,
+                key_source,
+                key_variable,
+                ..
             } => {
                 let mut lines = vec![format!("agentctl auth set {provider}   (replace the key)")];
                 lines.push(match key_source {
                     Some(source) => format!("the key in use came from {source}"),
-                    None => format!(
-                        "no key was sent: export {}=…   (this shell only)",
-                        super::provider::key_variable(provider)
-                    ),
+                    None => format!("no key was sent: export {key_variable}=…   (this shell only)"),
                 });
                 lines
             }

@@ -18,6 +18,8 @@ pub(crate) struct Peer {
     pub(crate) url: String,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) key_source: Option<String>,
+    /// The variable that holds, or would hold, the key.
+    pub(crate) key_variable: String,
     /// The proxy on the way, without credentials.
     pub(crate) proxy: Option<String>,
 }
@@ -198,6 +200,7 @@ fn classify(peer: &Peer, status: Option<u16>, retry_after: Option<Duration>, tol
             provider: peer.provider.clone(),
             message,
             key_source: peer.key_source.clone(),
+            key_variable: peer.key_variable.clone(),
         },
         Some(407) => ModelError::Unreachable {
             url: peer.url.clone(),
@@ -296,6 +299,7 @@ mod tests {
             url: "http://h/v1".into(),
             secrets: vec![Secret::new("sk-canary-99")],
             key_source: None,
+            key_variable: "P_API_KEY".into(),
             proxy: None,
         }
     }

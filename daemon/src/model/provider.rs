@@ -65,6 +65,8 @@ pub struct ProviderConfig {
     pub query: BTreeMap<String, String>,
     /// Proxy URL; `"none"` goes direct whatever the environment says.
     pub proxy: Option<String>,
+    /// The variable that holds the key; unset: [`key_variable`].
+    pub api_key_env: Option<String>,
     /// PEM file with certificates to trust besides the machine's.
     pub ca_file: Option<PathBuf>,
     /// Seconds for the connection.
@@ -124,6 +126,15 @@ impl Environment {
             || PROXY_NAMES.iter().any(|proxy| proxy.to_ascii_lowercase() == name)
             || name.ends_with("_API_KEY")
             || name.ends_with("_BASE_URL")
+    }
+
+    /// Keeps a variable too that the settings name.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: Option<&String>) -> Self {
+        if let Some(value) = value.filter(|value| !value.trim().is_empty()) {
+            self.0.insert(name.to_owned(), value.clone());
+        }
+        self
     }
 
     /// The values that are keys: for the redactor.
@@ -244,9 +255,17 @@ impl Sources<'_> {
         .find_map(|(url, source)| url.map(|url| (url.to_owned(), source)))
     }
 
+    /// The variable that holds a provider's key, as the settings name it or by rule.
+    fn variable(&self, provider: &str) -> String {
+        let entry = self.settings.providers.get(provider);
+        entry
+            .and_then(|entry| entry.api_key_env.clone())
+            .unwrap_or_else(|| key_variable(provider))
+    }
+
     /// The key to use at an address that `address` named.
     fn key(&self, provider: &str, address: Source) -> Option<(Secret, String)> {
-        let name = key_variable(provider);
+        let name = self.variable(provider);
         let stored = self.stored.0.get(provider).and_then(|c| c.api_key.clone());
         [
             (
@@ -296,7 +315,7 @@ impl Sources<'_> {
         if key.is_none() && needs_key(&address, config.auth) {
             return Err(ModelError::AuthMissing {
                 provider: provider.to_owned(),
-                variable: key_variable(provider),
+                variable: self.variable(provider),
             });
         }
         let host = url.host_str().unwrap_or_default().to_owned();
@@ -342,6 +361,7 @@ impl Sources<'_> {
                 url: shown,
                 secrets,
                 key_source: key.map(|(_, shown)| shown),
+                key_variable: self.variable(provider),
                 proxy: route.proxy_of(&host),
             }),
             http: clients.get(&route)?,
@@ -459,5 +479,38 @@ fn limits(config: &ProviderConfig, defaults: &Limits) -> Limits {
         idle: or(config.idle_timeout_s, defaults.idle),
         total: or(config.total_timeout_s, defaults.total),
         ..defaults.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_name_the_variable_that_holds_a_key() {
+        let mut settings = ModelSettings::default();
+        let entry = ProviderConfig {
+            base_url: Some("https://models.example/v1".into()),
+            api_key_env: Some("CORP_SECRET".into()),
+            ..ProviderConfig::default()
+        };
+        settings.providers.insert("corp".into(), entry);
+        let unasked = ("CORP_SECRET".to_owned(), "dropped".to_owned());
+        let bare = Environment::from_vars([unasked, ("CORP_API_KEY".to_owned(), "other".to_owned())]);
+        let named = bare.clone().and("CORP_SECRET", Some(&"sk-corp".to_owned()));
+        let (stored, none) = (Credentials::default(), Environment::default());
+        let key = |daemon: &Environment| {
+            let sources = Sources {
+                settings: &settings,
+                stored: &stored,
+                daemon,
+                client: &none,
+            };
+            sources.key("corp", Source::Settings)
+        };
+        let (secret, shown) = key(&named).unwrap();
+        assert_eq!(secret.expose(), "sk-corp");
+        assert_eq!(shown, "CORP_SECRET of the daemon's environment");
+        assert_eq!(key(&bare), None);
     }
 }
