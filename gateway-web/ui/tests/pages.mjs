@@ -107,6 +107,16 @@ async function look(size, viewport) {
     await one.goto(origin + path)
     await one.getByRole('heading', { level: 1, name: title }).waitFor()
     if (name === 'shell') await one.waitForFunction(() => document.querySelector('.term .box')?.terminal?.buffer.active.cursorY > 0)
+    // The other width had it before: line follows line here too.
+    if (name === 'shell') {
+      const lines = () => one.evaluate(() => {
+        const { active } = document.querySelector('.term .box').terminal.buffer
+        return Array.from({ length: active.length }, (_, row) => active.getLine(row)?.translateToString(true).trimEnd() ?? '')
+      })
+      await until(async () => /make test\ngit version [^\n]*\nsrc:\n/.test((await lines()).join('\n')), `the lines of the shell, ${size}`, 20_000).catch(async (thrown) => {
+        throw new Error(`${thrown.message}: ${JSON.stringify(await lines())}`)
+      })
+    }
     await settled(one)
     // Evaluated, not added as an element: the page's own policy stays in force.
     await one.evaluate(axe)

@@ -20,6 +20,8 @@ type Hooks = {
   ask: () => void
   /** The terminal has another size than this one. */
   sized: (columns: number, rows: number) => void
+  /** A screen is drawn in the size it was made for: now this window may take the terminal for its own. */
+  fit: () => void
   say: (note: string) => void
 }
 
@@ -50,7 +52,10 @@ export class Screen {
     this.offset = screen.offset
     this.terminal.reset()
     this.hooks.sized(screen.columns, screen.rows)
-    this.write(screen.data, () => this.done(screen.offset, true))
+    this.write(screen.data, () => {
+      this.hooks.fit()
+      this.done(screen.offset, true)
+    })
     const early = this.early
     this.early = []
     for (const chunk of early) this.take(chunk)
