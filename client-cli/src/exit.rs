@@ -210,6 +210,7 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::TaskWaits
         | ErrorReason::BoardRefused
         | ErrorReason::FileChanged
+        | ErrorReason::InputHeld
         | ErrorReason::WrongState => CONFLICT,
         ErrorReason::ShuttingDown | ErrorReason::ForeignUser => DAEMON,
         ErrorReason::ProviderFailed => PROVIDER,

@@ -11,7 +11,7 @@
 #[path = "../../daemon/tests/support/mod.rs"]
 mod support;
 
-use support::TestDaemon;
+use support::{Ran, TestDaemon, run};
 
 #[test]
 fn files_are_listed_read_and_written_byte_for_byte() {
@@ -90,6 +90,73 @@ fn files_are_listed_read_and_written_byte_for_byte() {
     home.ctl(["sessions", "show", "y"]).exits(0);
     std::fs::rename(&moved, &other).unwrap();
     home.ctl(["exec", "-s", "y", "--", "true"]).exits(0);
+}
+
+/// `agentctl files edit` on a terminal (`script` gives one) with an editor that is a line of shell.
+fn edit(home: &TestDaemon, path: &str, editor: &str) -> Ran {
+    let mut command = home.command("script");
+    let line = format!("{}/agentctl files edit x {path}", home.bin().display());
+    command.args(["-qec", &line, "/dev/null"]).env("EDITOR", editor);
+    run(command, b"")
+}
+
+#[test]
+fn a_file_is_edited_and_who_was_overtaken_keeps_the_text() {
+    let home = TestDaemon::start();
+    home.ctl(["exec", "--name", "x", "--", "printf 'one\\n' >a"])
+        .exits(0);
+    let a = home.project().join("a");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    let ran = edit(&home, "a", "printf 'two\\n' >>").exits(0);
+    assert!(ran.out().contains("written"), "{ran}");
+    assert_eq!(read(&a), "one\ntwo\n");
+    let ran = edit(&home, "a", "true").exits(0);
+    assert!(ran.out().contains("unchanged"), "{ran}");
+    edit(&home, "new", "printf 'made\\n' >>").exits(0);
+    assert_eq!(read(&home.project().join("new")), "made\n");
+    // An editor that fails changes nothing.
+    let ran = edit(&home, "a", "printf lost >\"$1\"; false");
+    assert!(ran.code != 0 && read(&a) == "one\ntwo\n", "{ran}");
+    // The file changes while the editor is open: refused, and the text is where the error says.
+    let meanwhile = format!("printf 'theirs\\n' >{}; printf 'mine\\n' >>", a.display());
+    let ran = edit(&home, "a", &meanwhile).exits(6);
+    assert!(ran.out().contains("[file_changed]"), "{ran}");
+    assert_eq!(read(&a), "theirs\n");
+    let (_, kept) = ran
+        .out()
+        .split_once("your text is kept in ")
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .expect("it says where");
+    let kept = std::path::PathBuf::from(kept.lines().next().unwrap().trim());
+    assert_eq!(read(&kept), "one\ntwo\nmine\n");
+    std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
+    // What the host would execute is refused before the editor opens.
+    home.ctl(["exec", "-s", "x", "--", "touch .envrc"]).exits(0);
+    let ran = edit(&home, ".envrc", "touch opened; true");
+    assert!(ran.out().contains("[file_protected]"), "{ran}");
+    assert!(!home.project().join("opened").exists());
+    // A workspace that was deleted is said, and one made anew in its place is used.
+    let (gone, at) = (
+        home.path().join("gone"),
+        home.path().join("gone").display().to_string(),
+    );
+    std::fs::create_dir(&gone).unwrap();
+    home.ctl(["exec", "--name", "z", "-C", &at, "--", "touch f"])
+        .exits(0);
+    std::fs::remove_dir_all(&gone).unwrap();
+    for words in [
+        &["files", "cat", "z", "f"][..],
+        &["exec", "-s", "z", "--", "true"],
+    ] {
+        let ran = home.ctl(words.iter().copied());
+        assert!(
+            ran.code != 0 && ran.err().contains("the workspace is gone"),
+            "{ran}"
+        );
+    }
+    std::fs::create_dir(&gone).unwrap();
+    home.ctl(["exec", "-s", "z", "--", "touch g"]).exits(0);
+    assert!(gone.join("g").exists() && !gone.join("f").exists());
 }
 
 #[test]

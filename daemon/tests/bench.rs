@@ -10,6 +10,7 @@
     reason = "a test may fail in any way it likes"
 )]
 
+mod sites;
 mod support;
 
 #[path = "../benches/bench/crowd.rs"]
@@ -22,6 +23,8 @@ mod figures;
 mod ledger;
 #[path = "../benches/bench/model.rs"]
 mod model;
+#[path = "../benches/bench/network.rs"]
+mod network;
 #[path = "../benches/bench/report.rs"]
 mod report;
 #[path = "../benches/bench/rig.rs"]
@@ -47,6 +50,7 @@ fn every_figure_can_be_measured() {
         "kill -9",
         "The ledger",
         "A long board",
+        "added by the proxy",
     ] {
         assert!(text.contains(part), "{part} is missing:\n{text}");
     }

@@ -234,3 +234,17 @@ async fn a_file_that_names_somebody_elses_repository_gets_nothing() {
     assert_ne!(rig.run(format!("ls {}", named.display())).await.code, 0);
     rig.end().await;
 }
+
+/// The same as an ordinary user, where it is root that runs the tests.
+#[test]
+fn an_ordinary_users_repositories_are_guarded_as_well() {
+    if rustix::process::getuid().is_root() {
+        shell_support::as_ordinary_user(&[
+            "what_a_repository_lacks_cannot_be_slipped_in",
+            "what_could_not_be_prevented_is_said",
+            "git_works_inside",
+            "a_worktree_and_a_submodule_work_and_stay_closed",
+            "a_file_that_names_somebody_elses_repository_gets_nothing",
+        ]);
+    }
+}

@@ -22,12 +22,21 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+/// What any process costs at this moment: on a machine that does much else everything takes longer.
+fn process() -> Duration {
+    let begun = Instant::now();
+    let ended = std::process::Command::new("sh").args(["-c", "true"]).status();
+    assert!(ended.unwrap().success());
+    begun.elapsed()
+}
+
 #[tokio::test]
 async fn a_command_that_does_nothing_takes_no_time() {
     let rounds = if cfg!(debug_assertions) { 100 } else { 1000 };
     for kind in [ShellKind::Sh, ShellKind::Bash] {
-        let mut starts = Vec::new();
+        let (mut starts, mut processes) = (Vec::new(), Vec::new());
         for _ in 0..10 {
+            processes.push(process());
             let rig = Rig::new(kind);
             let begun = Instant::now();
             rig.run("true").await;
@@ -45,15 +54,26 @@ async fn a_command_that_does_nothing_takes_no_time() {
             run.finished().await;
             alone.push(begun.elapsed());
         }
-        for _ in 0..rounds {
+        for round in 0..rounds {
+            if round % 10 == 0 {
+                processes.push(process());
+            }
             let begun = Instant::now();
             let run = rig.shell.run(RunRequest::new(ExecId::random(), "true")).unwrap();
             run.finished().await;
             queued.push(begun.elapsed());
         }
         let (start, alone, queued) = (median(starts), median(alone), median(queued));
-        println!("{kind:?}: start {start:?}, alone {alone:?}, one after another {queued:?}");
-        assert!(start < Duration::from_secs(2) && queued < Duration::from_millis(50));
+        let process = median(processes);
+        println!(
+            "{kind:?}: start {start:?}, alone {alone:?}, one after another {queued:?}, a process {process:?}"
+        );
+        // On a quiet machine a process takes about a millisecond and the first of each pair is what counts.
+        assert!(start < (300 * process).max(Duration::from_secs(2)), "{start:?}");
+        assert!(
+            queued < (20 * process).max(Duration::from_millis(50)),
+            "{queued:?}"
+        );
         rig.end().await;
     }
 }

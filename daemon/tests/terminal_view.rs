@@ -63,9 +63,31 @@ impl Desk {
             writer: writer.to_owned(),
             offset,
             data: text.as_bytes().to_vec().into(),
-            eof: false,
+            ..Default::default()
         };
         self.client.write_input(request).await.unwrap().next_offset
+    }
+
+    async fn write(
+        &self,
+        client: &Client,
+        writer: &str,
+        text: &str,
+        unless_held: bool,
+    ) -> Result<u64, agentd_proto::ClientError> {
+        let ask = |offset, data| pb::WriteInputRequest {
+            session_id: self.session.clone(),
+            exec_id: self.shell.clone(),
+            writer: writer.to_owned(),
+            offset,
+            data,
+            eof: false,
+            unless_held,
+        };
+        // Where this writer stands.
+        let offset = client.write_input(ask(0, Vec::new().into())).await?.next_offset;
+        let data = text.as_bytes().to_vec().into();
+        Ok(client.write_input(ask(offset, data)).await?.next_offset)
     }
 
     /// The screen, once it says `wanted`.
@@ -301,4 +323,72 @@ async fn the_screen_outlives_the_daemon() {
     desk.screen("before-1-it").await;
     desk.type_in("b", 0, "echo after-$((1+0))-it\n").await;
     desk.screen("after-1-it").await;
+}
+
+#[tokio::test]
+async fn the_input_has_one_holder_and_is_taken_on_purpose() {
+    use pb::watch_item::Item;
+    let daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    let other = daemon.client();
+    let subscription = |writer: &str| pb::WatchSubscription {
+        session_id: desk.session.clone(),
+        writer: writer.to_owned(),
+        clients: true,
+        ..Default::default()
+    };
+    let mut ana = desk.client.watch_session(subscription("ana")).await.unwrap();
+    let mut ben = other.watch_session(subscription("ben")).await.unwrap();
+    // Who has the input, as a watch tells it: nobody, oneself, or another.
+    async fn told(watch: &mut agentd_proto::watch::Watch, wanted: Option<bool>) {
+        loop {
+            if let Update::Item(Item::Clients(list)) = watch.next().await.unwrap().unwrap()
+                && list.clients.len() == 2
+                && list.clients.iter().find(|one| one.input).map(|one| one.you) == wanted
+            {
+                return;
+            }
+        }
+    }
+    told(&mut ana, None).await;
+    desk.write(&desk.client, "ana", "echo an''a\r", true)
+        .await
+        .unwrap();
+    told(&mut ana, Some(true)).await;
+    told(&mut ben, Some(false)).await;
+    let refused = desk.write(&other, "ben", "echo be''n\r", true).await.unwrap_err();
+    assert!(refused.is(pb::ErrorReason::InputHeld), "{refused:?}");
+    assert!(
+        refused.message.contains(" via ") && refused.message.ends_with("has the input"),
+        "{refused:?}"
+    );
+    let screen = desk.screen("ana").await;
+    assert!(
+        !String::from_utf8_lossy(&screen.data).contains("be''n"),
+        "a refused key was typed"
+    );
+    // On purpose: both are told, and now the first is refused.
+    desk.write(&other, "ben", "echo be''n\r", false).await.unwrap();
+    told(&mut ben, Some(true)).await;
+    told(&mut ana, Some(false)).await;
+    desk.screen("ben").await;
+    assert!(
+        desk.write(&desk.client, "ana", "x", true)
+            .await
+            .unwrap_err()
+            .is(pb::ErrorReason::InputHeld)
+    );
+    // Who goes leaves it free.
+    drop(ben);
+    loop {
+        if let Update::Item(Item::Clients(list)) = ana.next().await.unwrap().unwrap()
+            && list.clients.len() == 1
+        {
+            break;
+        }
+    }
+    desk.write(&desk.client, "ana", "echo ag''ain\r", true)
+        .await
+        .unwrap();
+    desk.screen("again").await;
 }

@@ -366,13 +366,13 @@ fn edit(context: &Context) -> Result<u8, Failure> {
     if !path.exists() {
         save("# Configuration of agentd. All keys: agentctl config schema\n")?;
     }
-    open_editor(context, &path)?;
+    open_editor(context, &path, "agentctl config edit")?;
     check(&path, &path)?;
     Ok(exit::OK)
 }
 
-/// Opens a file in the person's editor and waits for its end.
-pub(super) fn open_editor(context: &Context, path: &Path) -> Result<(), Failure> {
+/// Opens a file in the person's editor and waits for its end. `again` is the command to repeat when that fails.
+pub(super) fn open_editor(context: &Context, path: &Path, again: &str) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR"));
     let Some(editor) = editor.filter(|_| context.can_ask()) else {
@@ -388,9 +388,7 @@ pub(super) fn open_editor(context: &Context, path: &Path) -> Result<(), Failure>
         .arg(path)
         .status();
     if !status.is_ok_and(|status| status.success()) {
-        return Err(
-            Failure::new(exit::FAILED, "editor_failed", "the editor failed").next("agentctl config edit")
-        );
+        return Err(Failure::new(exit::FAILED, "editor_failed", "the editor failed").next(again));
     }
     Ok(())
 }

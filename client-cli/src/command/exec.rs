@@ -268,7 +268,7 @@ async fn feed(client: Client, session_id: String, exec_id: String) {
             offset,
             data: data.into(),
             eof,
-            writer: String::new(),
+            ..Default::default()
         };
         match client.write_input(request).await {
             Ok(answer) if !eof => offset = answer.next_offset,

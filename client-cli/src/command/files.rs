@@ -293,7 +293,7 @@ async fn edit(context: &Context, session: String, path: PathBuf, protected: bool
         // What is left is a copy of what is in the session by now.
         let _left = std::fs::remove_file(&copy).and_then(|()| std::fs::remove_dir(&dir));
     };
-    if let Err(failure) = config::open_editor(context, &copy) {
+    if let Err(failure) = config::open_editor(context, &copy, "agentctl files edit …") {
         clean();
         return Err(failure);
     }

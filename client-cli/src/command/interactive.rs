@@ -1,9 +1,13 @@
 //! Owns: one terminal on one jailed terminal, until either ends.
-//! Guarantees: the person's terminal is as it was afterwards, whatever happened.
+//! Guarantees: the person's terminal is as it was afterwards, whatever happened; keys never take the input from another
+//! client unless the person asked for that, and whoever loses it is told.
 
 use agentd_proto::pb;
+use agentd_proto::pb::watch_item::Item;
 use agentd_proto::resume::Update;
 use agentd_proto::terminal::Drawn;
+use agentd_proto::watch::Watch;
+use agentd_proto::{ClientError, escape, id};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
@@ -46,9 +50,11 @@ pub(crate) async fn drive(
         context,
         session_id,
         exec_id,
-        writer: agentd_proto::id::request_id(),
+        writer: id::request_id(),
         offset: 0,
+        input: Input::Free,
     };
+    let mut others = Some(follow(context, session_id, &writer.writer).await?);
     let end = loop {
         tokio::select! {
             update = output.next() => match update {
@@ -66,14 +72,25 @@ pub(crate) async fn drive(
             },
             piece = keys.recv() => {
                 let Some(piece) = piece else { break None };
-                let (data, leave) = typed.take(&piece);
-                if !data.is_empty() {
-                    writer.write(data).await?;
+                let keys = typed.take(&piece);
+                if keys.input {
+                    writer.input = Input::Wanted;
                 }
-                if leave {
+                if !keys.data.is_empty() {
+                    writer.write(keys.data).await?;
+                } else if keys.input {
+                    writer.say("the next key takes the input");
+                }
+                if keys.leave {
                     break None;
                 }
             }
+            update = news(&mut others) => match update {
+                Some(Ok(Update::Item(Item::Clients(list)))) => writer.seen(&list.clients),
+                // The output says what becomes of the connection.
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => others = None,
+            },
             _ = resized.recv() => {
                 // The shell may just have ended; its result is on the way.
                 drop(context.client.resize_pty(size()).await);
@@ -92,16 +109,78 @@ pub(crate) async fn drive(
     Ok(end)
 }
 
+/// Who follows the session, from now on; it makes this terminal one of those who can have the input.
+async fn follow(context: &Context, session_id: &str, writer: &str) -> Result<Watch, Failure> {
+    let request = pb::GetSessionRequest {
+        session_id: session_id.to_owned(),
+    };
+    let session = context.client.get_session(request).await?.session;
+    let subscription = pb::WatchSubscription {
+        session_id: session_id.to_owned(),
+        after_seq: session.map_or(0, |session| session.head),
+        writer: writer.to_owned(),
+        clients: true,
+        ..Default::default()
+    };
+    Ok(context.client.watch_session(subscription).await?)
+}
+
+/// The next of it; never, once it is over.
+async fn news(watch: &mut Option<Watch>) -> Option<Result<Update<Item>, ClientError>> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whose the input is, as far as this terminal knows.
+#[derive(Debug, PartialEq, Eq)]
+enum Input {
+    /// Nobody's, or another's who is not told yet.
+    Free,
+    /// The person asked for it.
+    Wanted,
+    Mine,
+    /// Another client's, and the person knows.
+    Other,
+}
+
 struct Writer<'a> {
     context: &'a Context,
     session_id: &'a str,
     exec_id: &'a str,
     writer: String,
     offset: u64,
+    input: Input,
 }
 
 impl Writer<'_> {
+    fn say(&self, text: &str) {
+        self.context.out.note(&format!("\r\n{text}\r"));
+    }
+
+    /// The list of those who follow the session, as it is now.
+    fn seen(&mut self, clients: &[pb::AttachedClient]) {
+        let Some(holder) = clients.iter().find(|one| one.input) else {
+            if self.input == Input::Other {
+                self.input = Input::Free;
+                self.say("the input is free");
+            }
+            return;
+        };
+        match (holder.you, &self.input) {
+            (true, _) => self.input = Input::Mine,
+            (false, Input::Mine) => {
+                self.input = Input::Other;
+                let by = escape::line(&format!("{} via {}", holder.principal, holder.client));
+                self.say(&format!("! {by} took the input · Ctrl-] t takes it back"));
+            }
+            _ => {}
+        }
+    }
+
     async fn write(&mut self, data: Vec<u8>) -> Result<(), Failure> {
+        let unless_held = self.input != Input::Wanted;
         let request = pb::WriteInputRequest {
             session_id: self.session_id.to_owned(),
             exec_id: self.exec_id.to_owned(),
@@ -110,9 +189,20 @@ impl Writer<'_> {
             eof: false,
             // A person at another terminal or in a browser may type into the same one.
             writer: self.writer.clone(),
+            unless_held,
         };
         match self.context.client.write_input(request).await {
-            Ok(answer) => self.offset = answer.next_offset,
+            Ok(answer) => {
+                self.offset = answer.next_offset;
+                self.input = Input::Mine;
+            }
+            // The keys are nobody's; said once.
+            Err(error) if error.is(pb::ErrorReason::InputHeld) => {
+                if self.input != Input::Other {
+                    self.input = Input::Other;
+                    self.say(&format!("! {} · Ctrl-] t takes it", escape::line(&error.message)));
+                }
+            }
             // Keys typed after the end are nobody's.
             Err(error)
                 if error.is(pb::ErrorReason::WrongState) || error.is(pb::ErrorReason::ExecNotFound) => {}
@@ -129,14 +219,19 @@ struct Typed {
 }
 
 impl Typed {
-    /// What is to be passed on, and whether the person wants to leave. Ctrl-] twice passes one on.
-    fn take(&mut self, piece: &[u8]) -> (Vec<u8>, bool) {
-        let mut data = Vec::with_capacity(piece.len());
+    /// What of it is for the terminal and what for us. Ctrl-] twice passes one on.
+    fn take(&mut self, piece: &[u8]) -> Keys {
+        let mut keys = Keys::default();
+        let data = &mut keys.data;
         for byte in piece {
             if self.escaped {
                 self.escaped = false;
                 match byte {
-                    b'd' => return (data, true),
+                    b'd' => {
+                        keys.leave = true;
+                        return keys;
+                    }
+                    b't' => keys.input = true,
                     &ESCAPE => data.push(ESCAPE),
                     other => data.extend([ESCAPE, *other]),
                 }
@@ -146,8 +241,19 @@ impl Typed {
                 data.push(*byte);
             }
         }
-        (data, false)
+        keys
     }
+}
+
+/// A piece of what was typed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Keys {
+    /// For the terminal.
+    data: Vec<u8>,
+    /// The person wants the input.
+    input: bool,
+    /// The person wants to leave.
+    leave: bool,
 }
 
 #[cfg(test)]
@@ -157,9 +263,15 @@ mod tests {
     #[test]
     fn the_leave_key_is_found_across_pieces() {
         let mut typed = Typed::default();
-        assert_eq!(typed.take(b"ls\x1d"), (b"ls".to_vec(), false));
-        assert_eq!(typed.take(b"d more"), (Vec::new(), true));
+        let keys = |data: &[u8], input, leave| Keys {
+            data: data.to_vec(),
+            input,
+            leave,
+        };
+        assert_eq!(typed.take(b"ls\x1d"), keys(b"ls", false, false));
+        assert_eq!(typed.take(b"d more"), keys(b"", false, true));
         let mut typed = Typed::default();
-        assert_eq!(typed.take(b"\x1d\x1dx\x1dy"), (b"\x1dx\x1dy".to_vec(), false));
+        assert_eq!(typed.take(b"\x1d\x1dx\x1dy"), keys(b"\x1dx\x1dy", false, false));
+        assert_eq!(typed.take(b"\x1dtls"), keys(b"ls", true, false));
     }
 }

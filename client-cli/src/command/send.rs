@@ -166,6 +166,8 @@ async fn answer(context: &Context, session: &pb::Session, args: &SendArgs) -> Re
         data: typed.into(),
         eof: args.eof,
         writer: id::request_id(),
+        // It answers a question, and takes a terminal from nobody.
+        unless_held: false,
     };
     context.client.write_input(request).await?;
     if context.out.is_json() {

@@ -216,7 +216,8 @@ async fn write_all(hand: Hand, mut offset: u64, mut keys: mpsc::Receiver<Input>)
             exec_id: exec_id.clone(),
             offset,
             data: data.clone().into(),
-            eof: false,
+            // The person was asked before.
+            ..Default::default()
         };
         match client.write_input(request(offset)).await {
             Ok(answer) => offset = answer.next_offset,

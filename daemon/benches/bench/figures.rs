@@ -1,7 +1,7 @@
 //! Owns: which parts are measured, in which size, and the order of the report.
 
 use super::report::Report;
-use super::{crowd, exec, ledger, scale, turns};
+use super::{crowd, exec, ledger, network, scale, turns};
 
 /// How much of everything.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub struct Size {
     pub listed: usize,
     /// Files of a repository.
     pub files: usize,
+    /// Bytes of a download.
+    pub download: u64,
+    /// Downloads.
+    pub downloads: usize,
     /// How long nothing happens.
     pub idle_seconds: u64,
 }
@@ -52,6 +56,8 @@ impl Size {
         followers: 100,
         listed: 10_000,
         files: 1_000_000,
+        download: 100_000_000,
+        downloads: 9,
         idle_seconds: 60,
     };
     /// What shows in seconds that everything can be measured.
@@ -69,6 +75,8 @@ impl Size {
         followers: 5,
         listed: 20,
         files: 2000,
+        download: 1_000_000,
+        downloads: 1,
         idle_seconds: 1,
     };
 }
@@ -116,6 +124,9 @@ pub fn measure(size: &Size, only: Option<&str>) -> Report {
     }
     if wanted("list") {
         runtime.block_on(crowd::list(size, &mut report));
+    }
+    if wanted("proxy") {
+        network::download(size, &mut report);
     }
     if wanted("repository") {
         runtime.block_on(crowd::repository(size, &mut report));

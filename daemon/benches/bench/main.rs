@@ -10,6 +10,8 @@
     reason = "a program for developers: whatever goes wrong ends it with its place"
 )]
 
+#[path = "../../tests/sites/mod.rs"]
+mod sites;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -18,6 +20,7 @@ mod exec;
 mod figures;
 mod ledger;
 mod model;
+mod network;
 mod report;
 mod rig;
 mod scale;

@@ -134,7 +134,12 @@ impl ShellService for Shells {
         let handle = self.supervisor.find(&wish.session_id, &who).await?;
         let exec_id = convert::exec_id(&wish.exec_id)?;
         let next_offset = handle
-            .write_input(&exec_id, (wish.writer, wish.offset), wish.data, wish.eof)
+            .write_input(
+                &exec_id,
+                (wish.writer, wish.offset),
+                (wish.data, wish.eof),
+                wish.unless_held,
+            )
             .await?;
         Ok(Response::new(pb::WriteInputResponse { next_offset }))
     }

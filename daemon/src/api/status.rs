@@ -134,6 +134,7 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::FileRefused(_)
         | Rejection::FileProtected { .. }
         | Rejection::LimitUnavailable { .. }
+        | Rejection::InputHeld(_)
         | Rejection::WrongState(_) => Code::FailedPrecondition,
         Rejection::HeadMoved { .. } | Rejection::FileChanged { .. } => Code::Aborted,
         Rejection::WorkspaceFull(_) => Code::ResourceExhausted,

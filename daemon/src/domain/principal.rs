@@ -52,6 +52,11 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// `ana via web`.
+    pub fn signature(&self) -> String {
+        format!("{} via {}", self.principal, self.client.word())
+    }
+
     /// The asker of a request.
     pub fn of(caller: &Caller) -> Self {
         Self {

@@ -115,6 +115,9 @@ pub enum Rejection {
     /// Input or output at an offset that is not there.
     #[error("{0}")]
     OffsetMismatch(String),
+    /// Another client has the input of a terminal.
+    #[error("{0} has the input")]
+    InputHeld(String),
     /// The session can't do this in its present state.
     #[error("{0}")]
     WrongState(String),
@@ -251,6 +254,7 @@ impl Rejection {
                 _ => "PROVIDER_FAILED",
             },
             Self::OffsetMismatch(_) => "OFFSET_MISMATCH",
+            Self::InputHeld(_) => "INPUT_HELD",
             Self::WrongState(_) | Self::NotNow { .. } => "WRONG_STATE",
             Self::TokenRefused => "TOKEN_REFUSED",
             Self::ScopeMissing(_) => "SCOPE_MISSING",

@@ -497,20 +497,19 @@ impl SessionHandle {
         self.published.clone()
     }
 
-    /// Writes to a command's standard input.
+    /// Writes to a command's standard input, which takes the input; with `unless_held` only where no other client that
+    /// is attached has it.
     pub async fn write_input(
         &self,
         exec_id: &ExecId,
         writer: (String, u64),
-        data: bytes::Bytes,
-        eof: bool,
+        (data, eof): (bytes::Bytes, bool),
+        unless_held: bool,
     ) -> Result<u64, Fault> {
-        let (name, any) = (writer.0.clone(), !data.is_empty());
-        let next = self.execs.write_input(exec_id, writer, data, eof).await?;
-        if any {
-            self.presence.wrote(&name);
+        if !data.is_empty() {
+            self.presence.take_input(&writer.0, unless_held)?;
         }
-        Ok(next)
+        Ok(self.execs.write_input(exec_id, writer, data, eof).await?)
     }
 
     /// Resizes a command's terminal.

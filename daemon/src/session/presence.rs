@@ -1,6 +1,6 @@
-//! Owns: who follows a session at this moment, and who of them writes into its terminal.
-//! Guarantees: memory only; whoever goes away, however, is gone from the list at once; nobody is told twice
-//! about the same list.
+//! Owns: who follows a session at this moment, and who of them has the input of its terminals.
+//! Guarantees: memory only; whoever goes away, however, is gone from the list at once, and the input is free then; nobody
+//! is told twice about the same list; of two who want the input unless it is held one gets it.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::now_us;
 use crate::domain::principal::Asker;
+use crate::domain::rejection::Rejection;
 
 /// A reader that is attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct Attached {
     pub since_us: i64,
     /// Under which name it writes terminal input; empty when it does not.
     writer: String,
-    /// It was the last to write into the terminal.
+    /// It has the input.
     pub input: bool,
 }
 
@@ -72,10 +73,18 @@ impl Presence {
         }
     }
 
-    /// Somebody wrote into the terminal.
-    pub(super) fn wrote(&self, writer: &str) {
+    /// A writer takes the input; with `unless_held` only where nobody else who is attached has it. Who answers a question
+    /// from elsewhere, without being attached, takes it from nobody.
+    pub(super) fn take_input(&self, writer: &str, unless_held: bool) -> Result<(), Rejection> {
+        let mut held = None;
         self.present.send_if_modified(|present| {
             if present.last_writer == writer {
+                return false;
+            }
+            let holder = present.all.iter().find(|one| one.input);
+            let attached = !writer.is_empty() && present.all.iter().any(|one| one.writer == writer);
+            if let Some(holder) = holder.filter(|_| unless_held || !attached) {
+                held = unless_held.then(|| holder.asker.signature());
                 return false;
             }
             writer.clone_into(&mut present.last_writer);
@@ -89,6 +98,7 @@ impl Presence {
                 .collect();
             true
         });
+        held.map_or(Ok(()), |by| Err(Rejection::InputHeld(by)))
     }
 }
 
@@ -161,16 +171,43 @@ mod tests {
         let web = presence.attach(asker(Client::Web), String::new());
         assert_eq!(tui.news().unwrap().len(), 2);
         assert!(tui.news().is_none());
-        presence.wrote("w-1");
+        presence.take_input("w-1", false).unwrap();
         let input: Vec<bool> = tui.news().unwrap().iter().map(|one| one.input).collect();
         assert_eq!(input, [true, false]);
-        presence.wrote("w-1");
+        presence.take_input("w-1", false).unwrap();
         assert!(tui.news().is_none(), "the same hand again is no news");
         drop(web);
         assert_eq!(tui.news().unwrap().len(), 1);
-        presence.wrote("");
-        assert!(!tui.news().unwrap()[0].input);
         drop(tui);
         assert!(presence.all().is_empty());
+    }
+
+    #[test]
+    fn the_input_has_one_holder_and_is_taken_on_purpose() {
+        let presence = Presence::new();
+        let mut ana = presence.attach(asker(Client::Tui), "a".into());
+        let ben = presence.attach(asker(Client::Web), "b".into());
+        let holder = |presence: &Presence| -> Vec<u64> {
+            let all = presence.all();
+            all.iter().filter(|one| one.input).map(|one| one.seat).collect()
+        };
+        presence.take_input("a", true).unwrap();
+        let refused = presence.take_input("b", true).unwrap_err().to_string();
+        assert_eq!(refused, "ana via tui has the input");
+        assert_eq!(holder(&presence), [ana.number()]);
+        // An answer from elsewhere, named or not, takes it from nobody.
+        for stranger in ["", "x"] {
+            presence.take_input(stranger, false).unwrap();
+            assert_eq!(holder(&presence), [ana.number()]);
+        }
+        ana.news();
+        presence.take_input("b", false).unwrap();
+        assert_eq!(holder(&presence), [ben.number()]);
+        assert!(ana.news().is_some(), "who lost it is told");
+        assert!(presence.take_input("a", true).is_err());
+        // Whoever goes leaves it free.
+        drop(ben);
+        presence.take_input("a", true).unwrap();
+        assert_eq!(holder(&presence), [ana.number()]);
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 
 /// Number of the texts that models read: the system text, the tools' and those below. A change of any of them raises
-/// it; the change then says what an evaluation of it showed, or that none was run (docs/TESTING.md).
+/// it and has a line in docs/EVAL.md that says what an evaluation of it showed, or that none was run; a test insists.
 pub const VERSION: u32 = 2;
 
 /// For the model that writes a summary.
@@ -97,14 +97,15 @@ pub(super) fn says_goal_not_met(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest as _, Sha256};
     use std::path::PathBuf;
 
     use crate::domain::event::Origin;
     use crate::domain::workspace::Workspace;
     use crate::tools::Registry;
 
-    fn texts(dialect: EditDialect) -> String {
-        let spec = SessionSpec {
+    fn spec() -> SessionSpec {
+        SessionSpec {
             name: "x".into(),
             principal: "ana".into(),
             workspace: Workspace {
@@ -125,15 +126,69 @@ mod tests {
             added_dirs: Vec::new(),
             search_path: String::new(),
             log: crate::domain::redaction::LogLevel::default(),
-        };
+        }
+    }
+
+    fn texts(spec: &SessionSpec, dialect: EditDialect) -> String {
         let tools = serde_json::to_string(&*Registry::for_dialect(dialect).specs()).unwrap();
-        format!("{}\n{tools}", instructions(&spec, dialect))
+        format!("{}\n{tools}", instructions(spec, dialect))
+    }
+
+    /// Everything that a model can read of ours, in every form it has.
+    fn hash() -> String {
+        let mut all = format!("{SUMMARISER}\n{TITLER}\n{}\n{}\n", summary(""), summary("x"));
+        let mut spec = spec();
+        for dialect in [EditDialect::ApplyPatch, EditDialect::SearchReplace] {
+            for layout in [Layout::Root, Layout::Host] {
+                for (shell, start) in [(ShellKind::Sh, ""), (ShellKind::Bash, "a")] {
+                    for jail in [JailKind::Bwrap, JailKind::Outer] {
+                        spec.workspace.layout = layout;
+                        spec.workspace.start_dir = start.into();
+                        (spec.shell, spec.jail) = (shell, jail);
+                        all.push_str(&texts(&spec, dialect));
+                    }
+                }
+            }
+        }
+        format!("{:x}", Sha256::digest(all))[..12].to_owned()
+    }
+
+    #[test]
+    fn a_change_of_the_texts_has_its_line_in_the_evaluations() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/EVAL.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let rows: Vec<Vec<&str>> = document
+            .lines()
+            .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'))
+            .map(|row| row.split('|').map(str::trim).collect())
+            .collect();
+        let hash = hash();
+        let line = format!("| {VERSION} | `{hash}` | none run: WHY, or the date of a row above |");
+        let ours: Vec<&Vec<&str>> = rows.iter().filter(|row| row.len() == 3).collect();
+        let (first, last) = (VERSION.to_string(), format!("`{hash}`"));
+        let [.., row] = ours.as_slice() else {
+            panic!("docs/EVAL.md has no table of texts; its line is\n{line}")
+        };
+        assert!(
+            row[0] == first && row[1] == last,
+            "the texts that models read changed: raise VERSION and end the table of texts in docs/EVAL.md with\n{line}"
+        );
+        let evaluated = rows
+            .iter()
+            .any(|row| row.len() > 3 && row[0] == ours.last().unwrap()[2]);
+        assert!(
+            evaluated || row[2].starts_with("none run: "),
+            "docs/EVAL.md has no row of {:?}; without an evaluation it is\n{line}",
+            row[2]
+        );
+        let known: std::collections::BTreeSet<&str> = ours.iter().map(|row| row[0]).collect();
+        assert_eq!(known.len(), ours.len(), "a version was used twice");
     }
 
     #[test]
     fn all_that_every_request_begins_with_is_at_most_eight_kilobytes() {
         for dialect in [EditDialect::ApplyPatch, EditDialect::SearchReplace] {
-            let size = texts(dialect).len();
+            let size = texts(&spec(), dialect).len();
             assert!(size <= 8 * 1024, "{dialect:?}: {size} bytes");
         }
     }

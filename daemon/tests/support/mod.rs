@@ -385,7 +385,12 @@ impl Drop for TestDaemon {
 }
 
 /// Runs a command to its end with `input`.
-pub fn run(mut command: Command, input: &[u8]) -> Ran {
+pub fn run(command: Command, input: &[u8]) -> Ran {
+    run_within(command, input, LIMIT)
+}
+
+/// The same for one that works long on a machine that does much else, such as a compiler.
+pub fn run_within(mut command: Command, input: &[u8], limit: Duration) -> Ran {
     let begun = Instant::now();
     let what = format!("{command:?}");
     command
@@ -399,13 +404,17 @@ pub fn run(mut command: Command, input: &[u8]) -> Ran {
         // A program may end before it has read everything.
         stdin.write_all(&input).ok();
     });
-    let ran = finish(child, &what, begun);
+    let ran = finish_within(child, &what, begun, limit);
     writer.join().unwrap();
     ran
 }
 
 /// Waits for a child with piped output.
-pub fn finish(mut child: Child, what: &str, begun: Instant) -> Ran {
+pub fn finish(child: Child, what: &str, begun: Instant) -> Ran {
+    finish_within(child, what, begun, LIMIT)
+}
+
+fn finish_within(mut child: Child, what: &str, begun: Instant, limit: Duration) -> Ran {
     let collect = |stream: Option<Box<dyn std::io::Read + Send>>| {
         std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -432,7 +441,7 @@ pub fn finish(mut child: Child, what: &str, begun: Instant) -> Ran {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > LIMIT {
+        if begun.elapsed() > limit {
             hung = true;
             child.kill().unwrap();
         }
