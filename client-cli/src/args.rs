@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod jail;
 mod lifecycle;
+mod policies;
 mod record;
 mod tasks;
 mod usage;
@@ -16,6 +17,7 @@ mod web;
 
 pub(crate) use self::jail::*;
 pub(crate) use self::lifecycle::*;
+pub(crate) use self::policies::*;
 pub(crate) use self::record::*;
 pub(crate) use self::tasks::*;
 pub(crate) use self::usage::*;
@@ -228,6 +230,18 @@ pub(crate) enum Verb {
     /// Refuse a tool call; the turn goes on
     #[command(before_help = help::DENY)]
     Deny(DenyArgs),
+    /// Ways of working: instructions, model, tools, policy
+    #[command(before_help = help::PERSONAS)]
+    Personas {
+        #[command(subcommand)]
+        verb: Option<PersonasVerb>,
+    },
+    /// What is allowed, asked about and denied, and what was granted
+    #[command(before_help = help::POLICIES)]
+    Policies {
+        #[command(subcommand)]
+        verb: Option<PoliciesVerb>,
+    },
     /// What was used and what it cost; budgets, alerts, exports
     #[command(before_help = help::USAGE, alias = "u")]
     Usage {

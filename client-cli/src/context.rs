@@ -32,6 +32,10 @@ pub(crate) struct Wanted {
     pub(crate) network: pb::NetworkMode,
     pub(crate) flags: JailFlags,
     pub(crate) log: Option<LogLevel>,
+    /// Empty: the configured one.
+    pub(crate) persona: String,
+    /// Empty: the persona's own.
+    pub(crate) policy: String,
 }
 
 impl Context {
@@ -259,6 +263,8 @@ impl Context {
             added_dirs: added(&wanted.flags.add_dir)?,
             search_path: surroundings::search_path(),
             log_level: log_level(wanted.log).into(),
+            persona: wanted.persona.clone(),
+            policy: wanted.policy.clone(),
         };
         self.client
             .create_session(request)

@@ -186,6 +186,9 @@ fn exit_of(cause: Cause) -> u8 {
         ErrorReason::InvalidArgument
         | ErrorReason::WorkspaceRefused
         | ErrorReason::ModelUnknown
+        | ErrorReason::PolicyInvalid
+        | ErrorReason::RuleInvalid
+        | ErrorReason::RuleTooBroad
         | ErrorReason::SessionAmbiguous => USAGE,
         ErrorReason::SessionNotFound
         | ErrorReason::ExecNotFound
@@ -197,6 +200,9 @@ fn exit_of(cause: Cause) -> u8 {
         | ErrorReason::TaskNotFound
         | ErrorReason::PortNotOpen
         | ErrorReason::FileNotFound
+        | ErrorReason::PersonaNotFound
+        | ErrorReason::PolicyNotFound
+        | ErrorReason::GrantNotFound
         | ErrorReason::CommitUnknown => NOT_FOUND,
         ErrorReason::AuthMissing | ErrorReason::AuthRejected | ErrorReason::TokenRefused => CREDENTIAL,
         ErrorReason::NameTaken

@@ -79,7 +79,7 @@ fn a_host_is_asked_about_and_answered_once_or_for_the_session() {
     let id = open[0]["approval_id"].as_str().unwrap().to_owned();
     assert_eq!(open[0]["hosts"], serde_json::json!(["asked.test:443"]));
     assert_eq!(open[0]["summary"], "reach asked.test:443 — curl");
-    assert_eq!(open[0]["session_rule"], "reach asked.test:443, for this session");
+    assert_eq!(open[0]["session_rule"], "allow reaches_out: asked.test:443");
     let message = ran.json()["message"].as_str().unwrap().to_owned();
     assert!(message.contains(&format!("agentctl approve {id}")), "{message}");
     // The same question is not asked twice.

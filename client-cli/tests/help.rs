@@ -27,6 +27,8 @@ const VERBS: &[&str] = &[
     "audit",
     "replay",
     "models",
+    "personas",
+    "policies",
     "auth",
     "daemon",
     "config",

@@ -2,7 +2,7 @@
 //! Guarantees: a `Config` has been checked as a whole; every value knows where it came from; a workspace can't
 //! change it, since no project file is read.
 
-mod file;
+pub(crate) mod file;
 pub mod keys;
 mod sections;
 pub mod value;
@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use crate::domain::secret::Secret;
 use crate::paths::Env;
 pub use sections::{
-    BoardConfig, GitConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig, ModelConfig,
-    ModelEntry, NetworkConfig, PrivacyConfig, ProviderApi, ProviderAuth, ProviderEntry, ShellChoice,
-    ShellConfig, StorageConfig,
+    BoardConfig, GitConfig, HooksConfig, JailConfig, JailKind, Layout, LedgerConfig, LimitsConfig, LogConfig,
+    ModelConfig, ModelEntry, NetworkConfig, PrivacyConfig, ProviderApi, ProviderAuth, ProviderEntry,
+    ShellChoice, ShellConfig, StorageConfig,
 };
 use value::Value;
 
@@ -47,6 +47,10 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     /// `[git]`
     pub git: GitConfig,
+    /// `[persona]`: the name of the usual one.
+    pub persona: String,
+    /// `[hooks]`
+    pub hooks: HooksConfig,
     /// `[ledger]`
     pub ledger: LedgerConfig,
     /// `[storage]`

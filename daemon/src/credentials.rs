@@ -78,7 +78,7 @@ struct Known {
 
 /// What changes when a file does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
@@ -256,7 +256,8 @@ impl Stamp {
     }
 }
 
-fn replace_file(path: &Path, dir: &Path, content: &[u8]) -> io::Result<Stamp> {
+/// Puts a private file in place in one step; a crash leaves the old one or the new one.
+pub(crate) fn replace_file(path: &Path, dir: &Path, content: &[u8]) -> io::Result<Stamp> {
     let temporary = durable::draft_of(path);
     let written = OpenOptions::new()
         .write(true)

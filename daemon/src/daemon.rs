@@ -141,7 +141,7 @@ impl Daemon {
             desks,
         )
         .await?;
-        let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config));
+        let supervisor = Supervisor::new(store.clone(), settings.clone(), wiring::defaults(&config, &paths));
         // Before any session is brought back: their models may ask for the board at once.
         let _first = late.set(supervisor.clone());
         let recovered = supervisor.recover().await?;

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod listener;
 pub mod model;
 pub mod paths;
+pub mod personas;
 pub mod service;
 pub mod session;
 pub mod shell;

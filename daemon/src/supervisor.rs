@@ -6,6 +6,7 @@ mod copy;
 mod create;
 mod lifecycle;
 mod models;
+mod policies;
 mod project;
 mod record;
 mod redact;
@@ -27,12 +28,14 @@ use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::{State, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
+use crate::personas::Personas;
 use crate::session::{self, Fault, SessionHandle, Settings};
 pub use crate::store::{Found, RequestKey, RowChange, SearchWish, SessionFilter, SessionOrder};
 pub use bundle::Report;
 pub use create::NewSession;
 pub use lifecycle::Deletion;
 pub use models::{ModelRow, ModelTry};
+pub use policies::{PolicyTest, Tested};
 pub use project::{Project, ProjectWish};
 pub use record::{Audit, Cassette};
 pub use redact::{RedactWish, Redaction};
@@ -58,6 +61,10 @@ struct Inner {
 /// What a session gets when its maker does not say.
 #[derive(Debug, Clone)]
 pub struct Defaults {
+    /// The personas and policies there are.
+    pub personas: Personas,
+    /// The persona of sessions that name none.
+    pub persona: String,
     /// The wall.
     pub jail: JailKind,
     /// Layout for every session, where configured.

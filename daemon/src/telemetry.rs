@@ -144,11 +144,16 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
             filter: filter.to_owned(),
             reason: error.to_string(),
         })?;
-    // The library logs the text of answers it can't read: what models say is no business of the log.
-    match "async_openai=off".parse() {
-        Ok(silent) => Ok(parsed.add_directive(silent)),
-        Err(_) => Ok(parsed),
-    }
+    // These log the text of answers they can't read, and every word of a command: no business of the log.
+    let silent = [
+        "async_openai=off",
+        "parse=off",
+        "tokenize=off",
+        "expansion=off",
+        "arithmetic=off",
+    ];
+    let silent = silent.iter().filter_map(|directive| directive.parse().ok());
+    Ok(silent.fold(parsed, EnvFilter::add_directive))
 }
 
 /// Scrubs and writes whole events. tracing's formatter hands each one over in a single `write`.

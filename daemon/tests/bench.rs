@@ -25,6 +25,8 @@ mod ledger;
 mod model;
 #[path = "../benches/bench/network.rs"]
 mod network;
+#[path = "../benches/bench/policy.rs"]
+mod policy;
 #[path = "../benches/bench/report.rs"]
 mod report;
 #[path = "../benches/bench/rig.rs"]

@@ -149,6 +149,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("credentials", &["domain", "durable", "paths"]),
     ("args", &["config", "paths"]),
     ("accounts", &["domain", "durable", "paths"]),
+    ("personas", &["config", "credentials", "domain"]),
     // The house, from right to left.
     ("domain", &[]),
     ("store", &["domain", "durable"]),
@@ -185,6 +186,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "jail",
             "model",
             "paths",
+            "personas",
             "session",
             "shell",
             "shutdown",
@@ -201,6 +203,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "board",
             "credentials",
             "domain",
+            "personas",
             "ledger",
             "listener",
             "session",

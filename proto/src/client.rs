@@ -499,6 +499,30 @@ unary! {
     network_service_client::NetworkServiceClient.request_host_port(RequestHostPortRequest) -> RequestHostPortResponse;
     /// Closes either.
     network_service_client::NetworkServiceClient.close_port(ClosePortRequest) -> ClosePortResponse;
+    /// Personas: the built-in ones, then the user's own.
+    policy_service_client::PolicyServiceClient.list_personas(ListPersonasRequest) -> ListPersonasResponse;
+    /// One persona.
+    policy_service_client::PolicyServiceClient.get_persona(GetPersonaRequest) -> GetPersonaResponse;
+    /// Makes or replaces a persona of the user's.
+    policy_service_client::PolicyServiceClient.save_persona(SavePersonaRequest) -> SavePersonaResponse;
+    /// Takes a persona of the user's away.
+    policy_service_client::PolicyServiceClient.delete_persona(DeletePersonaRequest) -> DeletePersonaResponse;
+    /// Policies: the built-in ones, then the user's own.
+    policy_service_client::PolicyServiceClient.list_policies(ListPoliciesRequest) -> ListPoliciesResponse;
+    /// One policy, or what is in force in a session.
+    policy_service_client::PolicyServiceClient.get_policy(GetPolicyRequest) -> GetPolicyResponse;
+    /// Makes or replaces a policy of the user's.
+    policy_service_client::PolicyServiceClient.save_policy(SavePolicyRequest) -> SavePolicyResponse;
+    /// Takes a policy of the user's away.
+    policy_service_client::PolicyServiceClient.delete_policy(DeletePolicyRequest) -> DeletePolicyResponse;
+    /// Gives a session another persona or policy.
+    policy_service_client::PolicyServiceClient.choose_persona(ChoosePersonaRequest) -> ChoosePersonaResponse;
+    /// Says what would be decided, and by which rule.
+    policy_service_client::PolicyServiceClient.test_policy(TestPolicyRequest) -> TestPolicyResponse;
+    /// What was granted to projects.
+    policy_service_client::PolicyServiceClient.list_grants(ListGrantsRequest) -> ListGrantsResponse;
+    /// Takes a grant back.
+    policy_service_client::PolicyServiceClient.revoke_grant(RevokeGrantRequest) -> RevokeGrantResponse;
     /// Workspaces that have a board.
     task_service_client::TaskServiceClient.list_boards(ListBoardsRequest) -> ListBoardsResponse;
     /// A board.

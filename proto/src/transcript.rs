@@ -276,6 +276,7 @@ impl Transcript {
                     task => format!("the task is now '{task}'"),
                 }),
             ),
+            Body::PersonaChosen(chosen) => self.add(event, Kind::Notice(persona_line(chosen))),
             Body::Redacted(redacted) => {
                 self.blank(&redacted.seqs);
                 self.add(event, Kind::Notice(redacted_line(redacted)))
@@ -438,6 +439,19 @@ pub fn tool_word(outcome: pb::ToolCallOutcome) -> &'static str {
     }
 }
 
+/// A choice of persona and policy as a sentence.
+fn persona_line(chosen: &pb::PersonaChosen) -> String {
+    let wall = if chosen.read_only {
+        "; the workspace is read-only"
+    } else {
+        ""
+    };
+    format!(
+        "the persona is now '{}', the policy '{}'{wall}",
+        chosen.persona, chosen.policy
+    )
+}
+
 /// The word for an answer to an approval.
 pub fn decision_word(decision: pb::ApprovalDecision) -> &'static str {
     match decision {
@@ -446,6 +460,8 @@ pub fn decision_word(decision: pb::ApprovalDecision) -> &'static str {
         pb::ApprovalDecision::ApprovedSession => "approved for the session",
         pb::ApprovalDecision::Denied => "denied",
         pb::ApprovalDecision::Withdrawn => "withdrawn",
+        pb::ApprovalDecision::ApprovedProject => "approved for the project",
+        pb::ApprovalDecision::Expired => "denied by its expiry",
     }
 }
 

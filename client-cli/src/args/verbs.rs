@@ -37,6 +37,12 @@ pub(crate) struct RunArgs {
     /// On an approval: ask, wait, deny or exit [default: ask on a terminal]
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     pub(crate) on_approval: Option<OnApproval>,
+    /// Work as this persona from now on: ask, plan, code, review or yours
+    #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+    pub(crate) persona: String,
+    /// Under this policy in place of the persona's own
+    #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+    pub(crate) policy: String,
     /// At most so many steps
     #[arg(long, value_name = "N")]
     pub(crate) max_turns: Option<u32>,
@@ -515,6 +521,15 @@ pub(crate) struct ApproveArgs {
     // `--session S` is a flag of every verb; `command_line` renames the one without a value before parsing.
     #[arg(long = "for-session")]
     pub(crate) for_session: bool,
+    /// The same in every session of yours on this project, until --expires
+    #[arg(long, conflicts_with_all = ["once", "for_session"])]
+    pub(crate) project: bool,
+    /// Add this rule instead of the one shown (repeatable); it must match what is asked
+    #[arg(long, value_name = "RULE")]
+    pub(crate) rule: Vec<String>,
+    /// How long --project counts: 1h, 7d [default: 30d]
+    #[arg(long, value_name = "D", requires = "project", value_parser = crate::time::parse_duration)]
+    pub(crate) expires: Option<std::time::Duration>,
 }
 
 /// Flags of `deny`.

@@ -93,30 +93,44 @@ async fn get(context: &Context, approval: &str) -> Result<pb::Approval, Failure>
 
 /// `approve`.
 pub(crate) async fn approve(context: &Context, args: ApproveArgs) -> Result<u8, Failure> {
-    let decision = if args.for_session {
+    let decision = if args.project {
+        pb::ApprovalDecision::ApprovedProject
+    } else if args.for_session {
         pb::ApprovalDecision::ApprovedSession
-    } else {
+    } else if args.rule.is_empty() {
         pb::ApprovalDecision::ApprovedOnce
+    } else {
+        return Err(
+            Failure::usage("a rule is added for the session or for the project")
+                .next("agentctl approve A --session --rule RULE"),
+        );
     };
-    resolve(context, &args.approvals, decision, "").await
+    let answer = pb::ResolveApprovalRequest {
+        decision: decision.into(),
+        rules: args.rule,
+        expires_in: args.expires.map(|span| prost_types::Duration {
+            seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    resolve(context, &args.approvals, answer).await
 }
 
 /// `deny`.
 pub(crate) async fn deny(context: &Context, args: DenyArgs) -> Result<u8, Failure> {
-    resolve(
-        context,
-        &args.approvals,
-        pb::ApprovalDecision::Denied,
-        &args.reason,
-    )
-    .await
+    let answer = pb::ResolveApprovalRequest {
+        decision: pb::ApprovalDecision::Denied.into(),
+        reason: args.reason,
+        ..Default::default()
+    };
+    resolve(context, &args.approvals, answer).await
 }
 
 async fn resolve(
     context: &Context,
     approvals: &[String],
-    decision: pb::ApprovalDecision,
-    reason: &str,
+    answer: pb::ResolveApprovalRequest,
 ) -> Result<u8, Failure> {
     let mut decided = Vec::new();
     let mut failed = None;
@@ -124,9 +138,7 @@ async fn resolve(
         let request = pb::ResolveApprovalRequest {
             request_id: id::request_id(),
             approval_id: approval.clone(),
-            decision: decision.into(),
-            reason: reason.to_owned(),
-            expected_head: 0,
+            ..answer.clone()
         };
         // One refusal must not keep the others from being answered.
         match context.client.resolve_approval(request).await {
@@ -153,11 +165,14 @@ async fn resolve(
                 one.approval_id,
                 line::tool_line(&one.tool, &one.summary)
             ));
-            if decision == pb::ApprovalDecision::ApprovedSession && !one.session_rule.is_empty() {
-                context.out.note(&format!(
-                    "  rule for the session: {}",
-                    escape::line(&one.session_rule)
-                ));
+            for rule in &one.granted_rules {
+                let until = match one.grant_expire_time {
+                    Some(_) => format!("until {}", time::date_and_clock(one.grant_expire_time)),
+                    None => "until the session ends".to_owned(),
+                };
+                context
+                    .out
+                    .note(&format!("  rule {until}: {}", escape::line(rule)));
             }
         }
     }

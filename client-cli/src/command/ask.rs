@@ -35,6 +35,8 @@ pub(crate) enum Answer {
     Once,
     /// Yes, for the session.
     Session,
+    /// Yes, for the project, for as long as the daemon says.
+    Project,
     /// No, with words for the model.
     Deny(String),
     /// Not an answer.
@@ -100,7 +102,11 @@ impl Asker {
 
     fn question(&self) -> String {
         let session = self.open.first().is_some_and(|one| !one.session_rule.is_empty());
-        let session = if session { "s for the session · " } else { "" };
+        let session = if session {
+            "s for the session · p for the project · "
+        } else {
+            ""
+        };
         format!("y once · {session}n deny · n REASON deny and say why > ")
     }
 
@@ -117,6 +123,7 @@ impl Asker {
         let (decision, reason) = match parse(text, !approval.session_rule.is_empty()) {
             Answer::Once => (pb::ApprovalDecision::ApprovedOnce, String::new()),
             Answer::Session => (pb::ApprovalDecision::ApprovedSession, String::new()),
+            Answer::Project => (pb::ApprovalDecision::ApprovedProject, String::new()),
             Answer::Deny(reason) => (pb::ApprovalDecision::Denied, reason),
             Answer::Unclear => {
                 screen.prompt(&self.question());
@@ -129,6 +136,7 @@ impl Asker {
             decision: decision.into(),
             reason,
             expected_head: 0,
+            ..Default::default()
         };
         match context.client.resolve_approval(request).await {
             Ok(_) => {}
@@ -143,12 +151,13 @@ impl Asker {
 }
 
 /// What a typed line means. Only whole words count; Enter alone is no answer.
-pub(crate) fn parse(text: &str, session_offered: bool) -> Answer {
+pub(crate) fn parse(text: &str, rule_offered: bool) -> Answer {
     let text = text.trim();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     match (word, rest.trim()) {
         ("y" | "yes", "") => Answer::Once,
-        ("s" | "session", "") if session_offered => Answer::Session,
+        ("s" | "session", "") if rule_offered => Answer::Session,
+        ("p" | "project", "") if rule_offered => Answer::Project,
         ("n" | "N" | "no", reason) => Answer::Deny(reason.to_owned()),
         _ => Answer::Unclear,
     }
@@ -164,6 +173,8 @@ mod tests {
         assert_eq!(parse(" yes ", true), Answer::Once);
         assert_eq!(parse("s", true), Answer::Session);
         assert_eq!(parse("s", false), Answer::Unclear);
+        assert_eq!(parse("p", true), Answer::Project);
+        assert_eq!(parse("p", false), Answer::Unclear);
         assert_eq!(parse("N use staging", true), Answer::Deny("use staging".into()));
         assert_eq!(parse("n", true), Answer::Deny(String::new()));
         for text in ["", "  ", "yy", "y and more", "Y", "ls", "yikes"] {

@@ -326,6 +326,7 @@ impl View<'_> {
                 String::new()
             },
             expected_head: 0,
+            ..Default::default()
         };
         if let Err(error) = self.context.client.resolve_approval(request).await {
             self.context.out.failure(&error.into());

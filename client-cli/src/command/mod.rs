@@ -20,6 +20,7 @@ mod lifecycle;
 mod logs;
 mod models;
 pub(crate) mod network;
+mod policies;
 mod project;
 mod prompt;
 mod replay;
@@ -39,8 +40,8 @@ mod wait;
 mod web;
 
 use crate::args::{
-    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, SessionsList, State, StorageVerb, TasksList,
-    TasksVerb, Verb,
+    ApprovalsVerb, AuthVerb, ConfigVerb, DaemonVerb, ModelsVerb, PersonasVerb, PoliciesVerb, SessionsList,
+    State, StorageVerb, TasksList, TasksVerb, Verb,
 };
 use crate::context::Context;
 use crate::exit::Failure;
@@ -80,6 +81,14 @@ pub(crate) async fn run(context: Context, verb: Option<Verb>) -> Result<u8, Fail
         }
         Verb::Approve(args) => approvals::approve(&context, args).await,
         Verb::Deny(args) => approvals::deny(&context, args).await,
+        Verb::Personas { verb } => policies::personas(&context, verb.unwrap_or(PersonasVerb::List)).await,
+        Verb::Policies { verb } => {
+            let list = PoliciesVerb::List {
+                grants: false,
+                all: false,
+            };
+            policies::policies(&context, verb.unwrap_or(list)).await
+        }
         Verb::Usage { verb } => usage::run(&context, verb).await,
         Verb::Review(args) => review::run(&context, args).await,
         Verb::Audit(args) => audit::run(&context, args).await,

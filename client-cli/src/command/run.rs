@@ -112,9 +112,16 @@ async fn post(
         model: args.model.clone(),
         flags: args.flags.clone(),
         log: args.log,
+        persona: args.persona.clone(),
+        policy: args.policy.clone(),
         ..Wanted::default()
     };
-    let session = context.session_for(wanted).await?;
+    let mut session = context.session_for(wanted).await?;
+    let chosen = |wish: &str, has: &str| wish.is_empty() || wish == has;
+    if !chosen(&args.persona, &session.persona) || !chosen(&args.policy, &session.policy) {
+        // It was there before, and works as another.
+        session = super::policies::choose(context, &session, &args.persona, &args.policy).await?;
+    }
     super::network::host_ports(context, &session, &args.host_port).await?;
     let on_approval = if approvals == Approvals::Deny {
         pb::OnApproval::Deny

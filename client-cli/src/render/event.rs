@@ -218,6 +218,11 @@ impl Lines {
                 }
                 lines
             }
+            Body::PersonaChosen(chosen) => vec![line(
+                "persona.chosen",
+                json!({"persona": chosen.persona, "policy": chosen.policy, "generation": chosen.generation,
+                    "read_only": chosen.read_only}),
+            )],
             Body::NetworkChosen(chosen) => vec![line(
                 "network.chosen",
                 json!({"mode": agentd_proto::format::network_word(chosen.mode())}),

@@ -18,10 +18,10 @@ Usage: agentctl [FLAGS] VERB …           (agentctl VERB -h for each)
   logs [S]         what happened                 daemon     status start stop restart logs
   search TEXT      words in all that happened    storage    report prune
   files            ls cat put edit               version    versions
+  personas         list show new edit rm         policies   list show test edit
   doctor           check prerequisites           web        open url token stop
   help [TOPIC]     exit-codes environment …      usage      summary top forecast budget export …
-  tasks            list add show run done …      review [RANGE]  findings by file:line
-  replay FILE|S    play a session again          audit [S]  what a session did
+  tasks            list add show run done …      review [RANGE]   audit [S]   replay FILE|S
 Flags of every verb: -s/--session S  -C/--cd DIR  -o/--output table|json|jsonl|plain  --json
   --fields A,B  --no-header  --color auto|always|never  -q/--quiet  -v/--verbose  --no-input
   -y/--yes  --timeout D  --socket PATH  --no-autostart  -h/--help  -V/--version
@@ -165,7 +165,17 @@ pub(crate) const APPROVE: &str = "\
 Examples:
   agentctl approve a-31k9               this one call
   agentctl approve a-31k9 --session     and those that match its rule
-  agentctl approvals show a-31k9        look first";
+  agentctl approve a-31k9 --project --rule 'allow executes: npm publish *' --expires 7d";
+pub(crate) const PERSONAS: &str = "\
+Examples:
+  agentctl personas list
+  agentctl personas new mine --from code
+  agentctl run --persona plan \"how would you split this module?\"";
+pub(crate) const POLICIES: &str = "\
+Examples:
+  agentctl policies show ask                     its rules and checks, in order
+  agentctl policies test -- git push origin main
+  agentctl policies list --grants                what was granted to projects";
 pub(crate) const DENY: &str = "\
 Examples:
   agentctl deny a-31k9 --reason \"use the staging registry\"

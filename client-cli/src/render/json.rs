@@ -145,12 +145,28 @@ pub(crate) fn approval(approval: &pb::Approval) -> Value {
         "why": approval.why,
         "session_rule": approval.session_rule,
         "hosts": approval.hosts,
+        "kind": kind(approval.kind()),
+        "rules": approval.rules,
+        "no_rule_why": approval.no_rule_why,
+        "deciding_rule": approval.deciding_rule,
+        "expire_time": rfc3339(approval.expire_time),
+        "granted_rules": approval.granted_rules,
+        "grant_expire_time": rfc3339(approval.grant_expire_time),
         "create_time": rfc3339(approval.create_time),
         "decision": decision(approval.decision()),
         "decided_by": approval.decided_by,
         "decide_time": rfc3339(approval.decide_time),
         "reason": approval.reason,
     })
+}
+
+fn kind(kind: pb::ApprovalKind) -> &'static str {
+    match kind {
+        pb::ApprovalKind::ToolCall | pb::ApprovalKind::Unspecified => "tool_call",
+        pb::ApprovalKind::Host => "host",
+        pb::ApprovalKind::HostPort => "host_port",
+        pb::ApprovalKind::Registries => "registries",
+    }
 }
 
 /// The word for a decision.
@@ -161,6 +177,8 @@ pub(crate) fn decision(decision: pb::ApprovalDecision) -> &'static str {
         pb::ApprovalDecision::ApprovedSession => "approved_session",
         pb::ApprovalDecision::Denied => "denied",
         pb::ApprovalDecision::Withdrawn => "withdrawn",
+        pb::ApprovalDecision::ApprovedProject => "approved_project",
+        pb::ApprovalDecision::Expired => "expired",
     }
 }
 

@@ -191,7 +191,15 @@ pub(crate) fn approval_lines(approval: &pb::Approval) -> Vec<Line> {
     }
     if !approval.session_rule.is_empty() {
         let rule = escape::line(&approval.session_rule);
-        lines.push((Some(Look::Dim), format!("     rule for the session: {rule}")));
+        lines.push((
+            Some(Look::Dim),
+            format!("     rule for the session or project: {rule}"),
+        ));
+    } else if !approval.no_rule_why.is_empty() {
+        lines.push((
+            Some(Look::Dim),
+            format!("     only once: {}", escape::line(&approval.no_rule_why)),
+        ));
     }
     if approval.decision() != pb::ApprovalDecision::Unspecified {
         lines.push(resolved(approval));

@@ -6,6 +6,7 @@ pub(crate) mod event;
 pub(crate) mod help;
 pub(crate) mod json;
 pub(crate) mod line;
+pub(crate) mod policy;
 pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod task;

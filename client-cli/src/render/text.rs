@@ -266,8 +266,20 @@ pub(crate) fn approval_fields(approval: &pb::Approval) -> Vec<(&'static str, Str
         ("effects", approval.effects.join(", ")),
         ("why", approval.why.clone()),
     ];
-    if !approval.session_rule.is_empty() {
-        fields.push(("rule", approval.session_rule.clone()));
+    if !approval.deciding_rule.is_empty() {
+        fields.push(("decided by", approval.deciding_rule.clone()));
+    }
+    for rule in &approval.rules {
+        fields.push(("rule", rule.clone()));
+    }
+    if !approval.no_rule_why.is_empty() {
+        fields.push(("rule", approval.no_rule_why.clone()));
+    }
+    if approval.expire_time.is_some() {
+        fields.push(("denied at", time::date_and_clock(approval.expire_time)));
+    }
+    for rule in &approval.granted_rules {
+        fields.push(("granted", rule.clone()));
     }
     fields.push(("decision", decision(approval)));
     if !approval.reason.is_empty() {

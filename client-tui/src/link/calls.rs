@@ -233,6 +233,7 @@ async fn perform(
                 decision: decision.into(),
                 reason,
                 expected_head: 0,
+                ..Default::default()
             };
             client
                 .resolve_approval(request)

@@ -1,7 +1,7 @@
 //! Owns: which parts are measured, in which size, and the order of the report.
 
 use super::report::Report;
-use super::{crowd, exec, ledger, network, scale, turns};
+use super::{crowd, exec, ledger, network, policy, scale, turns};
 
 /// How much of everything.
 #[derive(Debug, Clone)]
@@ -103,6 +103,9 @@ pub fn measure(size: &Size, only: Option<&str>) -> Report {
     }
     if wanted("rest") {
         runtime.block_on(turns::at_rest(size, &mut report));
+    }
+    if wanted("policy") {
+        policy::decisions(size, &mut report);
     }
     if wanted("sessions") {
         runtime.block_on(scale::sessions(size, &mut report));

@@ -21,6 +21,7 @@ mod figures;
 mod ledger;
 mod model;
 mod network;
+mod policy;
 mod report;
 mod rig;
 mod scale;

@@ -7,8 +7,9 @@ use tonic::{Request, Response};
 use super::convert::approval as convert;
 use super::peer::{caller, key};
 use super::status::Reply;
+use crate::clock::now_us;
 use crate::domain::decide::decided;
-use crate::session::Fault;
+use crate::session::{Fault, Resolution};
 use crate::supervisor::Supervisor;
 
 /// The service.
@@ -74,13 +75,19 @@ impl ApprovalService for Approvals {
         )?;
         let wish = request.into_inner();
         let verdict = convert::verdict(wish.decision)?;
+        let rules_until_us = convert::until(verdict, wish.expires_in.as_ref(), now_us())?;
         let (session, approval) = self.supervisor.find_approval(&wish.approval_id).await?;
         let id = approval.approval_id.clone();
         let handle = self.supervisor.handle(&session.session_id).await?;
         let head = Some(wish.expected_head).filter(|head| *head > 0);
-        let done = handle
-            .resolve(who, key, id.clone(), verdict, wish.reason, head)
-            .await;
+        let resolution = Resolution {
+            verdict,
+            reason: wish.reason,
+            rules: wish.rules,
+            rules_until_us,
+            expected_head: head,
+        };
+        let done = handle.resolve(who, key, id.clone(), resolution).await;
         let seq = match (done, &approval.answer) {
             (Ok(seq), _) => seq,
             // Decided long ago: the actor no longer remembers, the store does.

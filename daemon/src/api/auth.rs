@@ -61,6 +61,12 @@ fn need(path: &str) -> Need {
         | "NetworkService/GetNetwork"
         | "NetworkService/ListConnections"
         | "NetworkService/ListPorts"
+        | "PolicyService/ListPersonas"
+        | "PolicyService/GetPersona"
+        | "PolicyService/ListPolicies"
+        | "PolicyService/GetPolicy"
+        | "PolicyService/TestPolicy"
+        | "PolicyService/ListGrants"
         | "TaskService/ListBoards"
         | "TaskService/ListTasks"
         | "TaskService/GetTask"
@@ -112,7 +118,10 @@ fn need(path: &str) -> Need {
         | "TaskService/ResolveConflict"
         | "TaskService/SyncBoard" => Need::Scope(Scope::Drive),
         // What is widened thereby is what approvals guard.
-        "ApprovalService/ResolveApproval" | "NetworkService/SetNetwork" => Need::Scope(Scope::Approve),
+        "ApprovalService/ResolveApproval"
+        | "NetworkService/SetNetwork"
+        | "PolicyService/ChoosePersona"
+        | "PolicyService/RevokeGrant" => Need::Scope(Scope::Approve),
         _ => Need::Scope(Scope::Admin),
     }
 }

@@ -204,7 +204,7 @@ impl LifecycleService for Lifecycle {
             workspace: wish.last.then(|| wish.workspace.into()),
             name: wish.name,
         };
-        let (next_offset, made) = self.supervisor.take_in(&who, key, upload).await?;
+        let (next_offset, made) = Box::pin(self.supervisor.take_in(&who, key, upload)).await?;
         let (session, report) = made.map(|(handle, report)| (handle.summary(), report)).unzip();
         Ok(Response::new(pb::ImportSessionResponse {
             next_offset,

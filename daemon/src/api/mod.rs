@@ -10,6 +10,7 @@ mod files;
 mod lifecycle;
 mod network;
 mod peer;
+mod policies;
 mod sessions;
 mod shell;
 mod status;
@@ -23,6 +24,7 @@ use pb::approval_service_server::ApprovalServiceServer;
 use pb::daemon_service_server::DaemonServiceServer;
 use pb::lifecycle_service_server::LifecycleServiceServer;
 use pb::network_service_server::NetworkServiceServer;
+use pb::policy_service_server::PolicyServiceServer;
 use pb::session_service_server::SessionServiceServer;
 use pb::shell_service_server::ShellServiceServer;
 use pb::task_service_server::TaskServiceServer;
@@ -74,6 +76,9 @@ pub async fn serve(
         .set_serving::<NetworkServiceServer<network::Networks>>()
         .await;
     health.set_serving::<WorkspaceServiceServer<files::Files>>().await;
+    health
+        .set_serving::<PolicyServiceServer<policies::Policies>>()
+        .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
@@ -97,6 +102,7 @@ pub async fn serve(
     let files = WorkspaceServiceServer::new(files::Files::new(supervisor.clone()))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    let policies = PolicyServiceServer::new(policies::Policies::new(supervisor.clone()));
     let approvals = ApprovalServiceServer::new(approvals::Approvals::new(supervisor));
     Server::builder()
         .initial_stream_window_size(WINDOW)
@@ -110,6 +116,7 @@ pub async fn serve(
         .add_service(InterceptedService::new(lifecycle, peer::check))
         .add_service(InterceptedService::new(approvals, peer::check))
         .add_service(InterceptedService::new(networks, peer::check))
+        .add_service(InterceptedService::new(policies, peer::check))
         .add_service(InterceptedService::new(usage, peer::check))
         .add_service(InterceptedService::new(tasks, peer::check))
         .add_service(InterceptedService::new(files, peer::check))

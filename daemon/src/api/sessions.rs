@@ -62,6 +62,10 @@ impl SessionService for Sessions {
             // Without a jail a session's shell is the user's own: more than driving.
             super::auth::require(&request, Scope::Admin)?;
         }
+        if !request.get_ref().persona.is_empty() || !request.get_ref().policy.is_empty() {
+            // Who chooses what is asked about could as well give the answers.
+            super::auth::require(&request, Scope::Approve)?;
+        }
         let wish = request.into_inner();
         if wish.model.len() > 200 {
             return Err(invalid("model has more than 200 bytes").into());
@@ -85,6 +89,8 @@ impl SessionService for Sessions {
             added_dirs: files::added_asked(wish.added_dirs)?,
             search_path: files::search_path_asked(wish.search_path)?,
             log: convert::log_asked(wish.log_level)?,
+            persona: wish.persona,
+            policy: wish.policy,
         };
         let (handle, created) = self.supervisor.create(&who, key, new).await?;
         Ok(Response::new(pb::CreateSessionResponse {

@@ -109,6 +109,9 @@ fn code(rejection: &Rejection) -> Code {
     match rejection {
         Rejection::InvalidArgument(_)
         | Rejection::RequestIdReused(_)
+        | Rejection::PolicyInvalid { .. }
+        | Rejection::RuleInvalid(_)
+        | Rejection::RuleTooBroad { .. }
         | Rejection::SessionAmbiguous { .. } => Code::InvalidArgument,
         Rejection::SessionNotFound { .. }
         | Rejection::ExecNotFound(_)
@@ -120,6 +123,9 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::TaskNotFound { .. }
         | Rejection::PortNotOpen(_)
         | Rejection::FileNotFound(_)
+        | Rejection::PersonaNotFound { .. }
+        | Rejection::PolicyNotFound { .. }
+        | Rejection::GrantNotFound(_)
         | Rejection::CommitUnknown(_) => Code::NotFound,
         Rejection::NameTaken { .. } | Rejection::PortTaken(_) => Code::AlreadyExists,
         Rejection::ApprovalDecided { .. }

@@ -105,6 +105,8 @@ impl Tasks {
             added_dirs: Vec::new(),
             search_path: String::new(),
             log: None,
+            persona: String::new(),
+            policy: String::new(),
         };
         let key = key(&wish.request_id, "StartTask", wish)?;
         let (handle, _) = self.supervisor.create(who, key, new).await?;
@@ -420,7 +422,9 @@ impl TaskService for Tasks {
 
     async fn start_task(&self, request: Request<pb::StartTaskRequest>) -> Reply<pb::StartTaskResponse> {
         let who = caller(&request, &request.get_ref().request_id);
-        Ok(Response::new(self.start(who, request.into_inner()).await?))
+        Ok(Response::new(
+            Box::pin(self.start(who, request.into_inner())).await?,
+        ))
     }
 
     async fn choose_task(&self, request: Request<pb::ChooseTaskRequest>) -> Reply<pb::ChooseTaskResponse> {

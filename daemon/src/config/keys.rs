@@ -492,6 +492,22 @@ pub const KEYS: &[Key] = &[
         "Whether commits made in a jail carry your `user.name` and `user.email`. Signing keys never go in.",
     ),
     key(
+        "persona.default",
+        Kind::Text,
+        Some("ask"),
+        Some("AGENTD_PERSONA"),
+        "The persona of sessions that name none: `ask`, `plan`, `code`, `review`, or one of your own in `personas/` \
+         beside this file.",
+    ),
+    key(
+        "hooks.needs_you",
+        Kind::Texts,
+        None,
+        None,
+        "A program and its arguments, run by the daemon for each question that waits for you, with the question as \
+         JSON on its standard input. Its environment holds no key, and it is ended after ten seconds.",
+    ),
+    key(
         "ledger.time_zone",
         Kind::Text,
         None,
@@ -588,7 +604,8 @@ const REFERENCE_HEAD: &str = "\
 an error that names file, line and column; `agentd config check` finds them all, `agentd config show` prints what is in
 effect and where it came from. The daemon reads the file when it starts.
 
-There is no project configuration: nothing in a workspace changes what the daemon does.
+A project's `.agentd/policy.toml` can only tighten what its sessions may do (docs/POLICY.md); nothing else in a
+workspace changes what the daemon does.
 
 API keys are not kept here but in `credentials.toml` in the same directory (mode 0600), or in variables.
 

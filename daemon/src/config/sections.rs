@@ -239,6 +239,13 @@ pub struct GitConfig {
     pub pass_identity: bool,
 }
 
+/// `[hooks]`: the user's own programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HooksConfig {
+    /// Program and arguments for an open question.
+    pub needs_you: Vec<String>,
+}
+
 /// `[ledger]`: usage and money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerConfig {
@@ -354,6 +361,10 @@ impl Config {
             },
             git: GitConfig {
                 pass_identity: get.flag("git.pass_identity"),
+            },
+            persona: get.text("persona.default").unwrap_or_else(|| "ask".to_owned()),
+            hooks: HooksConfig {
+                needs_you: get.list("hooks.needs_you"),
             },
             ledger: LedgerConfig {
                 time_zone: get.text("ledger.time_zone"),

@@ -10,7 +10,6 @@ use super::BeginError;
 use crate::board;
 use crate::config::{self, Config};
 use crate::credentials::Credentials;
-use crate::domain::policy::Policy;
 use crate::domain::secret_files::SecretFiles;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
@@ -19,7 +18,8 @@ use crate::jail::{JailHost, JailHostConfig, Keeping, Limits, MountJournal, Perso
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
 use crate::paths::{self, Env, Paths};
-use crate::session::{Desks, Settings};
+use crate::personas::Personas;
+use crate::session::{Desks, Hooks, ProjectGrants, Settings};
 use crate::store::Store;
 use crate::store::redact::Redactor;
 use crate::supervisor::Defaults;
@@ -147,12 +147,15 @@ pub(super) async fn settings(
     };
     let journal: Arc<dyn MountJournal> = Arc::new(Journal(store.clone()));
     let jails = JailHost::new(host, journal)?;
+    let grants = ProjectGrants::default();
+    grants.load(store).await?;
     let unlimited = Duration::from_secs(365 * 24 * 3600);
     Ok(Arc::new(Settings {
         models: RwLock::new(
             models(config, credentials, env)?.with_shelf(paths.cache_dir.join("models.json")),
         ),
-        policy: Policy::default(),
+        grants,
+        hooks: Hooks::new(config.hooks.needs_you.clone(), env),
         effort: config.model.effort.clone(),
         small_model: config.model.small.clone(),
         fallback: config.model.fallback.clone(),
@@ -218,9 +221,11 @@ pub(super) fn boards(config: &Config) -> board::Settings {
 }
 
 /// What a session gets when its maker does not say.
-pub(super) fn defaults(config: &Config) -> Defaults {
+pub(super) fn defaults(config: &Config, paths: &Paths) -> Defaults {
     Defaults {
         log: config.privacy.log,
+        personas: Personas::in_dir(paths.config_file.parent().unwrap_or(Path::new("/"))),
+        persona: config.persona.clone(),
         jail: match config.jail.kind {
             config::JailKind::Bwrap => JailKind::Bwrap,
             config::JailKind::Outer => JailKind::Outer,

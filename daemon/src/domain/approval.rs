@@ -3,17 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{ApprovalId, CallId};
+use super::id::{ApprovalId, CallId, GrantId};
 use super::network::Target;
-use super::policy::Grant;
+use super::policy::OldGrant;
 use super::tool::Effect;
 
-/// A stored question: may this tool call happen?
+/// A stored question: may this tool call happen, may this host be reached?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Its name.
     pub approval_id: ApprovalId,
-    /// The call in question.
+    /// The call in question; of other questions the call during which they came up, possibly none (empty).
     pub call_id: CallId,
     /// The tool.
     pub tool: String,
@@ -25,14 +25,24 @@ pub struct Approval {
     pub effects: Vec<Effect>,
     /// The rule that decided, as a sentence.
     pub why: String,
-    /// The exact rule "for the session" would add; `None` where that is not offered.
-    pub session_rule: Option<String>,
-    /// What that rule is to the policy.
-    #[serde(default)]
-    pub session_grant: Option<Grant>,
     /// The hosts in question, where it is about reaching them: no call waits for the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<Target>,
+    /// What decided that it is asked: a rule as text, `check NAME`, or `no rule`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub deciding_rule: String,
+    /// The exact rules "for the session" or "for the project" would add; empty where neither is offered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// Why neither is offered; empty where they are.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub no_rule_why: String,
+    /// The rule of logs written before rules had texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_grant: Option<OldGrant>,
+    /// When it is denied by itself, microseconds since the epoch; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_us: Option<i64>,
     /// When it was asked, microseconds since the epoch.
     pub asked_us: i64,
     /// The answer, once there is one.
@@ -43,6 +53,14 @@ impl Approval {
     /// True when a call of the turn waits for the answer.
     pub fn holds_a_call(&self) -> bool {
         self.hosts.is_empty()
+    }
+
+    /// The rules that are offered, also those of older logs.
+    pub fn offered(&self) -> Vec<String> {
+        match &self.session_grant {
+            Some(old) if self.rules.is_empty() => old.rules(),
+            _ => self.rules.clone(),
+        }
     }
 }
 
@@ -57,6 +75,35 @@ pub struct Answer {
     pub at_us: i64,
     /// What the decider said; the model sees it on a denial.
     pub reason: String,
+    /// The rules it added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// Until when they count, microseconds since the epoch; `None`: until the session ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_until_us: Option<i64>,
+}
+
+/// A rule that an Approval added for every Session of a person on a Workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectGrant {
+    /// Its name.
+    pub grant_id: GrantId,
+    /// The directory.
+    pub workspace: String,
+    /// Whose sessions it counts for.
+    pub principal: String,
+    /// The rule.
+    pub rule: String,
+    /// When it was granted, microseconds since the epoch.
+    pub granted_us: i64,
+    /// When it ends.
+    pub expires_us: i64,
+    /// `user via client`.
+    pub granted_by: String,
+    /// The Approval it answers.
+    pub approval_id: ApprovalId,
+    /// When it was taken back.
+    pub revoked_us: Option<i64>,
 }
 
 /// The decision on an Approval.
@@ -67,18 +114,32 @@ pub enum Verdict {
     ApprovedOnce,
     /// This call and those its session rule matches, until the session ends.
     ApprovedSession,
+    /// This call and those its rules match, in every session of the person on the Workspace, until they expire.
+    ApprovedProject,
     /// It may not.
     Denied,
+    /// Nobody answered in the time the policy gives: as a denial.
+    Expired,
     /// The turn ended before anybody answered.
     Withdrawn,
 }
 
 impl Verdict {
+    /// True when the call may happen.
+    pub fn approves(self) -> bool {
+        matches!(
+            self,
+            Self::ApprovedOnce | Self::ApprovedSession | Self::ApprovedProject
+        )
+    }
+
     /// Past participle a person reads.
     pub fn word(self) -> &'static str {
         match self {
             Self::ApprovedOnce => "approved",
             Self::ApprovedSession => "approved for the session",
+            Self::ApprovedProject => "approved for the project",
+            Self::Expired => "denied by its expiry",
             Self::Denied => "denied",
             Self::Withdrawn => "withdrawn",
         }

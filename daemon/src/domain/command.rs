@@ -1,6 +1,8 @@
 //! Owns: the wishes addressed to a Session, and the answers to them.
 //! Guarantees: a Command yields Events or a Rejection, never both.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, Verdict};
@@ -8,6 +10,7 @@ use super::event::{EventBody, ExecResult, ModelRef, TurnOptions};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, TurnId};
 use super::message::Part;
 use super::network::{Connection, Direction, Door, NetworkMode};
+use super::persona::Persona;
 use super::task::TaskId;
 use super::usage::Usage;
 
@@ -55,14 +58,30 @@ pub enum Command {
         /// Which.
         task: Option<TaskId>,
     },
+    /// Work as another persona, under another policy, or both.
+    ChoosePersona {
+        /// All of it.
+        persona: Arc<Persona>,
+        /// The model it brings along.
+        model: Option<ModelRef>,
+    },
+    /// Deny a question whose time is over.
+    ExpireApproval {
+        /// Which.
+        approval_id: ApprovalId,
+    },
     /// Answer an approval.
     ResolveApproval {
         /// Which.
         approval_id: ApprovalId,
-        /// The answer; never `Withdrawn`.
+        /// The answer; never `Withdrawn` or `Expired`.
         verdict: Verdict,
         /// What the decider says.
         reason: String,
+        /// Rules in place of the offered ones; empty: those.
+        rules: Vec<String>,
+        /// For the project: until when they count, microseconds since the epoch.
+        rules_until_us: Option<i64>,
         /// Refuse unless this is the head.
         expected_head: Option<Seq>,
     },

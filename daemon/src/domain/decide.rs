@@ -6,10 +6,10 @@ use super::command::Command;
 use super::event::{CallOutcome, EventBody, ExecResult, TurnOptions, TurnOutcome};
 use super::id::{CallId, ExecId, Seq, TurnId};
 use super::message::Part;
-use super::queue;
 use super::rejection::Rejection;
 use super::session::{CallStage, OpenCall, Session, Turn};
 use super::standing::{self, check_awake};
+use super::{approvals, queue};
 
 /// Most bytes of text in one message: an event with it must pass stock gRPC clients, which take 4 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -94,6 +94,8 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             approval_id,
             verdict,
             reason,
+            rules,
+            rules_until_us,
             expected_head,
         } => {
             check_head(session, *expected_head)?;
@@ -105,26 +107,11 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             let Some(approval) = session.approvals.iter().find(|a| &a.approval_id == approval_id) else {
                 return Err(Rejection::ApprovalNotFound(approval_id.to_string()));
             };
-            if *verdict == Verdict::Withdrawn {
-                return Err(Rejection::InvalidArgument(
-                    "an approval is approved or denied".into(),
-                ));
-            }
-            if *verdict == Verdict::ApprovedSession && approval.session_grant.is_none() {
-                return Err(Rejection::InvalidArgument(
-                    "this one can't be approved for the session: no exact rule would match only it".into(),
-                ));
-            }
-            let rule = (*verdict == Verdict::ApprovedSession)
-                .then(|| approval.session_rule.clone())
-                .flatten();
-            Ok(vec![EventBody::ApprovalResolved {
-                approval_id: approval_id.clone(),
-                call_id: approval.call_id.clone(),
-                verdict: *verdict,
-                reason: reason.clone(),
-                rule,
-            }])
+            approvals::resolve(approval, *verdict, reason, rules, *rules_until_us, now_us)
+        }
+        Command::ExpireApproval { approval_id } => approvals::expire(session, approval_id, now_us),
+        Command::ChoosePersona { persona, model } => {
+            approvals::choose_persona(session, persona, model.as_ref())
         }
         Command::StartExec {
             exec_id,
@@ -292,17 +279,12 @@ fn finish(turn: &Turn, outcome: &TurnOutcome, before: &[EventBody], now_us: i64)
 
 /// Questions nobody answered before their turn ended.
 fn withdraw(session: &Session) -> Vec<EventBody> {
-    session
+    // A question about a host outlives the turn: whoever answers it later answers for the next try.
+    let held = session
         .approvals
         .iter()
-        .filter(|approval| approval.holds_a_call())
-        .map(|approval| EventBody::ApprovalResolved {
-            approval_id: approval.approval_id.clone(),
-            call_id: approval.call_id.clone(),
-            verdict: Verdict::Withdrawn,
-            reason: "the turn ended".into(),
-            rule: None,
-        })
+        .filter(|approval| approval.holds_a_call());
+    held.map(|approval| approvals::closed(approval, Verdict::Withdrawn, "the turn ended"))
         .collect()
 }
 

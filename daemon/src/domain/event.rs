@@ -5,6 +5,7 @@
 //! `store/codec.rs` to read the old form. A saved database of every schema is a test fixture.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use super::id::{ApprovalId, CallId, ChangeId, ExecId, MessageId, Seq, SessionId,
 use super::limits::{AddedDir, LimitsWish};
 use super::message::{Part, ToolCall};
 use super::network::{Connection, Door, NetworkMode};
+use super::persona::Persona;
 use super::principal::Caller;
 use super::redaction::LogLevel;
 use super::task::TaskId;
@@ -72,6 +74,13 @@ pub enum EventBody {
     TaskChosen {
         /// Which.
         task: Option<TaskId>,
+    },
+    /// Another persona or policy is in force.
+    PersonaChosen {
+        /// All of it, as it was then: later changes of its file change nothing here.
+        persona: Arc<Persona>,
+        /// One more than before.
+        generation: u64,
     },
     /// A person posted a message.
     MessagePosted {
@@ -209,8 +218,14 @@ pub enum EventBody {
         verdict: Verdict,
         /// What the decider said.
         reason: String,
-        /// The rule it added for the session.
+        /// The rule it added for the session, several joined by `; `.
         rule: Option<String>,
+        /// The same, one each; none in logs written before there could be several.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String>,
+        /// Until when they count, microseconds since the epoch; `None`: until the session ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rules_until_us: Option<i64>,
     },
     /// A tool call is about to happen. Committed before it does.
     ToolCallStarted {
@@ -365,6 +380,7 @@ impl EventBody {
             Self::SessionRenamed { .. } => "session_renamed",
             Self::ModelChosen { .. } => "model_chosen",
             Self::TaskChosen { .. } => "task_chosen",
+            Self::PersonaChosen { .. } => "persona_chosen",
             Self::MessagePosted { .. } => "message_posted",
             Self::MessageEdited { .. } => "message_edited",
             Self::MessageRemoved { .. } => "message_removed",
@@ -420,9 +436,9 @@ pub struct SessionSpec {
     pub origin: Origin,
     /// Its first model.
     pub model: Option<ModelRef>,
-    /// Its persona.
+    /// The name of its first persona; `default` in old logs is `ask`.
     pub persona: String,
-    /// Generation of the policy its jail is made with.
+    /// Generation of the first persona and policy.
     pub policy_generation: u64,
     /// Its first task.
     #[serde(default, skip_serializing_if = "Option::is_none")]

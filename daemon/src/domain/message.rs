@@ -156,3 +156,15 @@ impl Message {
         })
     }
 }
+
+/// What the model reads of a call that ended.
+pub(super) fn tool_message(call_id: &CallId, text: &str, ok: bool) -> Message {
+    Message {
+        role: Role::Tool,
+        parts: vec![Part::ToolResult(ToolResult {
+            call_id: call_id.clone(),
+            text: text.to_owned(),
+            ok,
+        })],
+    }
+}

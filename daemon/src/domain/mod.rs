@@ -2,6 +2,7 @@
 //! Guarantees: imports nothing of ours and no runtime, wire, disk or provider crate.
 
 pub mod approval;
+mod approvals;
 pub mod budget;
 pub mod command;
 pub mod context;
@@ -14,6 +15,7 @@ pub mod latency;
 pub mod limits;
 pub mod message;
 pub mod network;
+pub mod persona;
 pub mod policy;
 pub mod principal;
 mod queue;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::id::ExecId;
-use super::policy::Grant;
+use super::policy::{Policy, Rule, Subject, Verdict};
 
 /// What the programs of a session can reach beyond its jail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,7 +245,8 @@ pub enum Judgement {
 pub fn judge(
     mode: NetworkMode,
     listed: &[HostRule],
-    grants: &[Grant],
+    policy: &Policy,
+    grants: &[Rule],
     target: &Target,
     pinned: bool,
 ) -> Judgement {
@@ -256,8 +257,22 @@ pub fn judge(
     if target.is_address() && !pinned {
         return refuse("addresses are not reached, only names are");
     }
-    let listed = listed.iter().any(|rule| rule.covers(target));
-    if listed || is_granted(grants, target) {
+    let ruled = ruled(policy, target);
+    if let Some((Verdict::Deny, note)) = ruled {
+        let note = if note.is_empty() {
+            "the policy denies it"
+        } else {
+            note
+        };
+        return refuse(note);
+    }
+    let allowed = match ruled {
+        Some((Verdict::Allow, _)) => true,
+        // A rule that asks about this very host is stricter than a list that names it.
+        Some(_) => false,
+        None => listed.iter().any(|rule| rule.covers(target)),
+    };
+    if allowed || is_granted(grants, target) {
         return Judgement::Allow;
     }
     if !pinned && !PORTS.contains(&target.port) {
@@ -269,9 +284,39 @@ pub fn judge(
     }
 }
 
+/// What a policy's own rules say of a host: the stricter of the person's first rule and the project's. A rule without a
+/// pattern only counts when it denies: what may be reached is the list's to say.
+fn ruled<'a>(policy: &'a Policy, target: &Target) -> Option<(Verdict, &'a str)> {
+    let first = |project: bool| {
+        let about = policy.rules.iter().filter(|rule| rule.project == project);
+        let mut about = about.filter(|rule| match &rule.line.on {
+            Subject::ReachesOut(Some(_)) => is_about(&rule.line, target),
+            Subject::ReachesOut(None) => rule.line.then == Verdict::Deny,
+            _ => false,
+        });
+        about.next().map(|rule| (rule.line.then, rule.note.as_str()))
+    };
+    [first(false), first(true)]
+        .into_iter()
+        .flatten()
+        .max_by_key(|(verdict, _)| *verdict)
+}
+
+/// True for a rule with a pattern that matches the host. One that allows without naming a port means the usual ports.
+fn is_about(rule: &Rule, target: &Target) -> bool {
+    match &rule.on {
+        Subject::ReachesOut(Some(pattern)) => {
+            pattern.matches(target)
+                && (pattern.port.is_some() || rule.then != Verdict::Allow || PORTS.contains(&target.port))
+        }
+        _ => false,
+    }
+}
+
 /// True where an approval lets programs reach the host.
-pub fn is_granted(grants: &[Grant], target: &Target) -> bool {
-    grants.iter().any(|grant| grant.hosts.contains(target))
+pub fn is_granted(grants: &[Rule], target: &Target) -> bool {
+    let allows = |rule: &&Rule| rule.then == Verdict::Allow;
+    grants.iter().filter(allows).any(|rule| is_about(rule, target))
 }
 
 /// What one program did with one host.
@@ -364,19 +409,70 @@ impl fmt::Display for Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::PolicyRule;
 
     fn target(text: &str) -> Target {
         Target::parse(text, Some(443)).unwrap()
     }
 
-    fn grant(hosts: &[&str]) -> Grant {
-        Grant {
-            tool: "network".into(),
-            effects: Vec::new(),
-            command: None,
-            paths: Vec::new(),
-            hosts: hosts.iter().map(|host| target(host)).collect(),
-        }
+    fn grant(hosts: &[&str]) -> Vec<Rule> {
+        hosts.iter().map(|host| Rule::host(&target(host))).collect()
+    }
+
+    fn ask() -> Policy {
+        Policy::built_in("ask").unwrap()
+    }
+
+    #[test]
+    fn a_policys_rule_about_a_host_is_stricter_than_the_list_and_may_add_to_it() {
+        let policy = |rules: &[(&str, bool)]| Policy {
+            rules: rules
+                .iter()
+                .map(|(rule, project)| PolicyRule {
+                    line: rule.parse().unwrap(),
+                    note: String::new(),
+                    project: *project,
+                })
+                .collect(),
+            ..ask()
+        };
+        let listed = ["good.example".parse::<HostRule>().unwrap()];
+        let judged = |rules: &[(&str, bool)], mode, text: &str| {
+            judge(mode, &listed, &policy(rules), &[], &target(text), false)
+        };
+        use Judgement::{Allow, Ask, Refuse};
+        let deny = [
+            ("deny reaches_out: good.example", true),
+            ("allow reaches_out: good.example", false),
+        ];
+        assert!(matches!(
+            judged(&deny, NetworkMode::Ask, "good.example"),
+            Refuse(_)
+        ));
+        let nothing = [("deny reaches_out", false)];
+        assert!(matches!(
+            judged(&nothing, NetworkMode::Ask, "good.example"),
+            Refuse(_)
+        ));
+        let ask = [("ask reaches_out: good.example", true)];
+        assert_eq!(judged(&ask, NetworkMode::Ask, "good.example"), Ask);
+        assert!(matches!(
+            judged(&ask, NetworkMode::List, "good.example"),
+            Refuse(_)
+        ));
+        let add = [("allow reaches_out: *.more.example", false)];
+        assert_eq!(judged(&add, NetworkMode::List, "a.more.example"), Allow);
+        assert!(matches!(
+            judged(&add, NetworkMode::List, "a.more.example:8080"),
+            Refuse(_)
+        ));
+        assert!(matches!(
+            judged(&add, NetworkMode::Off, "a.more.example"),
+            Refuse(_)
+        ));
+        // Without a pattern a rule opens nothing.
+        let all = [("allow reaches_out", false)];
+        assert_eq!(judged(&all, NetworkMode::Ask, "other.example"), Ask);
     }
 
     #[test]
@@ -467,7 +563,7 @@ mod tests {
     fn nothing_is_reached_that_no_rule_names() {
         use Judgement::{Allow, Ask, Refuse};
         let listed = ["good.example".parse::<HostRule>().unwrap()];
-        let judged = |mode, text: &str| judge(mode, &listed, &[], &target(text), false);
+        let judged = |mode, text: &str| judge(mode, &listed, &ask(), &[], &target(text), false);
         assert_eq!(judged(NetworkMode::List, "good.example"), Allow);
         assert_eq!(judged(NetworkMode::Ask, "good.example"), Allow);
         assert_eq!(judged(NetworkMode::Ask, "other.example"), Ask);
@@ -481,16 +577,23 @@ mod tests {
             assert!(matches!(judged(mode, text), Refuse(_)), "{text}");
         }
         // An empty list means none.
-        let none = judge(NetworkMode::List, &[], &[], &target("good.example"), false);
+        let none = judge(
+            NetworkMode::List,
+            &[],
+            &ask(),
+            &[],
+            &target("good.example"),
+            false,
+        );
         assert!(matches!(none, Refuse(_)));
-        let granted = [grant(&["asked.example"])];
-        let judged = |mode, text: &str| judge(mode, &[], &granted, &target(text), false);
+        let granted = grant(&["asked.example"]);
+        let judged = |mode, text: &str| judge(mode, &[], &ask(), &granted, &target(text), false);
         assert_eq!(judged(NetworkMode::List, "asked.example"), Allow);
         assert!(matches!(judged(NetworkMode::List, "asked.example:22"), Refuse(_)));
         assert!(matches!(judged(NetworkMode::Off, "asked.example"), Refuse(_)));
         // What the user pinned may be asked about at its own port, also when it is an address.
         assert_eq!(
-            judge(NetworkMode::Ask, &[], &[], &target("10.0.0.5:8080"), true),
+            judge(NetworkMode::Ask, &[], &ask(), &[], &target("10.0.0.5:8080"), true),
             Ask
         );
     }

@@ -223,6 +223,44 @@ pub enum Rejection {
         /// Next steps.
         hints: Vec<String>,
     },
+    /// No such persona.
+    #[error("no persona '{wanted}'")]
+    PersonaNotFound {
+        /// What was asked for.
+        wanted: String,
+        /// Those there are.
+        hints: Vec<String>,
+    },
+    /// No such policy.
+    #[error("no policy '{wanted}'")]
+    PolicyNotFound {
+        /// What was asked for.
+        wanted: String,
+        /// Those there are.
+        hints: Vec<String>,
+    },
+    /// A persona's or policy's file can't be used.
+    #[error("{message}")]
+    PolicyInvalid {
+        /// File, line, column, and what is wrong.
+        message: String,
+        /// Next steps.
+        hints: Vec<String>,
+    },
+    /// A rule can't be read.
+    #[error("{0}")]
+    RuleInvalid(String),
+    /// A rule grants more than was asked, or something else.
+    #[error("{message}")]
+    RuleTooBroad {
+        /// Why.
+        message: String,
+        /// What can be granted.
+        hints: Vec<String>,
+    },
+    /// No such grant.
+    #[error("no grant '{0}'")]
+    GrantNotFound(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
@@ -275,6 +313,12 @@ impl Rejection {
             Self::FileProtected { .. } => "FILE_PROTECTED",
             Self::WorkspaceFull(_) => "STORAGE_FULL",
             Self::LimitUnavailable { .. } => "LIMIT_UNAVAILABLE",
+            Self::PersonaNotFound { .. } => "PERSONA_NOT_FOUND",
+            Self::PolicyNotFound { .. } => "POLICY_NOT_FOUND",
+            Self::PolicyInvalid { .. } => "POLICY_INVALID",
+            Self::RuleInvalid(_) => "RULE_INVALID",
+            Self::RuleTooBroad { .. } => "RULE_TOO_BROAD",
+            Self::GrantNotFound(_) => "GRANT_NOT_FOUND",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -291,9 +335,15 @@ impl Rejection {
             | Self::TaskNotFound { hints, .. }
             | Self::FileChanged { hints, .. }
             | Self::LimitUnavailable { hints, .. }
+            | Self::PersonaNotFound { hints, .. }
+            | Self::PolicyNotFound { hints, .. }
+            | Self::PolicyInvalid { hints, .. }
+            | Self::RuleTooBroad { hints, .. }
             | Self::BoardRefused { hints, .. } => hints.clone(),
             Self::FileProtected { .. } => vec!["repeat it with --protected if you mean it".into()],
             Self::WorkspaceFull(_) => vec!["free some space and repeat it".into()],
+            Self::RuleInvalid(_) => vec!["agentctl policies show ask   (rules, one a line)".into()],
+            Self::GrantNotFound(_) => vec!["agentctl policies show --grants".into()],
             Self::TaskClaimed { task, .. } => vec![format!("agentctl tasks show {task}")],
             Self::TaskWaits { task, .. } => vec![
                 format!("agentctl tasks show {task}"),

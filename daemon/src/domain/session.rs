@@ -11,9 +11,10 @@ use super::event::{
 };
 use super::heard::{Heard, title_of};
 use super::id::{ApprovalId, CallId, ExecId, MessageId, Seq, SessionId, TurnId};
-use super::message::{Message, Part, Role, ToolResult};
+use super::message::{Message, Part, Role, tool_message};
 use super::network::{Door, NetworkMode};
-use super::policy::Grant;
+use super::persona::Persona;
+use super::policy::Rule;
 use super::principal::Asker;
 use super::redaction::{LogLevel, unsaid};
 use super::standing::Standing;
@@ -61,7 +62,11 @@ pub struct Session {
     /// The last decided ones, newest last.
     pub decided: VecDeque<Approval>,
     /// Rules that approvals added for the session.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Rule>,
+    /// What is in force.
+    pub persona: Arc<Persona>,
+    /// Its generation: rises by one with each choice.
+    pub generation: u64,
     /// Commands that run or wait to run.
     pub execs: BTreeMap<ExecId, OpenExec>,
     /// Calls that outlived their turn, by the turn that started them.
@@ -123,6 +128,8 @@ impl Session {
             approvals: Vec::new(),
             decided: VecDeque::new(),
             grants: Vec::new(),
+            persona: Arc::new(Persona::built_in(&spec.persona).unwrap_or_else(Persona::usual)),
+            generation: spec.policy_generation,
             execs: BTreeMap::new(),
             late_calls: BTreeMap::new(),
             late_results: Vec::new(),
@@ -225,10 +232,19 @@ impl Session {
                 self.spent.tokens = super::usage::Tokens::default();
                 self.grants.clear();
                 self.doors.clear();
+                if matches!(event.body, EventBody::SessionImported { .. }) {
+                    // A bundle brings no rules along: whoever made it could have allowed everything.
+                    self.persona = Arc::new(Persona::usual());
+                    self.generation = self.generation.saturating_add(1);
+                }
             }
             EventBody::SessionRenamed { name } => self.name.clone_from(name),
             EventBody::ModelChosen { model } => self.model = Some(model.clone()),
             EventBody::TaskChosen { task } => self.task.clone_from(task),
+            EventBody::PersonaChosen { persona, generation } => {
+                self.persona = persona.clone();
+                self.generation = *generation;
+            }
             EventBody::MessagePosted {
                 message_id,
                 parts,
@@ -281,8 +297,18 @@ impl Session {
                 verdict,
                 reason,
                 rule: _,
+                rules,
+                rules_until_us,
             } => {
-                self.resolve(event, approval_id, call_id, *verdict, reason);
+                let answer = Answer {
+                    verdict: *verdict,
+                    by: event.caller.signature(),
+                    at_us: event.time_us,
+                    reason: reason.clone(),
+                    rules: rules.clone(),
+                    rules_until_us: *rules_until_us,
+                };
+                self.resolve(approval_id, call_id, answer);
             }
             EventBody::ToolCallStarted { call, exec_id, .. } => {
                 self.set_stage(&call.call_id, CallStage::Started(exec_id.clone()));
@@ -438,36 +464,31 @@ impl Session {
         }
     }
 
-    fn resolve(
-        &mut self,
-        event: &Event,
-        approval_id: &ApprovalId,
-        call_id: &CallId,
-        verdict: Verdict,
-        reason: &str,
-    ) {
+    fn resolve(&mut self, approval_id: &ApprovalId, call_id: &CallId, answer: Answer) {
         let Some(index) = self.approvals.iter().position(|a| &a.approval_id == approval_id) else {
             return;
         };
         let mut approval = self.approvals.remove(index);
-        approval.answer = Some(Answer {
-            verdict,
-            by: event.caller.signature(),
-            at_us: event.time_us,
-            reason: reason.to_owned(),
-        });
-        if verdict == Verdict::ApprovedSession
-            && let Some(grant) = &approval.session_grant
-        {
-            self.grants.push(grant.clone());
+        let verdict = answer.verdict;
+        if verdict == Verdict::ApprovedSession {
+            // Logs written before rules had texts name none: what was offered was added.
+            let rules = if answer.rules.is_empty() {
+                approval.offered()
+            } else {
+                answer.rules.clone()
+            };
+            self.grants
+                .extend(rules.iter().filter_map(|rule| rule.parse().ok()));
         }
         if approval.holds_a_call() {
             let stage = match verdict {
-                Verdict::ApprovedOnce | Verdict::ApprovedSession => CallStage::Approved,
-                Verdict::Denied | Verdict::Withdrawn => CallStage::Denied(reason.to_owned()),
+                Verdict::Expired => CallStage::Expired,
+                _ if verdict.approves() => CallStage::Approved,
+                _ => CallStage::Denied(answer.reason.clone()),
             };
             self.set_stage(call_id, stage);
         }
+        approval.answer = Some(answer);
         self.decided.push_back(approval);
         if self.decided.len() > DECIDED_KEPT {
             self.decided.pop_front();
@@ -540,17 +561,7 @@ impl Session {
             standing: self.standing.clone(),
             waiting: None,
             network: self.network,
+            in_force: self.persona.in_force(self.generation),
         }
-    }
-}
-
-fn tool_message(call_id: &CallId, text: &str, ok: bool) -> Message {
-    Message {
-        role: Role::Tool,
-        parts: vec![Part::ToolResult(ToolResult {
-            call_id: call_id.clone(),
-            text: text.to_owned(),
-            ok,
-        })],
     }
 }

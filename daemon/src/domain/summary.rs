@@ -7,6 +7,7 @@ use super::event::{EventBody, ModelRef, SessionSpec, TurnOutcome};
 use super::id::{ApprovalId, CallId, ExecId, Seq, SessionId, TurnId};
 use super::message::{Message, Role};
 use super::network::NetworkMode;
+use super::persona::InForce;
 use super::standing::Standing;
 use super::task::TaskId;
 use super::usage::{Tokens, Usage};
@@ -54,6 +55,9 @@ pub struct Summary {
     /// What its programs can reach.
     #[serde(default)]
     pub network: NetworkMode,
+    /// The persona and policy in force; of rows written before there were any to choose, empty.
+    #[serde(default)]
+    pub in_force: InForce,
     /// The command that waits for input. Not folded from the log: it is so as long as it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<InputWait>,
@@ -169,6 +173,12 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
         EventBody::ModelChosen { model } => format!("model {}", model.name),
         EventBody::TaskChosen { task: Some(task) } => format!("task {task}"),
         EventBody::TaskChosen { task: None } => "no task".into(),
+        EventBody::PersonaChosen { persona, .. } if persona.name == persona.policy.name => {
+            format!("persona {}", persona.name)
+        }
+        EventBody::PersonaChosen { persona, .. } => {
+            format!("persona {}, policy {}", persona.name, persona.policy.name)
+        }
         EventBody::MessagePosted { parts, .. } => {
             format!(
                 "you: {}",

@@ -54,6 +54,8 @@ pub enum CallStage {
     Approved,
     /// A person said no, with this reason.
     Denied(String),
+    /// Nobody answered in the time the policy gives.
+    Expired,
     /// It is happening.
     Started(Option<ExecId>),
 }

@@ -92,8 +92,13 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         mode,
     };
     let mut mounts = Vec::new();
+    // Under a policy that only looks, nothing of the project can be changed from inside.
+    let work = |from: PathBuf, to: PathBuf| match spec.policy.read_only {
+        true => Mount::ReadOnly(from, to),
+        false => Mount::Bind(from, to),
+    };
     if root_layout {
-        mounts.push(Mount::Bind(workspace.root.clone(), "/".into()));
+        mounts.push(work(workspace.root.clone(), "/".into()));
     }
     mounts.push(same(Path::new("/usr")));
     if root_layout {
@@ -164,9 +169,9 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
     }
     show(inputs, root_layout, &mut mounts);
     if !root_layout {
-        mounts.push(Mount::Bind(workspace.root.clone(), workspace.root.clone()));
+        mounts.push(work(workspace.root.clone(), workspace.root.clone()));
     }
-    protect(inputs, &mut mounts);
+    protect(inputs, &mut mounts, &work);
     if !root_layout {
         mounts.push(Mount::Freeze("/".into()));
     }
@@ -216,7 +221,7 @@ fn show(inputs: &Inputs<'_>, root_layout: bool, mounts: &mut Vec<Mount>) {
         mounts.push(Mount::ReadOnly(file.clone(), at.clone()));
     }
     for dir in &sight.added {
-        mounts.push(if dir.writable {
+        mounts.push(if dir.writable && !inputs.spec.policy.read_only {
             Mount::Bind(dir.path.clone(), dir.path.clone())
         } else {
             Mount::ReadOnly(dir.path.clone(), dir.path.clone())
@@ -225,14 +230,14 @@ fn show(inputs: &Inputs<'_>, root_layout: bool, mounts: &mut Vec<Mount>) {
     mounts.extend(tops().map(Mount::Freeze));
 }
 
-fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>) {
+fn protect(inputs: &Inputs<'_>, mounts: &mut Vec<Mount>, work: &dyn Fn(PathBuf, PathBuf) -> Mount) {
     let workspace = &inputs.spec.workspace;
     let inside = |p: &Path| workspace.jail_root().join(p);
     for dir in &inputs.guard.outside {
-        mounts.push(Mount::Bind(dir.clone(), dir.clone()));
+        mounts.push(work(dir.clone(), dir.clone()));
     }
     for path in &inputs.guard.pinned {
-        mounts.push(Mount::Bind(workspace.root.join(path), inside(path)));
+        mounts.push(work(workspace.root.join(path), inside(path)));
     }
     for path in &inputs.guard.read_only {
         mounts.push(Mount::ReadOnly(workspace.root.join(path), inside(path)));

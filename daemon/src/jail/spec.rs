@@ -27,6 +27,8 @@ pub struct JailPolicy {
     pub generation: u64,
     /// What can be reached.
     pub network: NetworkMode,
+    /// The Workspace can be looked at and not changed.
+    pub read_only: bool,
 }
 
 /// Whose tools a Jail shows.

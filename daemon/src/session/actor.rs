@@ -2,6 +2,7 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod orders;
 mod view;
 mod waiting;
 
@@ -41,7 +42,7 @@ const MAILBOX: usize = 64;
 /// Answers remembered in memory; older ones are in the store.
 const ANSWERED: usize = 256;
 
-struct State {
+pub(super) struct State {
     session: Session,
     history: Vec<Arc<Message>>,
     store: Store,
@@ -111,6 +112,9 @@ pub(super) fn start(
         gate,
         stopping: false,
     };
+    for approval in &state.session.approvals {
+        state.expire_later(approval);
+    }
     tokio::spawn(state.run(mailbox));
     actor
 }
@@ -136,6 +140,9 @@ impl State {
                 }
                 Ask::View(turn_id, answer) => {
                     let _unheard = answer.send(self.view(&turn_id));
+                }
+                Ask::InForce(answer) => {
+                    let _unheard = answer.send((self.session.persona.clone(), self.grants()));
                 }
                 Ask::Queue(answer) => {
                     let _unheard = answer.send(self.session.queue.iter().cloned().collect());
@@ -326,11 +333,7 @@ impl State {
             rewrites,
         };
         let events = self.store.append(append).await?;
-        for event in &events {
-            if let EventBody::ExecFinished { exec_id, .. } = &event.body {
-                self.execs.acknowledge(exec_id);
-            }
-        }
+        self.follow_up(&draft, &events).await;
         draft.heard.tell(&mut self.history);
         self.session = draft;
         self.stand_still(self.session.standing.rests());
@@ -559,6 +562,7 @@ impl State {
             why,
             gate: self.gate.subscribe(),
             asked: std::sync::Mutex::default(),
+            checked: std::sync::atomic::AtomicUsize::new(0),
             purse: Purse::default(),
             brief: Brief::default(),
             repeats: Repeats::default(),

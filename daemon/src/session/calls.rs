@@ -140,6 +140,11 @@ impl TurnJob {
             facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
             return Begun::Settled;
         }
+        if let CallStage::Expired = &open.stage {
+            let text = "denied: nobody answered in the time the policy gives. Find another way, or go on without it.";
+            facts.push(self.settled(call, CallOutcome::Denied, text.to_owned()));
+            return Begun::Settled;
+        }
         if let CallStage::Denied(reason) = &open.stage {
             let text = if reason.is_empty() {
                 "denied by the person. Find another way, or ask what they want.".to_owned()
@@ -149,8 +154,9 @@ impl TurnJob {
             facts.push(self.settled(call, CallOutcome::Denied, text));
             return Begun::Settled;
         }
-        let Some(tool) = tools.get(&call.tool) else {
-            let text = self.in_vain(call, tools.unknown(&call.tool));
+        let persona = &view.persona;
+        let Some(tool) = tools.get(&call.tool).filter(|_| persona.has_tool(&call.tool)) else {
+            let text = self.in_vain(call, tools.unknown(&call.tool, persona));
             facts.push(self.settled(call, CallOutcome::Failed, text));
             return Begun::Settled;
         };
@@ -196,9 +202,11 @@ impl TurnJob {
             facts.push(self.settled(call, CallOutcome::Denied, format!("denied: {why}")));
             return Begun::Settled;
         }
+        let policy = &view.persona.policy;
+        let judged = policy::judge(policy, &view.grants, &call_facts);
         let decision = match open.stage {
             CallStage::Approved => Decision::Allow,
-            _ => policy::decide(&self.settings.policy, &view.grants, &call_facts),
+            _ => judged.decision.clone(),
         };
         let decision = match decision {
             Decision::Ask { .. } if network == Some(Judgement::Allow) => Decision::Allow,
@@ -206,6 +214,12 @@ impl TurnJob {
         };
         match decision {
             Decision::Allow => {
+                for (check, why) in &judged.warnings {
+                    facts.push(EventBody::NoticeRecorded {
+                        code: format!("check_{}", check.name()),
+                        message: format!("{}: {why}", plan.summary),
+                    });
+                }
                 let runs = plan.effects.contains(&crate::domain::tool::Effect::Executes);
                 let exec_id = plan.command.as_ref().filter(|_| runs).map(|_| ExecId::random());
                 facts.push(EventBody::ToolCallStarted {
@@ -245,7 +259,7 @@ impl TurnJob {
             }
             Decision::Ask { why } => {
                 facts.push(EventBody::ApprovalRequested {
-                    approval: approval(call, plan, &call_facts, why),
+                    approval: approval(call, plan, &call_facts, (policy, &judged), why),
                 });
                 Begun::Waits
             }

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use super::mailbox::Wish;
 use super::network::{Net, View, question};
 use super::{Fault, SessionHandle, trace_id};
-use crate::domain::approval::Verdict;
 use crate::domain::command::{Command, Reply};
 use crate::domain::id::{ApprovalId, Seq};
 use crate::domain::network::{self, Direction, Door, NetworkMode, Target};
+use crate::domain::policy::{HostPattern, Subject};
 use crate::domain::principal::Caller;
 use crate::domain::reach;
 use crate::domain::rejection::Rejection;
@@ -21,9 +21,16 @@ use crate::store::RequestKey;
 
 impl SessionHandle {
     /// What its programs may reach, hosts that approvals added, open doors, open questions about hosts.
-    pub fn network(&self) -> (NetworkMode, Vec<Target>, Vec<Door>, Vec<ApprovalId>) {
+    pub fn network(&self) -> (NetworkMode, Vec<HostPattern>, Vec<Door>, Vec<ApprovalId>) {
         let view = self.net.view();
-        let granted = view.grants.into_iter().flat_map(|grant| grant.hosts);
+        let granted = self
+            .net
+            .grants(&view)
+            .into_iter()
+            .filter_map(|rule| match rule.on {
+                Subject::ReachesOut(Some(host)) => Some(host),
+                _ => None,
+            });
         let open = view.questions.into_iter().filter(|one| one.answer.is_none());
         (
             view.mode,
@@ -188,13 +195,19 @@ impl Net {
         if view.doors.contains(&door) {
             return Ok((None, None));
         }
-        let command = if network::is_granted(&view.grants, &target) {
+        let command = if network::is_granted(&self.grants(&view), &target) {
             Command::OpenPort { door }
         } else {
             let why = "programs inside can then use this service of your machine".to_owned();
             let summary = format!("reach port {port} of this machine");
             Command::AskHosts {
-                approval: Box::new(question(vec![target.clone()], None, summary, String::new(), why)),
+                approval: Box::new(question(
+                    vec![target.clone()],
+                    None,
+                    (summary, String::new()),
+                    why,
+                    &view.persona,
+                )),
             }
         };
         let asks = matches!(command, Command::AskHosts { .. });
@@ -266,7 +279,7 @@ pub(super) async fn keep(net: Weak<Net>, mut view: watch::Receiver<View>, engine
             else {
                 return true;
             };
-            if !matches!(answer.verdict, Verdict::Denied | Verdict::Withdrawn) {
+            if answer.verdict.approves() {
                 let (me, door) = (me.clone(), reach::host_door(*port));
                 tokio::spawn(async move {
                     let opened = me

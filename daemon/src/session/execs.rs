@@ -10,6 +10,7 @@ mod runner;
 mod stars;
 mod terminals;
 mod waits;
+mod wall;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,7 @@ use super::{Run, Settings};
 use crate::clock::now_us;
 use crate::domain::event::ExecResult;
 use crate::domain::id::{CallId, ExecId, SessionId, TurnId};
-use crate::domain::network::{Judgement, NetworkMode, Target};
+use crate::domain::network::{Judgement, Target};
 use crate::domain::principal::Caller;
 use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
@@ -112,8 +113,9 @@ impl Execs {
         let spec = JailSpec {
             kind: session.spec.jail,
             policy: JailPolicy {
-                generation: session.spec.policy_generation,
+                generation: session.generation,
                 network: session.network,
+                read_only: session.persona.policy.read_only,
             },
             ca_file: settings.network.ca_file.clone(),
             env: settings.environment.clone(),
@@ -551,17 +553,6 @@ impl Execs {
     /// What the rules of the network say of the hosts of a call; the strictest counts. `None`: it names none.
     pub(super) fn judge_hosts(&self, hosts: &[Target]) -> Option<Judgement> {
         self.net.judge(hosts)
-    }
-
-    /// From the next command on the jail is another one, with another network and the shell's state.
-    pub(super) fn set_network(&self, mode: NetworkMode) {
-        let spec = {
-            let mut spec = self.spec.lock().unwrap_or_else(PoisonError::into_inner);
-            spec.policy.network = mode;
-            spec.clone()
-        };
-        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
-        *shell = Shell::open_after(shell.clone(), self.settings.jails.clone(), spec);
     }
 
     fn reopen(&self, ended: &Shell) -> Shell {

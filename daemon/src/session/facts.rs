@@ -6,7 +6,7 @@ use crate::domain::approval::Approval;
 use crate::domain::event::{CallOutcome, ChangeKind, EventBody, ExecResult};
 use crate::domain::id::{ApprovalId, ChangeId, ExecId, TurnId};
 use crate::domain::message::ToolCall;
-use crate::domain::policy::{self, CallFacts};
+use crate::domain::policy::{self, CallFacts, Judged, Policy};
 use crate::domain::session::clip;
 use crate::tools::{CallPlan, FileChange};
 
@@ -14,8 +14,15 @@ use crate::tools::{CallPlan, FileChange};
 pub(super) const SCRIPT_IN_LOG: usize = 64 * 1024;
 
 /// The question about a call.
-pub(super) fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why: String) -> Approval {
-    let grant = policy::grant_for(facts);
+pub(super) fn approval(
+    call: &ToolCall,
+    plan: &CallPlan,
+    facts: &CallFacts,
+    (policy, judged): (&Policy, &Judged),
+    why: String,
+) -> Approval {
+    let offered = policy::offer(facts);
+    let now = now_us();
     Approval {
         approval_id: ApprovalId::random(),
         call_id: call.call_id.clone(),
@@ -27,10 +34,17 @@ pub(super) fn approval(call: &ToolCall, plan: &CallPlan, facts: &CallFacts, why:
             .unwrap_or_else(|| clip(&call.arguments, SCRIPT_IN_LOG)),
         effects: plan.effects.clone(),
         why,
-        session_rule: grant.as_ref().and_then(|_| policy::rule_text(facts)),
-        session_grant: grant,
         hosts: Vec::new(),
-        asked_us: now_us(),
+        deciding_rule: judged.by.text(policy),
+        no_rule_why: offered.as_ref().err().cloned().unwrap_or_default(),
+        rules: offered
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        session_grant: None,
+        expires_us: policy.expires_us(now),
+        asked_us: now,
         answer: None,
     }
 }

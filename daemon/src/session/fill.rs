@@ -76,8 +76,8 @@ impl SessionHandle {
             .models()
             .window(&name, session.model.as_ref().and_then(|m| m.context_tokens));
         let dialect = dialect_of(&name);
-        let specs = Registry::for_dialect(dialect).specs();
-        let system = prompt::instructions(&session.spec, dialect);
+        let specs = Registry::for_dialect(dialect).specs_of(&session.persona);
+        let system = prompt::instructions(&session.spec, &session.persona, dialect);
         let tools: usize = specs.iter().map(spec_bytes).sum();
         let mut found = vec![
             piece("system", "system text", system.len() as u64),

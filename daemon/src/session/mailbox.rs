@@ -13,9 +13,10 @@ use super::turn::{Gone, Stop};
 use crate::domain::command::{Command, Reply};
 use crate::domain::context::PlanItem;
 use crate::domain::event::{EventBody, SessionSpec, TurnOptions, TurnTotals};
-use crate::domain::id::{CallId, ExecId, Seq, SessionId, TurnId};
+use crate::domain::id::{ApprovalId, CallId, ExecId, Seq, SessionId, TurnId};
 use crate::domain::message::Message;
-use crate::domain::policy::Grant;
+use crate::domain::persona::Persona;
+use crate::domain::policy::Rule;
 use crate::domain::principal::{Asker, Caller};
 use crate::domain::session::{OpenCall, QueuedMessage, Session};
 use crate::domain::task::TaskId;
@@ -52,7 +53,10 @@ pub(super) struct TurnView {
     pub(super) calls: VecDeque<OpenCall>,
     pub(super) steps: u32,
     pub(super) options: TurnOptions,
-    pub(super) grants: Vec<Grant>,
+    /// Rules that approvals added, for the session or for the project.
+    pub(super) grants: Vec<Rule>,
+    /// What is in force.
+    pub(super) persona: Arc<Persona>,
     /// What the turn took so far.
     pub(super) totals: TurnTotals,
     /// When it started, microseconds since the epoch.
@@ -106,6 +110,8 @@ pub(super) enum Ask {
     Wish(Box<Wish>, oneshot::Sender<Result<Reply, Fault>>),
     Record(TurnId, Vec<EventBody>, oneshot::Sender<Recorded>),
     View(TurnId, oneshot::Sender<Option<TurnView>>),
+    /// The persona in force, and the rules that were granted.
+    InForce(oneshot::Sender<(Arc<Persona>, Vec<Rule>)>),
     /// The messages that wait.
     Queue(oneshot::Sender<Vec<QueuedMessage>>),
     /// What stands in the model's context.
@@ -162,6 +168,35 @@ impl Actor {
             .await
             .map_err(|_| Gone)?;
         wait.await.map_err(|_| Gone)
+    }
+
+    pub(super) async fn in_force(&self) -> Result<(Arc<Persona>, Vec<Rule>), Fault> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .send(Ask::InForce(answer))
+            .await
+            .map_err(|_| Fault::closing())?;
+        wait.await.map_err(|_| Fault::closing())
+    }
+
+    /// Denies a question whose time is over. Tried again until it is written: a question without an end would hold
+    /// its turn for ever.
+    pub(super) async fn expire(&self, approval_id: ApprovalId) {
+        let wish = Wish {
+            command: Command::ExpireApproval { approval_id },
+            caller: Caller::daemon(super::trace_id()),
+            request: None,
+            model: None,
+            launch: None,
+        };
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.wish(wish.clone()).await {
+                Ok(_) | Err(Fault::Rejected(_)) => return,
+                Err(error) => tracing::error!(%error, "the end of a question could not be written yet"),
+            }
+            wait = pause(wait).await;
+        }
     }
 
     pub(super) async fn queue(&self) -> Result<Vec<QueuedMessage>, Fault> {

@@ -38,9 +38,9 @@ impl TurnJob {
             without_images(&mut messages);
         }
         ModelRequest {
-            instructions: prompt::instructions(&view.spec, model.dialect()),
+            instructions: prompt::instructions(&view.spec, &view.persona, model.dialect()),
             messages: messages.into(),
-            tools: tools.specs(),
+            tools: tools.specs_of(&view.persona),
             effort: view
                 .options
                 .effort

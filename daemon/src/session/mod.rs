@@ -12,13 +12,17 @@ pub mod feed;
 mod files;
 mod fill;
 mod follow;
+mod grants;
+mod hooks;
 mod lifecycle;
 mod mailbox;
 mod mend;
 mod network;
+mod orders;
 mod prepare;
 mod presence;
 mod prompt;
+mod prompt_check;
 mod purse;
 mod recall;
 mod recover;
@@ -42,16 +46,17 @@ pub use execs::{ExecOutput, Job, JobProcess, OutputKind, ScreenPiece, Shown, Vie
 pub use files::{FilePiece, FileWish, FileWrote, FilesPage};
 pub use fill::{Context, Piece, Share};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
+pub use grants::ProjectGrants;
+pub use hooks::Hooks;
+pub use orders::Resolution;
 pub use presence::Attached;
 pub use prompt::VERSION as PROMPT_VERSION;
 pub use recover::load;
 
-use crate::domain::approval::Verdict;
 use crate::domain::command::{Command, Reply};
 use crate::domain::event::{ExecResult, ModelRef, TurnOptions};
-use crate::domain::id::{ApprovalId, ExecId, MessageId, Seq, SessionId, TurnId};
+use crate::domain::id::{ExecId, MessageId, Seq, SessionId, TurnId};
 use crate::domain::message::Part;
-use crate::domain::policy::Policy;
 use crate::domain::principal::{Asker, Caller};
 use crate::domain::rejection::Rejection;
 use crate::domain::secret_files::SecretFiles;
@@ -75,8 +80,10 @@ use presence::Presence;
 pub struct Settings {
     /// Models by name; replaced when credentials change.
     pub models: RwLock<ModelRegistry>,
-    /// The doorman.
-    pub policy: Policy,
+    /// What was granted to projects.
+    pub grants: ProjectGrants,
+    /// The user's own programs that are told.
+    pub hooks: Hooks,
     /// Reasoning effort, where configured.
     pub effort: Option<String>,
     /// The model for titles and summaries, where configured.
@@ -357,38 +364,6 @@ impl SessionHandle {
         };
         match self.actor.wish(wish).await? {
             Reply::Done { seq } => Ok(seq),
-            _ => Ok(self.summary().head),
-        }
-    }
-
-    /// Answers an approval.
-    pub async fn resolve(
-        &self,
-        caller: Caller,
-        request: Option<RequestKey>,
-        approval_id: ApprovalId,
-        verdict: Verdict,
-        reason: String,
-        expected_head: Option<Seq>,
-    ) -> Result<Seq, Fault> {
-        let command = Command::ResolveApproval {
-            approval_id,
-            verdict,
-            reason: clip(&reason, 2000),
-            expected_head,
-        };
-        match self
-            .actor
-            .wish(Wish {
-                command,
-                caller,
-                request,
-                model: None,
-                launch: None,
-            })
-            .await?
-        {
-            Reply::Resolved { seq, .. } => Ok(seq),
             _ => Ok(self.summary().head),
         }
     }

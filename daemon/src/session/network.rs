@@ -21,7 +21,8 @@ use crate::domain::approval::{Approval, Verdict};
 use crate::domain::command::{Command, Reply};
 use crate::domain::id::{ApprovalId, CallId, ExecId};
 use crate::domain::network::{self, Connection, Door, Judgement, NetworkMode, Target};
-use crate::domain::policy::{self, Grant};
+use crate::domain::persona::Persona;
+use crate::domain::policy::{self, Rule, Subject};
 use crate::domain::principal::Caller;
 use crate::domain::reach::MAX_QUESTIONS;
 use crate::domain::registries;
@@ -47,7 +48,11 @@ const SENTENCES: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) mode: NetworkMode,
-    pub(super) grants: Vec<Grant>,
+    /// What approvals added for the session.
+    pub(super) grants: Vec<Rule>,
+    /// What is in force.
+    pub(super) persona: Arc<Persona>,
+    pub(super) principal: String,
     /// Questions about hosts, open and decided.
     pub(super) questions: Vec<Approval>,
     /// Nobody is to be asked in the open turn.
@@ -63,9 +68,11 @@ impl View {
             grants: session
                 .grants
                 .iter()
-                .filter(|grant| !grant.hosts.is_empty())
+                .filter(|rule| matches!(rule.on, Subject::ReachesOut(_)))
                 .cloned()
                 .collect(),
+            persona: session.persona.clone(),
+            principal: session.spec.principal.clone(),
             questions: session
                 .approvals
                 .iter()
@@ -212,7 +219,8 @@ impl Net {
             None => hosts_named.join(", "),
         };
         let why = "programs of this session may reach only hosts that you list or approve".to_owned();
-        let approval = question(hosts, call, summary, detail, why);
+        let persona = self.view.borrow().persona.clone();
+        let approval = question(hosts, call, (summary, detail), why, &persona);
         let command = Command::AskHosts {
             approval: Box::new(approval),
         };
@@ -238,7 +246,8 @@ impl Net {
         match answer.verdict {
             Verdict::Denied if holds && answer.reason.is_empty() => Some(Err("a person said no".to_owned())),
             Verdict::Denied if holds => Some(Err(format!("a person said no: {}", answer.reason))),
-            Verdict::Denied | Verdict::Withdrawn => None,
+            Verdict::Expired if holds => Some(Err("nobody answered in the time the policy gives".to_owned())),
+            Verdict::Denied | Verdict::Withdrawn | Verdict::Expired => None,
             // For the session or longer: the grants have it.
             _ if holds => Some(Ok(())),
             _ => None,
@@ -287,18 +296,43 @@ impl Net {
     /// What the rules say of hosts that a call of the model's names; the strictest counts.
     pub(super) fn judge(&self, hosts: &[Target]) -> Option<Judgement> {
         let view = self.view.borrow();
-        let rules = &self.settings.network;
+        let grants = self.grants(&view);
         hosts
             .iter()
-            .map(|host| {
-                let pinned = rules.pins.contains_key(host);
-                network::judge(view.mode, &rules.allow, &view.grants, host, pinned)
-            })
+            .map(|host| self.judge_one(&view, &grants, host))
             .max_by_key(|judged| match judged {
                 Judgement::Allow => 0,
                 Judgement::Ask => 1,
                 Judgement::Refuse(_) => 2,
             })
+    }
+
+    fn judge_one(&self, view: &View, grants: &[Rule], host: &Target) -> Judgement {
+        let rules = &self.settings.network;
+        let pinned = rules.pins.contains_key(host);
+        network::judge(
+            view.mode,
+            &rules.allow,
+            &view.persona.policy,
+            grants,
+            host,
+            pinned,
+        )
+    }
+
+    /// The hosts that approvals added, for the session and for its project.
+    pub(super) fn grants(&self, view: &View) -> Vec<Rule> {
+        let mut grants = view.grants.clone();
+        let for_project = self
+            .settings
+            .grants
+            .rules(&view.principal, &self.workspace, now_us());
+        grants.extend(
+            for_project
+                .into_iter()
+                .filter(|rule| matches!(rule.on, Subject::ReachesOut(_))),
+        );
+        grants
     }
 
     /// Writes what was gathered of the connection log.
@@ -323,14 +357,15 @@ impl Net {
     }
 }
 
-/// The question about hosts.
+/// The question about hosts: what would be reached and by whom, and why it is asked.
 pub(super) fn question(
     hosts: Vec<Target>,
     call: Option<CallId>,
-    summary: String,
-    detail: String,
+    (summary, detail): (String, String),
     why: String,
+    persona: &Persona,
 ) -> Approval {
+    let now = now_us();
     Approval {
         approval_id: ApprovalId::random(),
         call_id: call.unwrap_or_else(|| CallId(String::new())),
@@ -339,10 +374,13 @@ pub(super) fn question(
         detail,
         effects: vec![Effect::ReachesOut],
         why,
-        session_rule: Some(policy::reach_rule(&hosts)),
-        session_grant: Some(policy::reach_grant(hosts.clone())),
+        deciding_rule: "network".to_owned(),
+        rules: hosts.iter().map(|host| Rule::host(host).to_string()).collect(),
+        no_rule_why: String::new(),
+        session_grant: None,
+        expires_us: persona.policy.expires_us(now),
         hosts,
-        asked_us: now_us(),
+        asked_us: now,
         answer: None,
     }
 }
@@ -406,19 +444,12 @@ impl Gate for Net {
 impl Net {
     async fn judged(&self, wish: &Reach) -> Result<(), String> {
         let target = &wish.target;
-        let pinned = self.settings.network.pins.contains_key(target);
         let (exec, call) = self.running();
         let mut bell = self.view.clone();
         let mut asked = false;
         loop {
             let view = bell.borrow_and_update().clone();
-            match network::judge(
-                view.mode,
-                &self.settings.network.allow,
-                &view.grants,
-                target,
-                pinned,
-            ) {
+            match self.judge_one(&view, &self.grants(&view), target) {
                 Judgement::Allow => return Ok(()),
                 Judgement::Refuse(why) => return Err(why),
                 Judgement::Ask => {}

@@ -127,8 +127,8 @@ impl TurnJob {
 
     /// Bytes of the system text and the tools.
     pub(super) fn base_bytes(&self, view: &TurnView, tools: &Registry) -> u64 {
-        let system = prompt::instructions(&view.spec, self.model().dialect()).len();
-        let specs: usize = tools.specs().iter().map(spec_bytes).sum();
+        let system = prompt::instructions(&view.spec, &view.persona, self.model().dialect()).len();
+        let specs: usize = tools.specs_of(&view.persona).iter().map(spec_bytes).sum();
         system.saturating_add(specs) as u64
     }
 

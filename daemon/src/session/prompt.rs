@@ -2,6 +2,7 @@
 //! Guarantees: pure and stable for a session's life, so that providers can cache the prefix.
 
 use crate::domain::event::SessionSpec;
+use crate::domain::persona::Persona;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 
@@ -34,7 +35,7 @@ pub(super) fn summary(focus: &str) -> String {
 pub(super) const GOAL_NOT_MET: &str = "GOAL NOT MET";
 
 /// The system text of a session.
-pub(super) fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
+pub(super) fn instructions(spec: &SessionSpec, persona: &Persona, dialect: EditDialect) -> String {
     let root = match spec.workspace.layout {
         Layout::Root => "/".to_owned(),
         Layout::Host => spec.workspace.root.display().to_string(),
@@ -56,6 +57,15 @@ pub(super) fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
         }
         JailKind::Outer => "It runs without a jail of its own; be careful what you run.",
     };
+    let read_only = if persona.policy.read_only {
+        " The workspace is read-only: nothing in it can be changed."
+    } else {
+        ""
+    };
+    let own = match persona.instructions.trim() {
+        "" => String::new(),
+        text => format!("\n\n{text}"),
+    };
     let edit = match dialect {
         EditDialect::ApplyPatch => "Change files with apply_patch",
         EditDialect::SearchReplace => "Change files with edit",
@@ -65,7 +75,7 @@ pub(super) fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
          describe what one could do.\n\
          \n\
          Where you are: the workspace is {root}.{start} File tools take paths relative to it. exec runs commands in \
-         one persistent {shell}: cd, variables and functions last from call to call. {wall}\n\
+         one persistent {shell}: cd, variables and functions last from call to call. {wall}{read_only}\n\
          \n\
          How to work:\n\
          - Look before you change: find the code (search, read), understand the cause, then make the smallest change \
@@ -81,7 +91,7 @@ pub(super) fn instructions(spec: &SessionSpec, dialect: EditDialect) -> String {
          - When a call is denied, take the reason into account and find another way.\n\
          \n\
          Your last message says in a few lines what you did, what you checked and what is left. If the goal is not \
-         reached, begin it with \"{GOAL_NOT_MET}:\" and say why. Never claim a check that you did not run."
+         reached, begin it with \"{GOAL_NOT_MET}:\" and say why. Never claim a check that you did not run.{own}"
     )
 }
 
@@ -131,7 +141,7 @@ mod tests {
 
     fn texts(spec: &SessionSpec, dialect: EditDialect) -> String {
         let tools = serde_json::to_string(&*Registry::for_dialect(dialect).specs()).unwrap();
-        format!("{}\n{tools}", instructions(spec, dialect))
+        format!("{}\n{tools}", instructions(spec, &Persona::usual(), dialect))
     }
 
     /// Everything that a model can read of ours, in every form it has.

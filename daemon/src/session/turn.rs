@@ -61,6 +61,8 @@ pub(super) struct TurnJob {
     /// The calls of the present step as the model wrote them. The log's copy went through the redactor, and
     /// what runs must be what was asked for, secrets included.
     pub(super) asked: std::sync::Mutex<HashMap<CallId, ToolCall>>,
+    /// How many messages of the history the checks have looked at; 0: none yet.
+    pub(super) checked: std::sync::atomic::AtomicUsize,
     /// What it may spend.
     pub(super) purse: Purse,
     /// What it did to its context.
@@ -135,6 +137,13 @@ impl TurnJob {
             }
             if self.stop.is_cancelled() {
                 continue;
+            }
+            let (notices, end) = self.check_prompt(&view);
+            if let Some(outcome) = end {
+                return self.finish(notices, outcome).await;
+            }
+            if !notices.is_empty() {
+                view = self.actor.record(&self.turn_id, notices).await?.ok_or(Gone)?;
             }
             if let Err(reason) = self.purse.open(self, &view).await {
                 return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;

@@ -5,9 +5,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::log::Append;
 use super::{ExecRow, StoreError};
-use crate::domain::approval::{Answer, Approval};
+use crate::domain::approval::{Answer, Approval, Verdict};
 use crate::domain::event::{Event, EventBody};
 use crate::domain::id::{ExecId, SessionId};
+use crate::domain::persona::Persona;
 use crate::domain::session::{State, Summary};
 
 /// In which order sessions are listed.
@@ -174,6 +175,8 @@ pub(super) fn note(connection: &Connection, event: &Event) -> Result<(), StoreEr
             approval_id,
             verdict,
             reason,
+            rules,
+            rules_until_us,
             ..
         } => {
             let text: Option<String> = connection
@@ -187,10 +190,15 @@ pub(super) fn note(connection: &Connection, event: &Event) -> Result<(), StoreEr
                     by: event.caller.signature(),
                     at_us: event.time_us,
                     reason: reason.clone(),
+                    rules: rules.clone(),
+                    rules_until_us: *rules_until_us,
                 });
                 connection
                     .prepare_cached("UPDATE approvals SET open = 0, approval = ?2 WHERE approval_id = ?1")?
                     .execute(params![approval_id.as_str(), json(&approval)?])?;
+            }
+            if let (Verdict::ApprovedProject, Some(until_us)) = (verdict, rules_until_us) {
+                super::grants::put(connection, event, approval_id, rules, *until_us)?;
             }
         }
         EventBody::ExecStarted { exec_id, .. } => {
@@ -220,13 +228,22 @@ pub(super) fn session(connection: &Connection, id: &SessionId) -> Result<Option<
         .prepare_cached("SELECT summary FROM sessions WHERE session_id = ?1")?
         .query_row([id.as_str()], |row| row.get(0))
         .optional()?;
-    text.as_deref().map(unjson).transpose()
+    text.as_deref().map(summary).transpose()
+}
+
+fn summary(text: &str) -> Result<Summary, StoreError> {
+    let mut summary: Summary = unjson(text)?;
+    if summary.in_force.persona.is_empty() {
+        // A row written before there were personas to choose.
+        summary.in_force = Persona::usual().in_force(summary.spec.policy_generation);
+    }
+    Ok(summary)
 }
 
 fn summaries(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Summary>, StoreError> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(unjson(&row.get::<_, String>(0)?)?);
+        found.push(summary(&row.get::<_, String>(0)?)?);
     }
     Ok(found)
 }
@@ -268,7 +285,7 @@ pub(super) fn changed(connection: &Connection, rev: u64) -> Result<(Vec<RowChang
     let (mut found, mut newest) = (Vec::new(), rev);
     while let Some(row) = rows.next()? {
         found.push(match row.get::<_, Option<String>>(0)? {
-            Some(text) => RowChange::Row(Box::new(unjson(&text)?)),
+            Some(text) => RowChange::Row(Box::new(summary(&text)?)),
             None => RowChange::Purged(id_of(&row.get::<_, String>(1)?)?),
         });
         newest = row.get(2)?;

@@ -183,6 +183,46 @@ impl Sealed {
     }
 }
 
+/// Sessions whose calls are looked at.
+const RECENT_SESSIONS: u32 = 100;
+/// Events of each that are looked at.
+const RECENT_EVENTS: u32 = 10_000;
+
+/// The last tool calls, session by session, the one at work last first.
+pub(super) fn recent_calls(
+    connection: &Connection,
+    workspace: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    let mut sessions = connection.prepare_cached(
+        "SELECT session_id, head FROM sessions WHERE ?1 IS NULL OR workspace = ?1 ORDER BY updated_us DESC LIMIT ?2",
+    )?;
+    let mut rows = sessions.query(params![workspace, RECENT_SESSIONS])?;
+    let sql = format!(
+        "SELECT {} FROM events WHERE session_id = ?1 AND seq > ?2 AND kind = 'tool_call_started'
+         ORDER BY seq DESC LIMIT ?3",
+        codec::COLUMNS
+    );
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+        if left == 0 {
+            break;
+        }
+        let head: Seq = row.get(1)?;
+        let mut events = connection.prepare_cached(&sql)?;
+        let mut events = events.query(params![
+            row.get::<_, String>(0)?,
+            head.saturating_sub(u64::from(RECENT_EVENTS)),
+            left
+        ])?;
+        while let Some(event) = events.next()? {
+            found.push(codec::decode(event)?);
+        }
+    }
+    Ok(found)
+}
+
 fn read(
     connection: &Connection,
     order: &str,

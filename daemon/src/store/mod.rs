@@ -6,6 +6,7 @@ mod board;
 mod codec;
 mod copy;
 mod error;
+mod grants;
 mod index;
 mod journal;
 pub mod ledger;
@@ -165,6 +166,34 @@ impl Store {
         self.readers
             .read(move |c| index::find_approvals(c, &prefix))
             .await
+    }
+
+    /// Calls of the last sessions that were at work, the newest first in each: at most `limit`, of at most a hundred
+    /// sessions and their last ten thousand events.
+    pub async fn recent_calls(
+        &self,
+        workspace: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<crate::domain::event::Event>, StoreError> {
+        self.readers
+            .read(move |c| log::recent_calls(c, workspace.as_deref(), limit))
+            .await
+    }
+
+    /// Takes a grant back.
+    pub async fn revoke_grant(
+        &self,
+        grant_id: crate::domain::id::GrantId,
+        now_us: i64,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .write(move |c| grants::revoke(c, &grant_id, now_us))
+            .await
+    }
+
+    /// What was granted to projects, newest first.
+    pub async fn project_grants(&self) -> Result<Vec<crate::domain::approval::ProjectGrant>, StoreError> {
+        self.readers.read(grants::all).await
     }
 }
 

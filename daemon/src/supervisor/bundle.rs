@@ -280,15 +280,23 @@ fn trusted(fact: Fact, number: u64) -> Result<NewEvent, String> {
             return Err(format!("line {number}: a second session"));
         }
         EventBody::ApprovalRequested { approval } => {
-            approval.session_rule = None;
+            approval.rules = Vec::new();
             approval.session_grant = None;
         }
         // What somebody elsewhere allowed is not allowed here.
-        EventBody::ApprovalResolved { verdict, rule, .. } => {
-            if *verdict == Verdict::ApprovedSession {
+        EventBody::ApprovalResolved {
+            verdict,
+            rule,
+            rules,
+            rules_until_us,
+            ..
+        } => {
+            if verdict.approves() {
                 *verdict = Verdict::ApprovedOnce;
             }
             *rule = None;
+            *rules = Vec::new();
+            *rules_until_us = None;
         }
         _ => {}
     }

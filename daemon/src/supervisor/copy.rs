@@ -152,7 +152,18 @@ impl Supervisor {
             caller: caller.clone(),
             request,
         };
-        self.make_copy(copy).await
+        let handle = self.make_copy(copy).await?;
+        // It works as any session on this directory would: the usual persona, tightened by the project.
+        let id = handle.session_id().to_string();
+        let (persona, who) = (self.0.defaults.persona.clone(), caller.clone());
+        match self.choose_persona(who, None, &id, &persona, "").await {
+            Ok(_) => {}
+            Err(error) => {
+                let message = format!("the project's policy is not in force: {error}");
+                handle.notice(caller.clone(), "project_policy", &message).await;
+            }
+        }
+        Ok(handle)
     }
 
     /// What this machine makes of an imported session: nothing of where it ran is taken over.
@@ -190,8 +201,8 @@ impl Supervisor {
             jail: wall,
             origin,
             model: None,
-            persona: "default".into(),
-            policy_generation: self.0.settings.policy.generation,
+            persona: "ask".into(),
+            policy_generation: 1,
             task: None,
             network: match (wall, origin) {
                 (crate::domain::workspace::JailKind::Outer, _) => NetworkMode::Off,

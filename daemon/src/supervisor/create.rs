@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Supervisor;
+use super::policies::Orders;
 use crate::clock::now_us;
 use crate::domain::decide::check_name;
 use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
@@ -53,6 +54,10 @@ pub struct NewSession {
     pub search_path: String,
     /// `None`: the configured one.
     pub log: Option<LogLevel>,
+    /// Name of its persona; empty: the configured one.
+    pub persona: String,
+    /// Name of a policy in place of the persona's own; empty: that.
+    pub policy: String,
 }
 
 impl Supervisor {
@@ -87,7 +92,8 @@ impl Supervisor {
                 return Err(taken(&found));
             }
         }
-        let spec = self.spec(caller, &wish, root, name.clone())?;
+        let orders = self.orders(&wish, &root)?;
+        let spec = self.spec(caller, &wish, root, name.clone(), &orders)?;
         // A name that was not asked for steps aside for one that exists: shop, shop-2, shop-3 …
         for attempt in 2..100u32 {
             match self
@@ -98,6 +104,7 @@ impl Supervisor {
                         name: name.clone(),
                         ..spec.clone()
                     },
+                    &orders,
                 )
                 .await
             {
@@ -179,12 +186,14 @@ impl Supervisor {
         wish: &NewSession,
         root: PathBuf,
         name: String,
+        orders: &Orders,
     ) -> Result<SessionSpec, Fault> {
         let defaults = &self.0.defaults;
         let jail = wish.jail.unwrap_or(defaults.jail);
         if jail == JailKind::Bwrap {
             jail::ensure_jail_possible().map_err(unavailable)?;
         }
+        orders.persona.check_wall(jail)?;
         let settings = &self.0.settings;
         if let Some(message) = settings.limits.unavailable(&wish.limits, &settings.keeping) {
             let hints = vec!["leave the limit out, or see: agentctl doctor --project".into()];
@@ -210,7 +219,8 @@ impl Supervisor {
             }
             _ => ShellKind::Sh,
         });
-        let model = wish.model.as_ref().map(|name| self.model_ref(name));
+        let model = wish.model.as_ref().or(orders.persona.model.as_ref());
+        let model = model.map(|name| self.model_ref(name));
         Ok(SessionSpec {
             name,
             principal: caller.principal.clone(),
@@ -224,8 +234,8 @@ impl Supervisor {
             jail,
             origin: wish.origin,
             model,
-            persona: "default".into(),
-            policy_generation: self.0.settings.policy.generation,
+            persona: orders.persona.name.clone(),
+            policy_generation: 1,
             task: wish.task.clone(),
             network: self.network_of(wish, jail)?,
             limits: wish.limits.clone(),
@@ -256,7 +266,7 @@ impl Supervisor {
         settings.limits.with(&session.spec.limits).kept(&settings.keeping)
     }
 
-    fn model_ref(&self, name: &str) -> ModelRef {
+    pub(super) fn model_ref(&self, name: &str) -> ModelRef {
         let entry = self.0.settings.models().catalog_entry(name);
         let demo = name == "demo" || name.starts_with("demo/");
         ModelRef {
@@ -271,17 +281,26 @@ impl Supervisor {
         caller: &Caller,
         request: Option<RequestKey>,
         spec: SessionSpec,
+        orders: &Orders,
     ) -> Result<SessionHandle, Fault> {
         let store = &self.0.store;
         let session_id = SessionId::random();
         let now = now_us();
-        let new = NewEvent {
+        let bodies = std::iter::once(EventBody::SessionCreated(spec)).chain(orders.events());
+        let new = bodies.map(|body| NewEvent {
             time_us: now,
             caller: caller.clone(),
-            body: EventBody::SessionCreated(spec),
-        };
-        let sealed = store.seal(&session_id, LogLevel::default(), 0, vec![new])?;
-        let Some(session) = sealed.events().first().and_then(Session::begin) else {
+            body,
+        });
+        let sealed = store.seal(&session_id, LogLevel::default(), 0, new.collect())?;
+        let begun = sealed.events().split_first().and_then(|(first, rest)| {
+            let mut session = Session::begin(first)?;
+            for event in rest {
+                session.apply(event);
+            }
+            Some(session)
+        });
+        let Some(session) = begun else {
             return Err(Rejection::WrongState("the session could not be made".into()).into());
         };
         let record = request.map(|key| RequestRecord {
@@ -289,7 +308,7 @@ impl Supervisor {
             method: key.method.to_owned(),
             fingerprint: key.fingerprint,
             session_id: session_id.clone(),
-            reply: crate::domain::command::Reply::Done { seq: 1 },
+            reply: crate::domain::command::Reply::Done { seq: session.head },
             time_us: now,
         });
         let append = Append {

@@ -75,7 +75,7 @@ pub struct CallPlan {
     pub command: Option<String>,
     /// The command gets a terminal, into which people can type.
     pub interactive: bool,
-    /// The hosts it reaches itself.
+    /// The hosts it reaches itself; empty with `ReachesOut`: not known.
     pub hosts: Vec<Target>,
 }
 

@@ -16,6 +16,7 @@ use super::search::Search;
 use super::task::Task;
 use super::write::Write;
 use super::{PlanContext, Tool};
+use crate::domain::persona::Persona;
 use crate::domain::tool::{EditDialect, ToolSpec};
 
 /// The directories, relative to the Workspace, in which a call of a file tool would write.
@@ -74,6 +75,18 @@ impl Registry {
         self.specs.clone()
     }
 
+    /// The same of those that a persona has.
+    pub fn specs_of(&self, persona: &Persona) -> Arc<[ToolSpec]> {
+        if persona.tools.is_empty() {
+            return self.specs();
+        }
+        self.specs
+            .iter()
+            .filter(|spec| persona.has_tool(&spec.name))
+            .cloned()
+            .collect()
+    }
+
     /// The tool of that name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {
         self.tools
@@ -83,8 +96,9 @@ impl Registry {
     }
 
     /// What to tell a model that asked for a tool that is not there.
-    pub fn unknown(&self, name: &str) -> String {
-        let names: Vec<&str> = self.tools.iter().map(|(name, _)| name.as_str()).collect();
+    pub fn unknown(&self, name: &str, persona: &Persona) -> String {
+        let names = self.tools.iter().map(|(name, _)| name.as_str());
+        let names: Vec<&str> = names.filter(|name| persona.has_tool(name)).collect();
         let name: String = crate::domain::policy::visible(name).chars().take(80).collect();
         format!("There is no tool `{name}`. The tools are: {}.", names.join(", "))
     }

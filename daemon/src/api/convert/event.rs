@@ -150,6 +150,12 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             wait: Some(ms(wait_ms)),
             reason,
         }),
+        EventBody::PersonaChosen { persona, generation } => Body::PersonaChosen(pb::PersonaChosen {
+            persona: persona.name.clone(),
+            policy: persona.policy.name.clone(),
+            generation,
+            read_only: persona.policy.read_only,
+        }),
         EventBody::ApprovalRequested { approval } => Body::ApprovalRequested(pb::ApprovalRequested {
             approval: Some(approval::approval(session_id, "", approval)),
         }),
@@ -159,12 +165,16 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             verdict,
             reason,
             rule,
+            rules,
+            rules_until_us,
         } => Body::ApprovalResolved(pb::ApprovalResolved {
             approval_id: approval_id.to_string(),
             call_id: call_id.0,
             decision: approval::decision(verdict).into(),
             reason,
             rule: rule.unwrap_or_default(),
+            rules,
+            grant_expire_time: rules_until_us.map(timestamp),
         }),
         EventBody::ToolCallStarted {
             turn_id,

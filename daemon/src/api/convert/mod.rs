@@ -7,6 +7,7 @@ pub(super) mod context;
 pub(super) mod event;
 pub(super) mod files;
 pub(super) mod network;
+pub(super) mod policy;
 pub(super) mod session;
 pub(super) mod shell;
 pub(super) mod task;

@@ -20,6 +20,7 @@ use crate::supervisor::SessionOrder;
 impl From<Summary> for pb::Session {
     fn from(s: Summary) -> Self {
         let model = s.model.as_ref();
+        let in_force = s.in_force;
         Self {
             session_id: s.session_id.to_string(),
             name: s.name,
@@ -57,8 +58,10 @@ impl From<Summary> for pb::Session {
             cost_known: !s.spent.unknown,
             total_tokens: s.spent.tokens.total(),
             queued_messages: s.queued,
-            policy_generation: s.spec.policy_generation,
-            persona: s.spec.persona,
+            policy_generation: in_force.generation,
+            persona: in_force.persona,
+            policy: in_force.policy,
+            read_only: in_force.read_only,
             demo: model.is_some_and(|m| m.demo),
             log_level: log_level(s.spec.log).into(),
             task_id: s.task.map(|task| task.to_string()).unwrap_or_default(),

@@ -1,0 +1,224 @@
+//! Owns: personas, policies and approvals through agentctl: what is refused, what is granted and taken back.
+//! Guarantees: every case runs the real programs in a home of its own, with the demo model and a real jail.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail in any way it likes"
+)]
+
+#[path = "../../daemon/tests/support/mod.rs"]
+mod support;
+
+use support::{TestDaemon, until};
+
+fn open(home: &TestDaemon) -> serde_json::Value {
+    until("a question is open", || {
+        let list = home.ctl(["approvals", "list", "-o", "json"]).exits(0).json();
+        list.get(0).cloned()
+    })
+}
+
+fn detached(home: &TestDaemon, words: &[&str]) -> String {
+    let mut all = vec!["run", "-d", "--on-approval", "wait", "--model", "demo"];
+    all.extend(words);
+    home.ctl(all).exits(0).out().trim().to_owned()
+}
+
+fn done(home: &TestDaemon, session: &str) -> String {
+    home.ctl(["wait", session, "--for", "done", "--timeout", "20s"]);
+    home.ctl(["logs", session]).exits(0).out()
+}
+
+#[test]
+fn a_plan_looks_and_changes_nothing_until_another_persona_is_chosen() {
+    let home = TestDaemon::start();
+    std::fs::write(home.project().join("seen.txt"), "words\n").unwrap();
+    let look = "demo: run cat seen.txt; touch made || echo kept out";
+    let id = detached(&home, &["--persona", "plan", look]);
+    let log = done(&home, &id);
+    assert!(log.contains("words") && log.contains("kept out"), "{log}");
+    assert!(!home.project().join("made").exists());
+    let show = home
+        .ctl(["policies", "show", "-s", &id, "-o", "json"])
+        .exits(0)
+        .json();
+    assert!(
+        show["read_only"].as_bool().unwrap() && show["name"] == "plan",
+        "{show}"
+    );
+    let id = detached(&home, &["-s", &id, "--persona", "code", "demo: run touch made"]);
+    done(&home, &id);
+    assert!(
+        home.project().join("made").exists(),
+        "the next generation has the other wall"
+    );
+    let show = home.ctl(["sessions", "show", &id, "-o", "json"]).exits(0).json();
+    assert_eq!(
+        (show["persona"].as_str(), show["policy"].as_str()),
+        (Some("code"), Some("auto")),
+        "{show}"
+    );
+    home.ctl(["run", "--persona", "pln", "--model", "demo", "x"])
+        .exits(3);
+}
+
+#[test]
+fn a_rule_for_the_project_is_checked_listed_counts_and_can_be_taken_back() {
+    let home = TestDaemon::start();
+    let id = detached(&home, &["--name", "one", "demo: ask"]);
+    let question = open(&home);
+    let approval = question["approval_id"].as_str().unwrap();
+    let offered = question["rules"][0].as_str().unwrap().to_owned();
+    assert_eq!(offered, "allow writes: AGENTS.md", "{question}");
+    for (rule, code) in [
+        ("alow writes: AGENTS.md", "[rule_invalid]"),
+        ("allow writes: **", "[rule_too_broad]"),
+        ("allow writes: .envrc", "[rule_too_broad]"),
+        ("allow executes", "[rule_too_broad]"),
+    ] {
+        let no = home
+            .ctl(["approve", approval, "--project", "--rule", rule])
+            .exits(2);
+        assert!(no.err().contains(code) && no.err().contains("next: "), "{no}");
+    }
+    home.ctl(["approve", approval, "--project", "--expires", "7d"])
+        .exits(0);
+    home.ctl(["approve", approval]).exits(6);
+    done(&home, &id);
+    let grants = home
+        .ctl(["policies", "list", "--grants", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(grants[0]["rule"], offered.as_str(), "{grants}");
+    // Another session on the project asks no more, also after a restart.
+    let mut home = home;
+    home.restart();
+    let id = detached(&home, &["--name", "two", "demo: ask"]);
+    let log = done(&home, &id);
+    assert!(!log.contains("approved"), "{log}");
+    let grant = grants[0]["grant_id"].as_str().unwrap();
+    home.ctl(["policies", "revoke", grant]).exits(0);
+    home.ctl(["policies", "revoke", "g-zzzzzz"]).exits(3);
+    let id = detached(&home, &["--name", "three", "demo: ask"]);
+    let question = open(&home);
+    home.ctl(["deny", question["approval_id"].as_str().unwrap()])
+        .exits(0);
+    done(&home, &id);
+}
+
+#[test]
+fn a_policy_decides_says_by_which_rule_and_what_it_matched_before() {
+    let home = TestDaemon::start();
+    let bad = home.path().join("bad.toml");
+    std::fs::write(&bad, "bse = \"ask\"\nrules = [\"deny executs: git push *\"]\n").unwrap();
+    let no = home
+        .ctl(["policies", "edit", "mine", "--file", bad.to_str().unwrap()])
+        .exits(2);
+    assert!(
+        no.err().contains("[policy_invalid]") && no.err().contains(":1:1:"),
+        "{no}"
+    );
+    assert!(
+        no.err().contains("Did you mean 'base'?") && no.err().contains("Did you mean 'executes'?"),
+        "{no}"
+    );
+    let good = home.path().join("good.toml");
+    std::fs::write(&good, "base = \"ask\"\nrules = [\"deny executes: git push *\"]\n").unwrap();
+    home.ctl(["policies", "edit", "mine", "--file", good.to_str().unwrap()])
+        .exits(0);
+    let id = detached(
+        &home,
+        &["--policy", "mine", "demo: run cd . && git push\nrun echo went on"],
+    );
+    let log = done(&home, &id);
+    assert!(
+        log.contains("denied by policy") && log.contains("went on"),
+        "{log}"
+    );
+    let words = [
+        "policies",
+        "test",
+        "--policy",
+        "mine",
+        "-o",
+        "json",
+        "--",
+        "cd x && git push",
+    ];
+    let tested = home.ctl(words).exits(0).json();
+    assert_eq!(
+        (tested["verdict"].as_str(), tested["rule"].as_str()),
+        (Some("deny"), Some("deny executes: git push *"))
+    );
+    assert!(!tested["plain"].as_bool().unwrap(), "{tested}");
+    let words = [
+        "policies",
+        "test",
+        "--rule",
+        "allow executes: echo *",
+        "-o",
+        "json",
+        "--",
+        "echo",
+        "hi",
+    ];
+    let tested = home.ctl(words).exits(0).json();
+    assert!(
+        tested["rule_matches"].as_bool().unwrap() && tested["history_matched"] == 1,
+        "{tested}"
+    );
+    let words = ["policies", "test", "--policy", "nope", "--", "ls"];
+    home.ctl(words).exits(3);
+}
+
+#[test]
+fn a_project_can_only_tighten_and_its_questions_end_by_themselves() {
+    let home = TestDaemon::start();
+    std::fs::create_dir(home.project().join(".agentd")).unwrap();
+    let file = home.project().join(".agentd/policy.toml");
+    std::fs::write(
+        &file,
+        "rules = [\"allow reaches_out\", \"ask executes: echo *\"]\napproval_expires = \"1s\"\n",
+    )
+    .unwrap();
+    let id = detached(&home, &["demo: run echo asked\nrun true"]);
+    let question = open(&home);
+    assert!(question["expire_time"].is_string(), "{question}");
+    let log = done(&home, &id);
+    assert!(log.contains("can't allow anything"), "{log}");
+    assert!(log.contains("nobody answered"), "{log}");
+    let late = home
+        .ctl(["approve", question["approval_id"].as_str().unwrap()])
+        .exits(6);
+    assert!(late.err().contains("[approval_decided]"), "{late}");
+    std::fs::write(&file, "ruls = []\n").unwrap();
+    let no = home
+        .ctl(["run", "--new", "--name", "b", "--model", "demo", "hello"])
+        .exits(2);
+    assert!(
+        no.err().contains("policy.toml:1:1:") && no.err().contains("Did you mean 'rules'?"),
+        "{no}"
+    );
+    home.ctl(["exec", "--name", "sh", "--", "true"]).exits(0);
+}
+
+#[test]
+fn the_users_own_program_is_told_and_given_no_key() {
+    let mut home = TestDaemon::home();
+    let told = home.path().join("told");
+    let script = format!("cat > {0}.tmp; env >> {0}.tmp; mv {0}.tmp {0}", told.display());
+    home.config(&format!(
+        "[hooks]\nneeds_you = [\"/bin/sh\", \"-c\", '''{script}''']\n"
+    ));
+    home.set("OPENAI_API_KEY", "sk-canary-0123456789abcdef");
+    home.spawn();
+    let id = detached(&home, &["demo: ask"]);
+    let text = until("the program was told", || std::fs::read_to_string(&told).ok());
+    let said: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(said["event"], "needs_you");
+    assert_eq!(said["session_id"], id.as_str());
+    assert!(!text.contains("canary"), "{text}");
+    home.ctl(["deny", said["approval_id"].as_str().unwrap()]).exits(0);
+}
