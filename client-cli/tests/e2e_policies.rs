@@ -222,3 +222,27 @@ fn the_users_own_program_is_told_and_given_no_key() {
     assert!(!text.contains("canary"), "{text}");
     home.ctl(["deny", said["approval_id"].as_str().unwrap()]).exits(0);
 }
+
+#[test]
+fn of_two_people_who_answer_at_once_the_first_one_counts_and_the_other_is_told() {
+    let home = TestDaemon::start();
+    let id = detached(&home, &["demo: ask"]);
+    let question = open(&home);
+    let approval = question["approval_id"].as_str().unwrap();
+    let (yes, no) = std::thread::scope(|scope| {
+        let yes = scope.spawn(|| home.ctl(["approve", approval]));
+        let no = scope.spawn(|| home.ctl(["deny", approval, "--reason", "not now"]));
+        (yes.join().unwrap(), no.join().unwrap())
+    });
+    let (won, lost) = if yes.code == 0 { (&yes, &no) } else { (&no, &yes) };
+    assert_eq!((won.code, lost.code), (0, 6), "{yes}\n{no}");
+    assert!(lost.err().contains("[approval_decided]"), "{lost}");
+    let log = done(&home, &id);
+    assert_eq!(log.contains("not now"), yes.code != 0, "{log}");
+    let events = home
+        .ctl(["logs", &id, "--events", "-o", "jsonl"])
+        .exits(0)
+        .lines();
+    let answers = events.iter().filter(|one| one["type"] == "approval.resolved");
+    assert_eq!(answers.count(), 1);
+}

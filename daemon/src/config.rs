@@ -179,6 +179,8 @@ impl Config {
                     .filter_map(|url| password(url).map(|(_, secret, _)| secret)),
             )
         });
+        let proxy = self.network.proxy.iter().filter_map(|url| password(url.expose()));
+        let texts = texts.chain(proxy.map(|(_, secret, _)| secret));
         // Short values such as `api-version=1` are no secrets, and hiding them everywhere would maim the log.
         texts.filter(|text| text.len() >= 8).map(Secret::new).collect()
     }
@@ -296,12 +298,14 @@ fn hidden(name: &str, value: &Value) -> Value {
                 .map(|key| (key.clone(), "(hidden)".to_owned()))
                 .collect(),
         ),
-        Value::Text(url) if name.starts_with("providers.") => match password(url) {
-            Some((before, secret, after)) if !secret.is_empty() => {
-                Value::Text(format!("{before}(hidden){after}"))
+        Value::Text(url) if name.starts_with("providers.") || name == "network.proxy" => {
+            match password(url) {
+                Some((before, secret, after)) if !secret.is_empty() => {
+                    Value::Text(format!("{before}(hidden){after}"))
+                }
+                _ => value.clone(),
             }
-            _ => value.clone(),
-        },
+        }
         _ => value.clone(),
     }
 }

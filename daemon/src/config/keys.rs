@@ -396,6 +396,14 @@ pub const KEYS: &[Key] = &[
          address may be a private one. The host is still asked about unless it is in `allow`.",
     ),
     key(
+        "network.proxy",
+        Kind::Url,
+        None,
+        None,
+        "A company's proxy that programs in jails go out through, as `http://NAME:PASSWORD@HOST:PORT`; it looks names up. \
+         Unset: HTTPS_PROXY of the daemon's environment, but for the hosts of NO_PROXY. Hosts of `pins` go without it.",
+    ),
+    key(
         "network.ca_file",
         Kind::Path,
         None,

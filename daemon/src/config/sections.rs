@@ -11,6 +11,7 @@ use super::value::{self, Value};
 use super::{Config, Settings, keys};
 use crate::domain::network::{HostRule, NetworkMode, Target};
 use crate::domain::redaction::LogLevel;
+use crate::domain::secret::Secret;
 
 /// `[model]`: which model, and how far it may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +189,8 @@ pub struct NetworkConfig {
     pub pins: BTreeMap<Target, SocketAddr>,
     /// Further certificate authorities, PEM.
     pub ca_file: Option<PathBuf>,
+    /// A company's proxy.
+    pub proxy: Option<Secret>,
 }
 
 /// `[log]`: the daemon's log.
@@ -340,6 +343,7 @@ impl Config {
                     .filter_map(|(host, address)| value::pin(host, address).ok())
                     .collect(),
                 ca_file: get.text("network.ca_file").map(|text| get.path(&text)),
+                proxy: get.text("network.proxy").map(Secret::new),
             },
             log: LogConfig {
                 level: get.text("log.level").unwrap_or_else(|| "info".to_owned()),

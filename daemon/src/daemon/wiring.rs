@@ -13,7 +13,7 @@ use crate::credentials::Credentials;
 use crate::domain::secret_files::SecretFiles;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
-use crate::jail::network::NetworkSettings;
+use crate::jail::network::{NetworkSettings, Upstream};
 use crate::jail::{JailHost, JailHostConfig, Keeping, Limits, MountJournal, Person, Scopes};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::model::{self, Api, Auth, Credential, Environment, ModelRegistry, ModelSettings, ProviderConfig};
@@ -119,6 +119,29 @@ fn provider(entry: &config::ProviderEntry) -> ProviderConfig {
     }
 }
 
+/// The company's proxy that programs in jails go out through. One that can't be used is said and left out: what it was to
+/// reach is then not reached, and says why.
+fn upstream(config: &Config, env: &Env) -> Option<Arc<Upstream>> {
+    let of_environment = |names: [&str; 2]| {
+        let value = names.iter().find_map(|name| env.get(*name));
+        value.filter(|text| !text.is_empty()).cloned()
+    };
+    let (url, except) = match &config.network.proxy {
+        Some(proxy) => (proxy.expose().to_owned(), String::new()),
+        None => (
+            of_environment(["HTTPS_PROXY", "https_proxy"])?,
+            of_environment(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+        ),
+    };
+    match Upstream::new(&url, &except) {
+        Ok(upstream) => Some(Arc::new(upstream)),
+        Err(why) => {
+            tracing::error!(why, "network.proxy (or HTTPS_PROXY) is not used");
+            None
+        }
+    }
+}
+
 /// What all sessions share.
 #[expect(
     clippy::too_many_arguments,
@@ -179,6 +202,7 @@ pub(super) async fn settings(
             allow: config.network.allow.clone(),
             pins: config.network.pins.clone(),
             ca_file: config.network.ca_file.clone(),
+            upstream: upstream(config, env),
         }),
         keeping: Keeping::look(groups),
         person: Arc::new(Person::of(env, config.jail.toolchains)),

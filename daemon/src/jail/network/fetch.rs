@@ -1,6 +1,6 @@
 //! Owns: getting one page for the model, on the way programs of the session go.
-//! Guarantees: the address was checked and is the one that is connected to; no proxy, cookie or key of the daemon's is
-//! used; time and size are bounded.
+//! Guarantees: the address was checked and is the one that is connected to, unless a company's proxy is the way out; no
+//! cookie or key of the daemon's is used; time and size are bounded.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -46,7 +46,10 @@ impl Network {
             ..proxy::refused(target.host(), target.port(), refusal)
         };
         let got = async {
-            let addresses = self.addresses(target).await?;
+            let addresses = match self.way(target) {
+                Some(_) => Vec::new(),
+                None => self.addresses(target).await?,
+            };
             let at = addresses.first().copied();
             let fetched = tokio::time::timeout(TIME, self.get(url, target, &addresses)).await;
             let fetched = fetched.map_err(|_| format!("{target} gave no whole answer within 20 s"))??;
@@ -81,8 +84,13 @@ impl Network {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
-            .user_agent(concat!("agentd/", env!("CARGO_PKG_VERSION")))
-            .resolve_to_addrs(target.host(), addresses);
+            .user_agent(concat!("agentd/", env!("CARGO_PKG_VERSION")));
+        builder = match (self.way(target), &self.settings.upstream) {
+            (Some(_), Some(upstream)) => {
+                builder.proxy(reqwest::Proxy::all(upstream.url().expose()).map_err(failed)?)
+            }
+            _ => builder.resolve_to_addrs(target.host(), addresses),
+        };
         if let Some(file) = &self.settings.ca_file {
             let pem = std::fs::read(file).map_err(|e| format!("network.ca_file {}: {e}", file.display()))?;
             for one in reqwest::Certificate::from_pem_bundle(&pem).map_err(failed)? {

@@ -7,6 +7,7 @@ mod fetch;
 mod owner;
 mod proxy;
 mod relay;
+mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -27,8 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use fetch::Fetched;
 pub use owner::Listening;
+pub use upstream::Upstream;
 
 use self::relay::{Counts, relay};
+use self::upstream::Way;
 use super::link::{Handed, Link};
 use super::spec::JailSpec;
 use crate::domain::id::ExecId;
@@ -122,6 +125,8 @@ pub struct NetworkSettings {
     pub pins: BTreeMap<Target, SocketAddr>,
     /// Further certificate authorities for programs in jails.
     pub ca_file: Option<PathBuf>,
+    /// A company's proxy, which is the only way out.
+    pub upstream: Option<Arc<Upstream>>,
 }
 
 /// What a program wants.
@@ -133,6 +138,15 @@ pub struct Wish {
     pub program: String,
     /// The command that ran when it began, where it is known.
     pub exec_id: Option<ExecId>,
+}
+
+/// A connection that leaves the jail.
+pub(super) struct Reached {
+    stream: TcpStream,
+    /// Where to: the host's address, or the company's proxy's.
+    at: SocketAddr,
+    /// The company's proxy on the way.
+    via: Option<Way>,
 }
 
 /// Who decides, and who keeps the log.
@@ -290,8 +304,9 @@ impl Network {
         Ok(())
     }
 
-    /// Connects to a host, if the gate lets the wish pass; what came of it is in the log.
-    pub(super) async fn reach(&self, wish: &Wish) -> Result<(TcpStream, SocketAddr), No> {
+    /// Connects to a host, if the gate lets the wish pass; what came of it is in the log. `tunnel`: what follows is for the
+    /// host's ears only; else it is a request that a company's proxy, where there is one, takes in absolute form.
+    pub(super) async fn reach(&self, wish: &Wish, tunnel: bool) -> Result<Reached, No> {
         let refuse = |status, why: String| {
             self.gate.record(Connection {
                 program: wish.program.clone(),
@@ -300,22 +315,27 @@ impl Network {
             });
             No { status, why }
         };
-        let addresses = self
-            .allowed(wish)
-            .await
-            .map_err(|why| refuse(StatusCode::FORBIDDEN, why))?;
-        address::connect(&wish.target, &addresses)
-            .await
-            .map_err(|why| refuse(StatusCode::BAD_GATEWAY, why))
+        let forbidden = |why| refuse(StatusCode::FORBIDDEN, why);
+        self.gate.admit(wish).await.map_err(forbidden)?;
+        let via = self.way(&wish.target);
+        let connected = match &via {
+            Some(way) if tunnel => way.tunnel(&wish.target).await,
+            Some(way) => way.dial().await,
+            None => {
+                let addresses = self.addresses(&wish.target).await.map_err(forbidden)?;
+                address::connect(&wish.target, &addresses).await
+            }
+        };
+        let (stream, at) = connected.map_err(|why| refuse(StatusCode::BAD_GATEWAY, why))?;
+        Ok(Reached { stream, at, via })
     }
 
-    /// The checked addresses of a host, once the gate lets the wish pass.
-    ///
-    /// # Errors
-    /// Why it may not be reached, as a sentence.
-    pub async fn allowed(&self, wish: &Wish) -> Result<Vec<SocketAddr>, String> {
-        self.gate.admit(wish).await?;
-        self.addresses(&wish.target).await
+    /// The company's proxy on the way to a host; `None`: it is reached directly.
+    fn way(&self, target: &Target) -> Option<Way> {
+        if self.settings.pins.contains_key(target) {
+            return None;
+        }
+        self.settings.upstream.as_ref()?.towards(target)
     }
 
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, String> {

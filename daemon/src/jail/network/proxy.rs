@@ -22,7 +22,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::relay::{Counts, relay};
-use super::{Network, Wish};
+use super::upstream::Way;
+use super::{Network, Reached, Wish};
 use crate::domain::network::{Connection, Target};
 
 /// How long a request's head may take to come.
@@ -81,14 +82,14 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, network: Arc<Netwo
         program: network.program_of(peer).await,
         target,
     };
-    let (stream, at) = match network.reach(&wish).await {
+    let reached = match network.reach(&wish, tunnel).await {
         Ok(reached) => reached,
         Err(no) => return say(no.status, &no.why),
     };
     if tunnel {
-        through(request, stream, at, wish, network)
+        through(request, reached, wish, network)
     } else {
-        plain(request, stream, at, wish, network).await
+        plain(request, reached, wish, network).await
     }
 }
 
@@ -119,13 +120,7 @@ fn target_of(request: &Request<Incoming>, tunnel: bool) -> Result<Target, &'stat
 }
 
 /// A tunnel, once the answer that opens it is out.
-fn through(
-    request: Request<Incoming>,
-    outer: TcpStream,
-    at: SocketAddr,
-    wish: Wish,
-    network: Arc<Network>,
-) -> Answer {
+fn through(request: Request<Incoming>, outer: Reached, wish: Wish, network: Arc<Network>) -> Answer {
     let ends = network.until_gone();
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
@@ -135,29 +130,23 @@ fn through(
             return tracing::error!("the proxy's connection is none of its own");
         };
         let counts = Counts::default();
-        let moving = relay(parts.io.into_inner(), outer, &parts.read_buf, &counts);
+        let moving = relay(parts.io.into_inner(), outer.stream, &parts.read_buf, &counts);
         tokio::select! {
             // How a connection ends is between its two ends.
             _either = moving => {}
             () = ends.cancelled() => {}
         }
-        network.gate().record(reached(&wish, at, &counts));
+        network.gate().record(reached(&wish, outer.at, &counts));
     });
     Response::new(Empty::new().map_err(|never| match never {}).boxed())
 }
 
 /// A plain request, passed on and answered.
-async fn plain(
-    request: Request<Incoming>,
-    outer: TcpStream,
-    at: SocketAddr,
-    wish: Wish,
-    network: Arc<Network>,
-) -> Answer {
+async fn plain(request: Request<Incoming>, outer: Reached, wish: Wish, network: Arc<Network>) -> Answer {
     let counts = Arc::new(Counts::default());
     let log = Arc::new(Ended {
         wish,
-        at,
+        at: outer.at,
         counts: counts.clone(),
         network: network.clone(),
     });
@@ -169,7 +158,7 @@ async fn plain(
     };
     let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()
         .preserve_header_case(true)
-        .handshake(TokioIo::new(outer))
+        .handshake(TokioIo::new(outer.stream))
         .await
     {
         Ok(made) => made,
@@ -183,7 +172,7 @@ async fn plain(
             () = ends.cancelled() => {}
         }
     });
-    let request = match onward(request, &log.wish.target) {
+    let request = match onward(request, &log.wish.target, outer.via.as_ref()) {
         Ok(request) => request.map(|body| Counted {
             body,
             counts: counts.clone(),
@@ -214,10 +203,18 @@ async fn plain(
 }
 
 /// The request as the server is to read it.
-fn onward(mut request: Request<Incoming>, target: &Target) -> Result<Request<Incoming>, &'static str> {
+fn onward(
+    mut request: Request<Incoming>,
+    target: &Target,
+    via: Option<&Way>,
+) -> Result<Request<Incoming>, &'static str> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let uri: Uri = path.parse().map_err(|_| "the path can't be read")?;
-    *request.uri_mut() = uri;
+    // The next proxy wants it in absolute form, the server does not.
+    let uri = match via {
+        Some(_) => format!("http://{target}{path}").parse(),
+        None => path.parse::<Uri>(),
+    };
+    *request.uri_mut() = uri.map_err(|_| "the path can't be read")?;
     *request.version_mut() = http::Version::HTTP_11;
     let headers = request.headers_mut();
     drop_hops(headers);
@@ -230,6 +227,9 @@ fn onward(mut request: Request<Incoming>, target: &Target) -> Result<Request<Inc
     headers.insert(header::HOST, host);
     // One request a connection: the next one may be for another host.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Some(login) = via.and_then(Way::login) {
+        headers.insert(header::PROXY_AUTHORIZATION, login.clone());
+    }
     Ok(request)
 }
 
