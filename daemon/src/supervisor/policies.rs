@@ -205,7 +205,7 @@ impl Supervisor {
                 match &judged.by {
                     policy::By::Rule(index) => policy.rules.get(*index).map(|rule| rule.line.clone()),
                     policy::By::Grant(rule) => Some(rule.clone()),
-                    policy::By::Check(_) | policy::By::Default => None,
+                    policy::By::Check(_) | policy::By::ReadOnly | policy::By::Default => None,
                 }
             } else {
                 let rule = wish.rule.parse::<Rule>();

@@ -18,6 +18,8 @@ pub enum By {
     Rule(usize),
     /// A safety check.
     Check(Check),
+    /// The policy's `read_only`.
+    ReadOnly,
     /// A rule somebody granted.
     Grant(Rule),
     /// No rule: what nothing mentions is asked about.
@@ -87,6 +89,7 @@ pub fn judge(policy: &Policy, grants: &[Rule], call: &CallFacts) -> Judged {
     };
     judging.effects();
     judging.protected();
+    judging.read_only();
     judging.destructive();
     judging.close(grants)
 }
@@ -127,6 +130,7 @@ impl By {
                 .map(|rule| rule.line.to_string())
                 .unwrap_or_default(),
             Self::Check(check) => format!("check {}", check.name()),
+            Self::ReadOnly => "read_only".into(),
             Self::Grant(rule) => format!("grant {rule}"),
             Self::Default => "no rule".into(),
         }
@@ -136,7 +140,7 @@ impl By {
     pub fn origin(&self, policy: &Policy) -> &'static str {
         match self {
             Self::Rule(index) if policy.rules.get(*index).is_some_and(|rule| rule.project) => "project",
-            Self::Rule(_) => "policy",
+            Self::Rule(_) | Self::ReadOnly => "policy",
             Self::Check(_) => "check",
             Self::Grant(_) => "grant",
             Self::Default => "default",
@@ -240,6 +244,15 @@ impl<'a> Judging<'a> {
                 Some(_) => self.decide_by(&what, own, &why, matter),
                 None => self.check(Check::HostExecutedFiles, &what, why, matter),
             }
+        }
+    }
+
+    /// The wall holds commands back; a file tool works outside of it.
+    fn read_only(&mut self) {
+        let writes = self.call.effects.contains(&Effect::Writes) && self.call.command.is_none();
+        if self.policy.read_only && writes {
+            let why = "the workspace is read-only under this policy".to_owned();
+            self.put("writes", Verdict::Deny, By::ReadOnly, why, Matter::Other);
         }
     }
 

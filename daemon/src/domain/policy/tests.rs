@@ -99,6 +99,26 @@ fn the_first_rule_decides_a_part_and_the_strictest_part_the_call() {
 }
 
 #[test]
+fn a_read_only_policy_denies_file_tools_too_whatever_its_rules_say() {
+    let own = Policy {
+        read_only: true,
+        ..ask()
+    };
+    let judged = judge(&own, &[], &write("src/a.rs", None));
+    assert_eq!(
+        (verdict_word(&judged.decision), judged.by),
+        ("deny", By::ReadOnly)
+    );
+    let granted = rules(&["allow writes: src/a.rs"]);
+    assert_eq!(word(&own, &granted, &write("src/a.rs", None)), "deny");
+    assert_eq!(
+        word(&own, &[], &exec("touch src/a.rs")),
+        "allow",
+        "the wall holds it back"
+    );
+}
+
+#[test]
 fn a_prefix_rule_never_allows_a_compound_command() {
     let own = policy(&[
         "allow reads",
