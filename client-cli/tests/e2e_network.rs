@@ -212,6 +212,7 @@ fn a_host_for_the_project_counts_in_its_other_sessions_until_it_is_taken_back() 
     }
     home.ctl(["approve", &id, "--project", "--expires", "7d"])
         .exits(0);
+    home.kill9();
     home.restart();
     let other = home
         .ctl(["exec", "--name", "other", "--net", "list", "--", ASKED])
@@ -323,6 +324,7 @@ fn a_companys_proxy_is_the_way_out_and_is_asked_only_for_what_was_allowed() {
     );
     // A proxy that does not know us.
     home.config(&config(""));
+    home.kill9();
     home.restart();
     let ran = exec(&home, &["-o", "json"], "curl -sSf https://listed.test/hello");
     assert_ne!(ran.code, 0);

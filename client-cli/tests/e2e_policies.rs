@@ -60,6 +60,26 @@ fn a_plan_looks_and_changes_nothing_until_another_persona_is_chosen() {
         (Some("code"), Some("auto")),
         "{show}"
     );
+    // The other layout, where the project is the root.
+    let words = ["--name", "root", "--layout", "root", "--persona", "plan", look];
+    let log = done(&home, &detached(&home, &words));
+    assert!(log.contains("words") && log.contains("kept out"), "{log}");
+    // Without a jail nothing would keep it.
+    let no = home
+        .ctl([
+            "run",
+            "--name",
+            "bare",
+            "--jail",
+            "outer",
+            "--persona",
+            "plan",
+            "--model",
+            "demo",
+            "x",
+        ])
+        .exits(2);
+    assert!(no.err().contains("needs a jail"), "{no}");
     home.ctl(["run", "--persona", "pln", "--model", "demo", "x"])
         .exits(3);
 }
@@ -94,6 +114,7 @@ fn a_rule_for_the_project_is_checked_listed_counts_and_can_be_taken_back() {
     assert_eq!(grants[0]["rule"], offered.as_str(), "{grants}");
     // Another session on the project asks no more, also after a restart.
     let mut home = home;
+    home.kill9();
     home.restart();
     let id = detached(&home, &["--name", "two", "demo: ask"]);
     let log = done(&home, &id);

@@ -41,10 +41,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
     pub(crate) persona: String,
     /// Under this policy in place of the persona's own
-    #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "P",
+        default_value = "",
+        hide_default_value = true,
+        hide_short_help = true
+    )]
     pub(crate) policy: String,
     /// At most so many steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) max_turns: Option<u32>,
     /// At most so much money, such as '$2'; then the session pauses (exit 8)
     #[arg(long, value_name = "USD", value_parser = super::parse_budget)]

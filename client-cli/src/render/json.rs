@@ -36,6 +36,8 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "network": format::network_word(session.network()),
         "origin": match session.origin() { pb::SessionOrigin::Agent => "agent", _ => "shell" },
         "persona": session.persona,
+        "policy": session.policy,
+        "read_only": session.read_only,
         "head": session.head,
         "model": session.model,
         "demo": session.demo,

@@ -98,7 +98,8 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         false => Mount::Bind(from, to),
     };
     if root_layout {
-        mounts.push(work(workspace.root.clone(), "/".into()));
+        // Mount points are made in it: it is frozen at the end.
+        mounts.push(Mount::Bind(workspace.root.clone(), "/".into()));
     }
     mounts.push(same(Path::new("/usr")));
     if root_layout {
@@ -172,7 +173,7 @@ pub(super) fn enclosure(inputs: &Inputs<'_>, command: Vec<OsString>) -> Enclosur
         mounts.push(work(workspace.root.clone(), workspace.root.clone()));
     }
     protect(inputs, &mut mounts, &work);
-    if !root_layout {
+    if !root_layout || spec.policy.read_only {
         mounts.push(Mount::Freeze("/".into()));
     }
     Enclosure {

@@ -79,7 +79,7 @@ fn every_mistake_has_its_line_and_what_was_meant() {
         "mine.toml:1:1: unknown key 'descripton'. Did you mean 'description'?",
         "mine.toml:3:10:",
         "Did you mean 'executes'?",
-        "mine.toml:4:20:",
+        "mine.toml:4:19:",
         "mine.toml:7:1: unknown key 'checks.destructive_command'. Did you mean 'destructive_commands'?",
         "mine.toml:8:18: checks.hidden_unicode is one of: off, warn, ask, deny",
     ] {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Reading, Simple};
+use super::command::{Reading, Simple, Word};
 use super::{is_hidden, visible};
 
 /// A safety check.
@@ -161,13 +161,17 @@ pub fn destructive(reading: &Reading) -> Option<Finding> {
 fn destroys(simple: &Simple) -> Option<String> {
     let program = simple.words.first()?.known()?;
     let program = program.rsplit('/').next().unwrap_or(program);
-    // What is not known before it runs counts as it is written: `$HOME` is the home directory to this check.
-    let words: Vec<&str> = simple
+    // What is not known before it runs counts as it is written, but for quotes: `"$HOME"` is the home directory here.
+    let unquoted: Vec<String> = simple
         .words
         .iter()
         .skip(1)
-        .map(super::command::Word::text)
+        .map(|word| match word {
+            Word::Known(text) => text.clone(),
+            Word::Open(text) => text.replace('"', ""),
+        })
         .collect();
+    let words: Vec<&str> = unquoted.iter().map(String::as_str).collect();
     let has = |names: &[&str]| words.iter().any(|word| names.contains(word));
     let short = |letter: char| {
         words
