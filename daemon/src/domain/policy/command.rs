@@ -3,6 +3,9 @@
 //! words known beforehand: no list, pipe, substitution, expansion, wildcard, assignment, writing redirection, here-document,
 //! function, or program that runs another (eval, sh -c, xargs, find -exec).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use brush_parser::ast::{
     self, Command, CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList,
     IoFileRedirectKind as Kind, IoFileRedirectTarget as Target, IoRedirect, Pipeline,
@@ -10,7 +13,7 @@ use brush_parser::ast::{
 use brush_parser::word::{self, WordPiece, WordPieceWithSource};
 use brush_parser::{ParserOptions, parse_tokens, uncached_tokenize_str};
 
-use super::depth::depth;
+use super::depth::nesting;
 use super::is_hidden;
 use super::wrap;
 
@@ -20,10 +23,16 @@ pub const MAX_COMMAND_BYTES: usize = 1024 * 1024;
 const MAX_TOKENS: usize = 4000;
 /// Deepest nesting: the parser tries again at each level, twice as often for each deeper one.
 const MAX_DEPTH: usize = 12;
-/// Deepest nesting that is surely at home on a worker's stack.
-const OWN_STACK_DEPTH: usize = 3;
-/// Stack of the thread that reads what is nested deeper.
+/// What opens no more than this is read on the spot: at home on a worker's stack, and quickly over.
+const OWN_STACK_OPENS: usize = 4;
+/// Stack of the thread that reads the others.
 const STACK: usize = 64 * 1024 * 1024;
+/// How long that may take. A text can be made to look less deep than it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Threads that took longer, and are still at it.
+static LATE: AtomicUsize = AtomicUsize::new(0);
+/// The most of these there may be; from then on what is not read on the spot is not read.
+const MAX_LATE: usize = 2;
 /// Most texts within texts: `sh -c 'sh -c …'`.
 const MAX_INNER: usize = 6;
 
@@ -92,19 +101,15 @@ impl Reading {
             reading.compound(0, "it is empty");
             return reading;
         }
-        let depth = depth(text);
-        if depth > MAX_DEPTH || inner > MAX_INNER {
+        let nesting = nesting(text);
+        if nesting.depth > MAX_DEPTH || inner > MAX_INNER {
             return Self::not_read(0, "it is nested too deep to be read".into());
         }
-        if depth <= OWN_STACK_DEPTH {
+        if nesting.opens <= OWN_STACK_OPENS {
             return parse(text, inner);
         }
-        let (text, end) = (text.to_owned(), text.len());
-        let deep = std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn(move || parse(&text, inner));
-        let read = deep.ok().and_then(|thread| thread.join().ok());
-        read.unwrap_or_else(|| Self::not_read(end, "it could not be read".into()))
+        aside(text, inner)
+            .unwrap_or_else(|| Self::not_read(text.len(), "it could not be read in time".into()))
     }
 
     /// The words, when the text is one plain command.
@@ -140,6 +145,28 @@ impl Reading {
             self.why = Some((at, why.to_owned()));
         }
     }
+}
+
+/// Reads a text on a thread of its own; nothing when that takes too long.
+fn aside(text: &str, inner: usize) -> Option<Reading> {
+    if LATE.load(Ordering::Relaxed) >= MAX_LATE {
+        return None;
+    }
+    let text = text.to_owned();
+    let (done, read) = std::sync::mpsc::sync_channel(1);
+    let spawned = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        let reading = parse(&text, inner);
+        // Nobody waits any more: one late thread less.
+        if done.send(reading).is_err() {
+            LATE.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+    spawned.ok()?;
+    let reading = read.recv_timeout(PATIENCE).ok();
+    if reading.is_none() {
+        LATE.fetch_add(1, Ordering::Relaxed);
+    }
+    reading
 }
 
 fn options() -> ParserOptions {

@@ -1,19 +1,35 @@
 //! Owns: how deep a command text is nested, before it is parsed.
-//! Guarantees: pure, one pass; rather too deep than too shallow.
+//! Guarantees: pure, one pass. Quotes and here-documents are not looked at, so that a text may be made to look less deep than it is:
+//! how much can open in it is told too, and that is never too little.
 
-/// How deep a text may be nested, read roughly and rather too deep than too shallow: quotes are not looked at.
-pub(super) fn depth(text: &str) -> usize {
-    let (mut now, mut deepest) = (0usize, 0usize);
+/// How a text is nested.
+pub(super) struct Nesting {
+    /// How deep it seems to be.
+    pub(super) depth: usize,
+    /// How much opens in it: it is no deeper than that.
+    pub(super) opens: usize,
+}
+
+/// Looks at a text. Parentheses, braces and words are counted apart: the `)` of a `case` closes none of the words.
+pub(super) fn nesting(text: &str) -> Nesting {
+    let (mut words, mut parentheses, mut braces) = (0usize, 0usize, 0usize);
+    let (mut deepest, mut opens) = (0usize, 0usize);
     let mut letters = 0usize;
     let bytes = text.as_bytes();
     let mut word_start = 0;
-    let mut count = |opens: bool| {
-        now = if opens {
-            now.saturating_add(1)
-        } else {
-            now.saturating_sub(1)
+    let mut count = |kind: Kind, more: bool| {
+        let own = match kind {
+            Kind::Word => &mut words,
+            Kind::Parenthesis => &mut parentheses,
+            Kind::Brace => &mut braces,
         };
-        deepest = deepest.max(now);
+        *own = if more {
+            own.saturating_add(1)
+        } else {
+            own.saturating_sub(1)
+        };
+        opens = opens.saturating_add(usize::from(more));
+        deepest = deepest.max(words.saturating_add(parentheses).saturating_add(braces));
     };
     for (at, byte) in bytes.iter().chain(b" ").enumerate() {
         if byte.is_ascii_alphabetic() {
@@ -28,20 +44,32 @@ pub(super) fn depth(text: &str) -> usize {
                 Some(b"if" | b"case" | b"while" | b"until" | b"for" | b"select")
                     if begins(bytes, word_start) =>
                 {
-                    count(true);
+                    count(Kind::Word, true);
                 }
-                Some(b"fi" | b"esac" | b"done") => count(false),
+                Some(b"fi" | b"esac" | b"done") => count(Kind::Word, false),
                 _ => {}
             }
             letters = 0;
         }
         match byte {
-            b'(' | b'{' => count(true),
-            b')' | b'}' => count(false),
+            b'(' => count(Kind::Parenthesis, true),
+            b')' => count(Kind::Parenthesis, false),
+            b'{' => count(Kind::Brace, true),
+            b'}' => count(Kind::Brace, false),
             _ => {}
         }
     }
-    deepest
+    Nesting {
+        depth: deepest,
+        opens,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Word,
+    Parenthesis,
+    Brace,
 }
 
 /// True where a command can begin.

@@ -214,6 +214,8 @@ fn what_cannot_be_read_as_shell_matches_no_allow_rule() {
         &"case a in a) ".repeat(40),
         &"if ".repeat(3000),
         &format!("echo {}", "\"$(".repeat(300)),
+        // Made to look shallow.
+        &"( echo ')'; ".repeat(40),
     ] {
         let judged = judge(&own, &[], &exec(text));
         assert_eq!(verdict_word(&judged.decision), "ask", "{:.40}", text);
