@@ -4,6 +4,7 @@
 //! function, or program that runs another (eval, sh -c, xargs, find -exec).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use brush_parser::ast::{
@@ -153,7 +154,7 @@ fn aside(text: &str, inner: usize) -> Option<Reading> {
         return None;
     }
     let text = text.to_owned();
-    let (done, read) = std::sync::mpsc::sync_channel(1);
+    let (done, read) = sync_channel(1);
     let spawned = std::thread::Builder::new().stack_size(STACK).spawn(move || {
         let reading = parse(&text, inner);
         // Nobody waits any more: one late thread less.
@@ -162,11 +163,15 @@ fn aside(text: &str, inner: usize) -> Option<Reading> {
         }
     });
     spawned.ok()?;
-    let reading = read.recv_timeout(PATIENCE).ok();
-    if reading.is_none() {
-        LATE.fetch_add(1, Ordering::Relaxed);
+    match read.recv_timeout(PATIENCE) {
+        Ok(reading) => Some(reading),
+        Err(RecvTimeoutError::Timeout) => {
+            LATE.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        // It fell over.
+        Err(RecvTimeoutError::Disconnected) => None,
     }
-    reading
 }
 
 fn options() -> ParserOptions {
