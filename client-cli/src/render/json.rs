@@ -20,7 +20,7 @@ pub(crate) fn failure(failure: &Failure) -> Value {
 
 /// A session.
 pub(crate) fn session(session: &pb::Session) -> Value {
-    json!({
+    let mut value = json!({
         "session_id": session.session_id,
         "name": session.name,
         "state": format::state_key(session.state()),
@@ -36,8 +36,6 @@ pub(crate) fn session(session: &pb::Session) -> Value {
         "network": format::network_word(session.network()),
         "origin": match session.origin() { pb::SessionOrigin::Agent => "agent", _ => "shell" },
         "persona": session.persona,
-        "policy": session.policy,
-        "read_only": session.read_only,
         "head": session.head,
         "model": session.model,
         "demo": session.demo,
@@ -64,7 +62,13 @@ pub(crate) fn session(session: &pb::Session) -> Value {
             .map(|dir| json!({"path": dir.path, "writable": dir.writable})).collect::<Vec<_>>(),
         "waiting": session.waiting.as_ref().map(waiting),
         "log_level": log_level(session.log_level()),
-    })
+    });
+    if let Value::Object(fields) = &mut value {
+        // The macro has its limits.
+        fields.insert("policy".to_owned(), json!(session.policy));
+        fields.insert("read_only".to_owned(), json!(session.read_only));
+    }
+    value
 }
 
 /// A command that waits for input.
