@@ -5,14 +5,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, EventStream, MouseEventKind};
-use futures::StreamExt as _;
+use crossterm::event::{Event, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::keep::Keep;
+use crate::keyboard::{self, Keyboard};
 use crate::model::Model;
 use crate::msg::{Cmd, Msg, ToLink};
 use crate::terminal::Terminal;
@@ -53,6 +53,8 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone. Of that no signal tells a program in a process session of its own.
+    gone: oneshot::Receiver<()>,
 }
 
 /// What the loop woke up for.
@@ -95,8 +97,9 @@ impl App {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            gone: keyboard::gone()?,
         };
-        let mut events = EventStream::new();
+        let mut keyboard = Keyboard::open();
         let mut pending = first;
         loop {
             for cmd in std::mem::take(&mut pending) {
@@ -104,9 +107,9 @@ impl App {
                     Cmd::Quit => return Ok(End::Left),
                     Cmd::Editor(text) => {
                         // Its keys are its own: nothing else may read them.
-                        drop(events);
+                        keyboard.close().await;
                         let written = self.edit(text).await?;
-                        events = EventStream::new();
+                        keyboard = Keyboard::open();
                         pending.extend(self.update(Msg::Edited(written)));
                     }
                     other => self.perform(other).await?,
@@ -117,7 +120,7 @@ impl App {
             }
             self.draw_when_due()?;
             self.keep.look(&self.model, Instant::now());
-            match self.wait(&mut events, &mut signals).await {
+            match self.wait(&mut keyboard, &mut signals).await {
                 Woken::Message(msg) => pending = self.batch(msg),
                 Woken::Frame => {}
                 Woken::Ended(end) => return Ok(end),
@@ -127,7 +130,7 @@ impl App {
     }
 
     /// Waits for whatever comes first.
-    async fn wait(&mut self, events: &mut EventStream, signals: &mut Signals) -> Woken {
+    async fn wait(&mut self, keyboard: &mut Keyboard, signals: &mut Signals) -> Woken {
         let frame = self.frame_at();
         let clock = [self.model.wakes_at(), self.keep.due()]
             .into_iter()
@@ -145,10 +148,11 @@ impl App {
             _ = signals.terminate.recv() => Woken::Ended(End::Terminated),
             _ = signals.interrupt.recv() => Woken::Ended(End::Terminated),
             _ = signals.hangup.recv() => Woken::Ended(End::Hangup),
-            event = events.next() => match event {
-                Some(Ok(event)) => message(event).map_or(Woken::Nothing, Woken::Message),
-                // The terminal is gone.
-                Some(Err(_)) | None => Woken::Ended(End::Hangup),
+            // Gone, or nobody watches it any more.
+            _ = &mut signals.gone => Woken::Ended(End::Hangup),
+            event = keyboard.next() => match event {
+                Some(event) => message(event).map_or(Woken::Nothing, Woken::Message),
+                None => Woken::Ended(End::Hangup),
             },
             news = self.news.recv() => news.map_or(Woken::Ended(End::Left), Woken::Message),
             () = time => if frame.is_some() { Woken::Frame } else { Woken::Message(Msg::Tick) },

@@ -8,6 +8,7 @@ mod editor;
 #[cfg(test)]
 mod fixture;
 mod keep;
+mod keyboard;
 mod keys;
 mod layout;
 mod link;

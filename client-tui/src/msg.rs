@@ -3,6 +3,8 @@
 use agentd_proto::{ClientError, pb};
 use crossterm::event::KeyEvent;
 
+use crate::model::panel::{Deed, Panel};
+
 /// Something happened.
 #[derive(Debug)]
 pub(crate) enum Msg {
@@ -73,6 +75,11 @@ pub(crate) enum FromLink {
         hits: Vec<pb::SearchHit>,
     },
     Board(BoardNews),
+    /// What a panel shows.
+    Panel {
+        session_id: String,
+        data: crate::model::panel::Data,
+    },
     /// The messages that wait.
     Queue {
         session_id: String,
@@ -164,6 +171,18 @@ pub(crate) enum ToLink {
     },
     Life(Life),
     Board(BoardWish),
+    /// What a panel shows, after something was done with one of its rows.
+    Panel {
+        what: Panel,
+        session_id: String,
+        deed: Option<Deed>,
+    },
+    /// Type into a command.
+    Input {
+        session_id: String,
+        exec_id: String,
+        data: Vec<u8>,
+    },
     /// Ask for the messages that wait.
     Queue {
         session_id: String,

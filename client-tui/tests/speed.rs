@@ -1,6 +1,7 @@
 //! What agent-tui costs: frames and bytes while an answer streams, and how soon a long session is there.
 //! Guarantees: only what is counted is judged on any machine; `AGENTD_TEST_LONG=1` builds it optimised, makes the
-//! session a hundred thousand events long, and holds times, memory and processor time to what is promised.
+//! session a hundred thousand events long, and holds times, memory and processor time to what is promised. With
+//! `AGENTD_TEST_TUI=PROGRAM` that one is measured, and nothing is built.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -35,6 +36,9 @@ fn program(home: &TestDaemon) -> PathBuf {
     let built = PathBuf::from(env!("CARGO_BIN_EXE_agent-tui"));
     if !long() {
         return built;
+    }
+    if let Some(given) = std::env::var_os("AGENTD_TEST_TUI") {
+        return given.into();
     }
     let target = home.bin().parent().unwrap();
     let status = std::process::Command::new(env!("CARGO"))

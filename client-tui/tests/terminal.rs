@@ -173,6 +173,50 @@ fn signals_and_a_lost_terminal_leave_everything_as_it_was() {
 }
 
 #[test]
+fn what_waits_for_input_is_answered_and_what_was_left_running_is_ended() {
+    let home = TestDaemon::start();
+    let screen = Screen::session(&home, (100, 30), "");
+    // Another client's command asks something: seen here, answered here.
+    let mut asking = home.command(home.bin().join("agentctl"));
+    let script = "printf 'really? '; read answer; echo \"heard $answer\"; sleep 300 &";
+    let mut asking = asking
+        .args(["exec", "-s", "shop", "--stdin", script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let card = screen.shows("waiting for input");
+    assert!(card.contains("really?") && card.contains("needs you"), "{card}");
+    screen.keys(&["C-x", "i"]);
+    screen.shows("input for x-");
+    screen.say(&["surely"]);
+    screen.shows("heard surely");
+    screen.until("the end of the wait", Duration::from_secs(10), |now| {
+        !now.contains("waiting for input")
+    });
+    screen.say(&["/jobs"]);
+    screen.shows("sleep 300");
+    screen.keys(&["d"]);
+    // Ended, and looked at again: it takes a moment to be gone.
+    screen.until("no job", Duration::from_secs(10), |now| {
+        screen.keys(&["r"]);
+        now.contains("no command has left anything running")
+    });
+    drop(asking.stdin.take());
+    assert!(asking.wait().unwrap().success());
+    screen.keys(&["Escape"]);
+    screen.say(&["/network off"]);
+    screen.shows("nothing is reached");
+    screen.until("the mode", Duration::from_secs(10), |_| {
+        let show = home.ctl(["sessions", "show", "shop", "-o", "json"]).exits(0);
+        show.json()["network"] == "off"
+    });
+    screen.keys(&["Escape"]);
+    screen.say(&["/context"]);
+    screen.shows("what fills it");
+}
+
+#[test]
 fn copying_selecting_and_the_mouse() {
     let home = TestDaemon::start();
     let screen = Screen::session(&home, (100, 30), "");

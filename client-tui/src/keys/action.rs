@@ -89,6 +89,16 @@ actions! {
     Queue "queue" "messages that wait: change, steer, take back";
     QueueSteer "queue_steer" "steer the open turn, or no more";
     QueueRemove "queue_remove" "take back";
+    Answer "answer" "answer the command that waits for input";
+    About "about" "about the session: title, plan, log level, limits";
+    Context "context" "context: what fills it";
+    Compact "compact" "compact the context now";
+    Jobs "jobs" "background jobs";
+    Network "network" "network: mode, hosts, ports, connections";
+    Models "models" "models: choose one for the next message";
+    Audit "audit" "audit: what it ran, changed and reached";
+    PanelEnd "panel_end" "end or close it";
+    PanelReload "panel_reload" "look again";
     Newline "newline" "new line";
     Stop "stop" "close, else stop the turn";
     Clear "clear" "clear the draft; empty: stop; twice: leave";
@@ -131,7 +141,10 @@ impl Action {
     /// Actions that only the palette offers by default.
     #[cfg(test)]
     pub(crate) fn palette_only(self) -> bool {
-        matches!(self, Self::Theme | Self::Suspend | Self::Mouse)
+        matches!(
+            self,
+            Self::Theme | Self::Suspend | Self::Mouse | Self::Compact | Self::Audit
+        )
     }
 
     /// Actions of the palette: all but those that only mean something where the cursor is: moving, editing,
@@ -157,6 +170,8 @@ impl Action {
                 | A::HistoryNext
                 | A::QueueSteer
                 | A::QueueRemove
+                | A::PanelEnd
+                | A::PanelReload
                 | A::ApproveOnce
                 | A::ApproveSession
                 | A::Deny

@@ -42,6 +42,8 @@ pub(crate) enum Context {
     Overlay,
     /// The list of messages that wait.
     Queue,
+    /// A panel about a session.
+    Panel,
     /// Select mode.
     Select,
     /// The raw shell.
@@ -66,6 +68,7 @@ impl Context {
             Self::Edit => "text",
             Self::Overlay => "popups",
             Self::Queue => "waiting messages (Ctrl-X q)",
+            Self::Panel => "panels",
             Self::Select => "select mode (v)",
             Self::Shell => "raw shell",
         }
@@ -90,6 +93,7 @@ pub(crate) const CHAINS: &[&[Context]] = &[
     &[Context::Overlay, Context::Edit],
     &[Context::Queue, Context::Overlay],
     &[Context::Conflict, Context::Overlay],
+    &[Context::Panel, Context::Overlay],
     &[Context::Select],
     &[Context::Shell],
 ];

@@ -206,7 +206,9 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
 
 /// The question on the screen, laid out for `width`.
 pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
-    let approval = model.question()?;
+    let Some(approval) = model.question() else {
+        return waiting(model, width);
+    };
     let theme = &model.theme;
     let cells = usize::from(width).max(8);
     let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
@@ -278,6 +280,50 @@ pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
         title: format!(" ! needs you · {}{which}{whose} ", approval.approval_id),
         body,
         actions: actions(model, approval, cells),
+    })
+}
+
+/// The command that waits for input, with the last line it wrote and the key that answers it.
+fn waiting(model: &Model, width: u16) -> Option<Question> {
+    let session = model.session().filter(|_| model.screen == Screen::Session)?;
+    let wait = session.waiting.as_ref()?;
+    let theme = &model.theme;
+    let cells = usize::from(width).max(8);
+    let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
+    let open = model.open.as_ref();
+    let script = open.and_then(|open| open.last_exec.as_ref().filter(|(id, _)| *id == wait.exec_id));
+    let mut body = Vec::new();
+    if let Some((_, script)) = script {
+        let first = script.trim().lines().next().unwrap_or_default();
+        let words = format!("$ {}", escape::line(first));
+        body.push(Line::from(text::clip(
+            vec![lead[0].clone(), Span::styled(words, theme.dim)],
+            cells,
+        )));
+    }
+    let line = match wait.line.as_str() {
+        "" => "(it wrote nothing)".to_owned(),
+        line => escape::line(line),
+    };
+    body.extend(text::wrap(
+        &[Span::styled(line, theme.strong)],
+        cells,
+        &lead,
+        &lead,
+    ));
+    let mut keys = vec![lead[0].clone()];
+    for (action, words) in [(Action::Answer, "answer it"), (Action::Stop, "stop the turn")] {
+        if action == Action::Stop && !model.is_working() {
+            continue;
+        }
+        let key = model.keymap.shown(Context::Session, action).unwrap_or_default();
+        keys.push(Span::styled(key, theme.key));
+        keys.push(Span::styled(format!(" {words}   "), theme.text));
+    }
+    Some(Question {
+        title: format!(" ! waiting for input · {} ", escape::line(&wait.exec_id)),
+        body,
+        actions: vec![Line::from(text::clip(keys, cells))],
     })
 }
 

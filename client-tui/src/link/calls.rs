@@ -263,6 +263,16 @@ async fn perform(
         ))),
         ToLink::Life(life) => super::lifecycle::perform(client, &place, life).await,
         ToLink::Board(wish) => super::board::perform(client, wish).await,
+        ToLink::Panel {
+            what,
+            session_id,
+            deed,
+        } => super::panel::perform(client, what, session_id, deed).await,
+        ToLink::Input {
+            session_id,
+            exec_id,
+            data,
+        } => super::panel::answer(client, session_id, exec_id, data).await,
         ToLink::Files { workspace } => {
             let root = workspace.clone();
             let files = tokio::task::spawn_blocking(move || files(&root))

@@ -5,6 +5,7 @@
 mod board;
 mod calls;
 mod lifecycle;
+mod panel;
 mod shell;
 mod usage;
 

@@ -6,6 +6,7 @@ pub(crate) mod editor;
 pub(crate) mod gate;
 pub(crate) mod output;
 pub(crate) mod overlay;
+pub(crate) mod panel;
 pub(crate) mod session;
 pub(crate) mod shell;
 pub(crate) mod usage;
@@ -277,6 +278,9 @@ impl Model {
         }
         if matches!(self.overlay, Some(Overlay::Queue { .. })) {
             return &[C::Queue, C::Overlay];
+        }
+        if matches!(self.overlay, Some(Overlay::Panel(_))) {
+            return &[C::Panel, C::Overlay];
         }
         if matches!(self.overlay, Some(Overlay::Conflict { .. })) {
             return &[C::Conflict, C::Overlay];

@@ -3,6 +3,7 @@
 use agentd_proto::{escape, pb};
 
 use super::editor::Editor;
+use super::panel::View;
 use crate::keys::{Action, Keymap};
 
 /// Lies over the view and takes the keys.
@@ -41,6 +42,8 @@ pub(crate) enum Overlay {
         here: bool,
         hits: Vec<pb::SearchHit>,
     },
+    /// Something about a session, as rows.
+    Panel(View),
     /// A task in full.
     Task {
         scroll: usize,
@@ -79,6 +82,22 @@ pub(crate) enum Ask {
         session_id: String,
         seq: u64,
     },
+    /// A line for a command that waits for one.
+    Input {
+        session_id: String,
+        exec_id: String,
+        pty: bool,
+        /// What it wrote last.
+        line: String,
+    },
+    /// A port of the jail to open on this machine.
+    Forward {
+        session_id: String,
+    },
+    /// A port of this machine to be reached inside.
+    HostPort {
+        session_id: String,
+    },
     /// Something about a task.
     Task {
         task_id: String,
@@ -113,6 +132,12 @@ impl Ask {
             Self::Delete { name, .. } => format!("type '{}' to delete it", escape::line(name)),
             Self::Fork { seq: 0, .. } => "name of the fork (empty: made from the original's)".to_owned(),
             Self::Fork { seq, .. } => format!("fork up to event {seq}; its name (empty: made)"),
+            Self::Input { exec_id, line, .. } => match line.as_str() {
+                "" => format!("input for {}", escape::line(exec_id)),
+                line => format!("input for {} · {}", escape::line(exec_id), escape::line(line)),
+            },
+            Self::Forward { .. } => "port of the jail, or PORT:PORT-HERE".to_owned(),
+            Self::HostPort { .. } => "port of this machine".to_owned(),
             Self::Task { task_id, what } => match what {
                 TaskAsk::New => "new task".to_owned(),
                 TaskAsk::Title => format!("title of {task_id}"),

@@ -69,6 +69,8 @@ pub(crate) struct OpenSession {
     pub(crate) last_exec: Option<(String, String)>,
     /// A terminal that is open in the jail, possibly by another client.
     pub(crate) pty: Option<String>,
+    /// The agent's plan, as far as the events held tell.
+    pub(crate) plan: Vec<pb::PlanItem>,
     /// Messages that wait for the agent.
     pub(crate) queue: Vec<pb::QueuedMessage>,
     /// The waiting message that is in the composer, and what was there before.
@@ -99,6 +101,7 @@ impl OpenSession {
             errors_only: false,
             last_exec: None,
             pty: None,
+            plan: Vec::new(),
             queue: Vec::new(),
             editing: None,
             clients: Vec::new(),
@@ -195,6 +198,7 @@ impl OpenSession {
                 self.turn_began = None;
                 self.preview = None;
             }
+            Some(Body::PlanUpdated(plan)) => self.plan.clone_from(&plan.items),
             Some(Body::ExecStarted(started)) => {
                 if started.pty && started.call_id.is_empty() {
                     self.pty = Some(started.exec_id.clone());

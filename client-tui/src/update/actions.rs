@@ -4,7 +4,7 @@ use agentd_proto::pb;
 
 use super::select as select_mode;
 use super::usage;
-use super::{board, composer, decide, lifecycle, open, overlay, queue, scroll};
+use super::{board, composer, decide, lifecycle, open, overlay, panel, queue, scroll};
 use crate::keys::Action;
 use crate::layout;
 use crate::model::editor::Editor;
@@ -150,6 +150,9 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         A::Decide => decide::begin(model, cmds),
         A::ApproveOnce | A::ApproveSession | A::Deny | A::DenyBecause => decide::decide(model, action, cmds),
         A::Queue => queue::show(model),
+        A::Answer | A::About | A::Context | A::Compact | A::Jobs | A::Network | A::Models | A::Audit => {
+            panel::act(model, action, cmds)
+        }
         A::Leave => model.deciding = false,
         A::CopyItem | A::CopyCode => copy(model, action == A::CopyCode, cmds),
         _ => composer::act(model, action, cmds),

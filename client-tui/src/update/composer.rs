@@ -1,9 +1,10 @@
 //! Owns: writing and sending: editing, history, suggestions, slash commands, `!` commands.
 
-use super::{actions, lifecycle, queue};
+use super::{actions, lifecycle, panel, queue};
 use crate::keys::Action;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Popup, Suggestion, fits};
+use crate::model::panel::{Deed, Panel};
 use crate::model::{Link, Model, Outgoing};
 use crate::msg::{Cmd, ToLink};
 use agentd_proto::transcript::Kind;
@@ -26,6 +27,31 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ),
     ("/rename", "another name for this session", Some(Action::Rename)),
     ("/model", "model of the next turns: /model PROVIDER/NAME", None),
+    ("/models", "models to choose from", Some(Action::Models)),
+    (
+        "/about",
+        "title, plan, log level, limits, network",
+        Some(Action::About),
+    ),
+    ("/context", "what fills the context", Some(Action::Context)),
+    (
+        "/compact",
+        "compact the context: /compact [WHAT TO KEEP IN MIND]",
+        Some(Action::Compact),
+    ),
+    ("/jobs", "background jobs", Some(Action::Jobs)),
+    (
+        "/input",
+        "answer the command that waits: /input [LINE]",
+        Some(Action::Answer),
+    ),
+    (
+        "/network",
+        "mode, hosts, ports: /network [off|ask|list]",
+        Some(Action::Network),
+    ),
+    ("/forward", "a port of the jail here: /forward PORT[:HERE]", None),
+    ("/audit", "what it ran, changed and reached", Some(Action::Audit)),
     (
         "/steer",
         "into the open turn, for its next step: /steer TEXT",
@@ -248,6 +274,13 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             suggest(model, cmds);
         }
         ("/model", name) => choose_model(model, name),
+        ("/compact", focus) if !focus.is_empty() => {
+            let compact = Deed::Compact(focus.to_owned());
+            panel::deed(model, Panel::Context, compact, cmds);
+        }
+        ("/network", word) if !word.is_empty() => panel::mode(model, word, cmds),
+        ("/forward", port) => panel::forward(model, port, cmds),
+        ("/input", line) if !line.is_empty() => panel::answer_with(model, line, cmds),
         ("/steer", "") => restore(model, "/steer "),
         ("/steer", words) => {
             if let Some(session_id) = model.open.as_ref().map(|open| open.id.clone()) {

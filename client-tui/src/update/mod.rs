@@ -8,10 +8,13 @@ mod decide;
 mod lifecycle;
 mod news;
 mod overlay;
+mod panel;
 mod queue;
 mod select;
 mod usage;
 
+#[cfg(test)]
+pub(crate) use actions::act;
 pub(crate) use overlay::{entries, found};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use agentd_proto::pb::event::Body;
 use agentd_proto::{ClientError, escape, format, pb};
 
-use super::{board, composer, decide, lifecycle, open, queue};
+use super::{board, composer, decide, lifecycle, open, panel, queue};
 use crate::model::session::OpenSession;
 use crate::model::{Level, Link, Model, Screen};
 use crate::msg::{Cmd, FromLink, ToLink};
@@ -60,6 +60,7 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
         FromLink::Loss(answer) => lifecycle::confirm(model, &answer),
         FromLink::Found { text, hits } => lifecycle::found(model, &text, hits),
         FromLink::Board(news) => board::news(model, news, cmds),
+        FromLink::Panel { session_id, data } => panel::news(model, &session_id, &data),
         FromLink::Down(error) => {
             model.link = Link::Down(words(&error));
             model.notice(Level::Problem, words(&error));

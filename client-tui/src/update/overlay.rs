@@ -1,10 +1,11 @@
 //! Owns: keys while something lies over the view.
 
-use super::{actions, board, decide, lifecycle, queue};
+use super::{actions, board, decide, lifecycle, panel, queue};
 use crate::keys::Action;
 use crate::model::Model;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Ask, Choice, Entry, Overlay, fits, palette};
+use crate::model::panel::View;
 use crate::msg::{Cmd, Life, ToLink};
 
 /// Recent actions that come first in the palette.
@@ -78,6 +79,7 @@ fn edit(model: &mut Model, change: impl FnOnce(&mut Editor)) {
         Some(
             Overlay::Notices { .. }
             | Overlay::Queue { .. }
+            | Overlay::Panel(_)
             | Overlay::Task { .. }
             | Overlay::Conflict { .. }
             | Overlay::Boards { .. },
@@ -103,6 +105,10 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         {
             queue::act(model, action, cmds);
         }
+        A::Accept | A::PanelEnd if matches!(model.overlay, Some(Overlay::Panel(_))) => {
+            panel::chosen(model, action == A::PanelEnd, cmds);
+        }
+        A::PanelReload => panel::reload(model, cmds),
         A::Accept => accept(model, cmds),
         A::Up => step(model, -1),
         A::Down => step(model, 1),
@@ -146,6 +152,7 @@ fn step(model: &mut Model, delta: i64) {
         Some(Overlay::Help { .. }) => crate::view::help_lines(model).len(),
         Some(Overlay::Search { hits, .. }) => hits.len(),
         Some(Overlay::Boards { .. }) => model.board.known.len(),
+        Some(Overlay::Panel(view)) => view.rows.as_ref().map_or(0, Vec::len),
         Some(Overlay::Task { .. }) => crate::view::task_lines(model, model.size.0).len(),
         Some(Overlay::Conflict { task_id, .. }) => {
             model.board.get(task_id).map_or(0, |task| task.conflicts.len())
@@ -159,6 +166,7 @@ fn step(model: &mut Model, delta: i64) {
         | Overlay::Queue { selected: place }
         | Overlay::Search { selected: place, .. }
         | Overlay::Boards { selected: place }
+        | Overlay::Panel(View { selected: place, .. })
         | Overlay::Task { scroll: place }
         | Overlay::Conflict { field: place, .. }
         | Overlay::Notices { scroll: place }
@@ -192,6 +200,17 @@ fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
                 *draft = Editor::with(text);
             }
         }
+        // Blanks may belong to what a command is to read.
+        Overlay::Prompt {
+            ask:
+                Ask::Input {
+                    session_id,
+                    exec_id,
+                    pty,
+                    ..
+                },
+            text,
+        } => panel::answer(model, session_id, exec_id, pty, &text.expanded(), cmds),
         Overlay::Prompt { ask, text } => answer(model, ask, text.expanded().trim(), cmds),
         Overlay::Search { hits, selected, .. } => {
             if let Some(hit) = hits.get(selected) {
@@ -202,6 +221,7 @@ fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
         Overlay::Help { .. }
         | Overlay::Notices { .. }
         | Overlay::Queue { .. }
+        | Overlay::Panel(_)
         | Overlay::Task { .. }
         | Overlay::Conflict { .. } => {}
     }
@@ -250,7 +270,9 @@ fn answer(model: &mut Model, ask: Ask, text: &str, cmds: &mut Vec<Cmd>) {
                 name: text.to_owned(),
             }));
         }
-        Ask::Rename { .. } => {}
+        Ask::Rename { .. } | Ask::Input { .. } => {}
+        Ask::Forward { .. } => panel::forward(model, text, cmds),
+        Ask::HostPort { .. } => panel::host_port(model, text, cmds),
         Ask::DenyBecause { approval_id } => decide::deny(model, approval_id, text, cmds),
     }
 }

@@ -245,7 +245,10 @@ fn cost(row: &pb::Session) -> String {
 }
 
 fn last(row: &pb::Session) -> String {
-    escape::line(&row.last_line)
+    match &row.waiting {
+        Some(wait) => format!("waiting for input: {}", escape::line(&wait.line)),
+        None => escape::line(&row.last_line),
+    }
 }
 
 fn row_lines(model: &Model, row: &pb::Session, selected: bool, width: u16, each: u16) -> Vec<Line<'static>> {

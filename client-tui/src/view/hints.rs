@@ -16,10 +16,17 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
     let theme = &model.theme;
     let mut spans = vec![Span::raw(" ")];
+    let mut used = 1;
     for (context, action, words) in hints(model) {
         let Some(key) = model.keymap.shown(context, action) else {
             continue;
         };
+        used += text::width(&key) + 1 + text::width(words);
+        // Half a key is no hint; the first is cut where even that has no room.
+        if used > usize::from(area.width) && spans.len() > 1 {
+            break;
+        }
+        used += 3;
         spans.push(Span::styled(key, theme.key));
         spans.push(Span::styled(format!(" {words}   "), theme.dim));
     }
@@ -55,6 +62,14 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             (C::Conflict, A::KeepBoard, "keep the board's"),
             (C::Conflict, A::KeepOther, "write it anew"),
             (C::Overlay, A::Cancel, "later"),
+        ];
+    }
+    if matches!(model.overlay, Some(crate::model::overlay::Overlay::Panel(_))) {
+        return vec![
+            (C::Overlay, A::Accept, "take"),
+            (C::Panel, A::PanelEnd, "end or close"),
+            (C::Panel, A::PanelReload, "look again"),
+            (C::Overlay, A::Cancel, "close"),
         ];
     }
     if model.overlay.is_some() {

@@ -5,6 +5,7 @@ mod board;
 mod dashboard;
 mod hints;
 mod overlay;
+mod panel;
 mod session;
 mod shell;
 mod status;

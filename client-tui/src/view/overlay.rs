@@ -161,6 +161,12 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
             list(model, area, lines.collect(), *selected, buffer);
             None
         }
+        Overlay::Panel(view) => {
+            let area = panel(model, &super::panel::title(model, view), buffer);
+            let lines = super::panel::lines(model, view, area.width);
+            list(model, area, lines, view.selected, buffer);
+            None
+        }
         Overlay::Task { scroll } => {
             let area = panel(model, "task", buffer);
             let lines = super::board::task_lines(model, area.width);
@@ -287,7 +293,7 @@ fn entry(model: &Model, area: Rect, label: &str, text: &Editor, buffer: &mut Buf
     (area.height > 0).then(|| Position::new(area.x + u16::try_from(column).unwrap_or(0), area.y))
 }
 
-fn choice(
+pub(super) fn choice(
     model: &Model,
     selected: bool,
     left: Vec<Span<'static>>,
@@ -305,7 +311,10 @@ fn choice(
     } else {
         model.theme.text
     };
-    spans.extend(left.into_iter().map(|span| span.style(look)));
+    spans.extend(left.into_iter().map(|span| {
+        let own = span.style;
+        span.style(look.patch(own))
+    }));
     text::between(spans, right, usize::from(width))
 }
 

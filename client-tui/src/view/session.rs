@@ -157,10 +157,18 @@ fn side(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
     let changes = open.changes();
     let shown = changes.len().min(usize::from(area.height / 3).max(1));
     let below = u16::try_from(shown).unwrap_or(0) + 2;
+    let plan = plan(model, open, usize::from(area.height / 3), width);
+    let planned = u16::try_from(plan.len()).unwrap_or(0);
     let shell = Rect {
-        height: area.height.saturating_sub(below),
+        height: area.height.saturating_sub(below + planned),
         ..area
     };
+    let middle = Rect {
+        y: area.y + shell.height,
+        height: planned.min(area.height - shell.height),
+        ..area
+    };
+    put_all(buffer, middle, &plan);
     let workspace = model
         .session()
         .map(|session| escape::line(&session.workspace))
@@ -206,7 +214,7 @@ fn side(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
         }
     }
     let lower = Rect {
-        y: shell.y + shell.height,
+        y: middle.y + middle.height,
         height: below.min(area.height),
         ..area
     };
@@ -231,6 +239,38 @@ fn side(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
         let path = Span::styled(format!(" {}", layout::change_line(change)), theme.text);
         put(buffer, lower, row, &text::between(vec![path], vec![stats], width));
     }
+}
+
+/// The agent's plan: a rule, how far it is, and as many of its lines as fit, those not done first.
+fn plan(model: &Model, open: &OpenSession, most: usize, width: usize) -> Vec<Line<'static>> {
+    use agentd_proto::pb::PlanState;
+    if open.plan.is_empty() || most < 3 {
+        return Vec::new();
+    }
+    let theme = &model.theme;
+    let done = open
+        .plan
+        .iter()
+        .filter(|one| one.state() == PlanState::Done)
+        .count();
+    let rule = if theme.ascii { "-" } else { "─" };
+    let head = format!(" PLAN  {done} of {} done", open.plan.len());
+    let mut lines = vec![
+        text::line(rule.repeat(width), theme.rule),
+        text::line(text::cut(&head, width), theme.strong),
+    ];
+    let room = most - 2;
+    let skip = done.min(open.plan.len().saturating_sub(room));
+    for item in open.plan.iter().skip(skip).take(room) {
+        let look = match item.state() {
+            PlanState::Done => theme.dim,
+            PlanState::Doing => theme.working,
+            _ => theme.text,
+        };
+        let words = format!(" {}", crate::model::panel::plan_line(item));
+        lines.push(text::line(text::cut(&words, width), look));
+    }
+    lines
 }
 
 /// The end of what a command gave, from the log, when its bytes are not held.

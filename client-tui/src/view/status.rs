@@ -28,13 +28,22 @@ pub(crate) fn session_title(model: &Model, session: &pb::Session) -> Vec<Span<'s
             }
         })
         .unwrap_or_default();
-    vec![
+    let mut spans = vec![
         Span::styled(format!(" {}", escape::line(&session.name)), theme.strong),
         Span::styled(format!(" {}", session.session_id), theme.dim),
         Span::styled(" · ", theme.dim),
         Span::styled(format!("{}{elapsed}", layout::state(state, theme)), look),
-        Span::styled(format!(" · {}", escape::line(&session.workspace)), theme.dim),
-    ]
+    ];
+    if session.waiting.is_some() {
+        spans.push(Span::styled(" · waiting for input", theme.needs));
+    }
+    if !session.title.is_empty() {
+        let title = format!(" · {}", escape::line(&session.title));
+        spans.push(Span::styled(title, theme.text));
+    }
+    let workspace = format!(" · {}", escape::line(&session.workspace));
+    spans.push(Span::styled(workspace, theme.dim));
+    spans
 }
 
 /// Who else follows the open session, and who has the input of its terminal.

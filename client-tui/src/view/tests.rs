@@ -1,6 +1,7 @@
 //! What the screens look like, in text and style, at four sizes; and what holds at every size.
 
 mod board;
+mod panel;
 mod shell;
 
 use std::fmt::Write as _;

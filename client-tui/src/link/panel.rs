@@ -1,0 +1,171 @@
+//! Owns: the calls behind the panels, and typing into a command that waits for input.
+
+use agentd_proto::{Client, ClientError, id, pb, surroundings};
+
+use super::calls::Failed;
+use crate::model::panel::{Data, Deed, Panel};
+use crate::msg::FromLink;
+
+/// Connections that the network panel shows.
+const CONNECTIONS: u32 = 100;
+
+/// Does what a row was chosen for, then reads the panel anew.
+pub(super) async fn perform(
+    client: &Client,
+    what: Panel,
+    session_id: String,
+    deed: Option<Deed>,
+) -> Result<Option<FromLink>, Failed> {
+    if let Some(deed) = deed {
+        act(client, &session_id, deed).await?;
+    }
+    let data = load(client, what, &session_id)
+        .await
+        .map_err(|error| (what.title(), error))?;
+    Ok(Some(FromLink::Panel { session_id, data }))
+}
+
+async fn load(client: &Client, what: Panel, session: &str) -> Result<Data, ClientError> {
+    let session_id = session.to_owned();
+    Ok(match what {
+        Panel::About => {
+            let request = pb::GetSessionRequest {
+                session_id: session.to_owned(),
+            };
+            let found = client.get_session(request).await?.session.unwrap_or_default();
+            let context = client.get_context(pb::GetContextRequest { session_id }).await?;
+            Data::About(Box::new(found), Box::new(context))
+        }
+        Panel::Context => {
+            let request = pb::GetContextRequest { session_id };
+            Data::Context(Box::new(client.get_context(request).await?))
+        }
+        Panel::Jobs => Data::Jobs(client.list_jobs(pb::ListJobsRequest { session_id }).await?.jobs),
+        Panel::Network => {
+            let request = pb::GetNetworkRequest {
+                session_id: session.to_owned(),
+            };
+            let network = Box::new(client.get_network(request).await?);
+            let request = pb::ListPortsRequest {
+                session_id: session.to_owned(),
+            };
+            let ports = client.list_ports(request).await?.ports;
+            let request = pb::ListConnectionsRequest {
+                session_id,
+                before_seq: 0,
+                page_size: CONNECTIONS,
+            };
+            let connections = client.list_connections(request).await?.connections;
+            Data::Network {
+                network,
+                ports,
+                connections,
+            }
+        }
+        Panel::Models => {
+            let request = pb::ListModelsRequest {
+                probe_loopback: true,
+                environment: surroundings::provider_variables(),
+            };
+            Data::Models(client.list_models(request).await?.models)
+        }
+        Panel::Audit => Data::Audit(Box::new(audit(client, session_id).await?)),
+    })
+}
+
+/// The whole audit, page after page.
+async fn audit(client: &Client, session_id: String) -> Result<pb::AuditSessionResponse, ClientError> {
+    let mut all = pb::AuditSessionResponse::default();
+    loop {
+        let request = pb::AuditSessionRequest {
+            session_id: session_id.clone(),
+            after_seq: all.seq,
+        };
+        let page = client.audit_session(request).await?;
+        all.commands.extend(page.commands);
+        all.files.extend(page.files);
+        all.hosts.extend(page.hosts);
+        all.refusals.extend(page.refusals);
+        if page.seq >= page.head || page.seq == all.seq {
+            return Ok(all);
+        }
+        all.seq = page.seq;
+    }
+}
+
+async fn act(client: &Client, session: &str, deed: Deed) -> Result<(), Failed> {
+    let (request_id, session_id) = (id::request_id(), session.to_owned());
+    match deed {
+        Deed::Compact(focus) => {
+            let request = pb::CompactSessionRequest {
+                request_id,
+                session_id,
+                focus,
+            };
+            done("compact", client.compact_session(request).await)
+        }
+        Deed::EndJob { exec_id } => {
+            let request = pb::EndJobRequest { session_id, exec_id };
+            done("job", client.end_job(request).await)
+        }
+        Deed::Network(mode) => {
+            let request = pb::SetNetworkRequest {
+                request_id,
+                session_id,
+                mode: mode.into(),
+            };
+            done("network", client.set_network(request).await)
+        }
+        Deed::Forward(port, local_port) => {
+            let request = pb::ForwardPortRequest {
+                request_id,
+                session_id,
+                port,
+                local_port,
+            };
+            done("forward", client.forward_port(request).await)
+        }
+        Deed::HostPort(port) => {
+            let request = pb::RequestHostPortRequest {
+                request_id,
+                session_id,
+                port,
+            };
+            done("port", client.request_host_port(request).await)
+        }
+        Deed::Close(direction, port) => {
+            let request = pb::ClosePortRequest {
+                request_id,
+                session_id,
+                direction: direction.into(),
+                port,
+            };
+            done("close", client.close_port(request).await)
+        }
+        Deed::AskForward | Deed::AskHostPort | Deed::Model(_) => Ok(()),
+    }
+}
+
+fn done<T>(what: &'static str, answer: Result<T, ClientError>) -> Result<(), Failed> {
+    answer.map(drop).map_err(|error| (what, error))
+}
+
+/// Types a line into a command that waits.
+pub(super) async fn answer(
+    client: &Client,
+    session_id: String,
+    exec_id: String,
+    data: Vec<u8>,
+) -> Result<Option<FromLink>, Failed> {
+    let request = pb::WriteInputRequest {
+        session_id,
+        exec_id,
+        offset: 0,
+        data: data.into(),
+        eof: false,
+        // A writer of its own: what another client types is not this one's to count on from.
+        writer: id::request_id(),
+    };
+    let answer = client.write_input(request).await;
+    answer.map(|_| None).map_err(|error| ("answer", error))
+}

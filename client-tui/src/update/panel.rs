@@ -1,0 +1,237 @@
+//! Owns: what keys and slash commands do with panels, and answering a command that waits for input.
+//! Guarantees: nothing is ended, closed or typed without a key of its own.
+
+use agentd_proto::pb;
+
+use super::actions::{prompt, target};
+use crate::keys::Action;
+use crate::model::overlay::{Ask, Overlay};
+use crate::model::panel::{Data, Deed, Panel, View};
+use crate::model::{Link, Model};
+use crate::msg::{Cmd, ToLink};
+
+/// The panel that an action opens.
+fn panel(action: Action) -> Option<Panel> {
+    Some(match action {
+        Action::About => Panel::About,
+        Action::Context => Panel::Context,
+        Action::Jobs => Panel::Jobs,
+        Action::Network => Panel::Network,
+        Action::Models => Panel::Models,
+        Action::Audit => Panel::Audit,
+        _ => return None,
+    })
+}
+
+/// Does what an action of the key table asks for.
+pub(super) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
+    if let Some(what) = panel(action) {
+        return show(model, what, cmds);
+    }
+    match action {
+        Action::Compact => deed(model, Panel::Context, Deed::Compact(String::new()), cmds),
+        Action::Answer => ask(model),
+        _ => {}
+    }
+}
+
+/// Opens a panel about the open or the selected session.
+fn show(model: &mut Model, what: Panel, cmds: &mut Vec<Cmd>) {
+    let Some(session_id) = target(model) else {
+        return model.toast("choose a session first");
+    };
+    model.overlay = Some(Overlay::Panel(View {
+        what,
+        session_id: session_id.clone(),
+        rows: None,
+        selected: 0,
+    }));
+    cmds.push(Cmd::Link(ToLink::Panel {
+        what,
+        session_id,
+        deed: None,
+    }));
+}
+
+/// Does it, and shows the panel that tells how it stands then.
+pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cmd>) {
+    if model.read_only {
+        return model.toast("read-only");
+    }
+    if model.link != Link::Up {
+        return model.toast("not connected: this waits for the daemon");
+    }
+    let Some(session_id) = target(model) else {
+        return model.toast("choose a session first");
+    };
+    match deed {
+        Deed::Model(name) => {
+            model.overlay = None;
+            super::composer::choose_model(model, &name);
+        }
+        Deed::AskForward => prompt(model, Ask::Forward { session_id }, ""),
+        Deed::AskHostPort => prompt(model, Ask::HostPort { session_id }, ""),
+        deed => {
+            if let Deed::Compact(_) = deed {
+                model.toast("the context is compacted before the next request");
+            }
+            let open = matches!(&model.overlay, Some(Overlay::Panel(view)) if view.what == what);
+            if !open {
+                model.overlay = Some(Overlay::Panel(View {
+                    what,
+                    session_id: session_id.clone(),
+                    rows: None,
+                    selected: 0,
+                }));
+            }
+            cmds.push(Cmd::Link(ToLink::Panel {
+                what,
+                session_id,
+                deed: Some(deed),
+            }));
+        }
+    }
+}
+
+/// Enter, or the key that ends things, on the selected row.
+pub(super) fn chosen(model: &mut Model, ends: bool, cmds: &mut Vec<Cmd>) {
+    let Some(Overlay::Panel(view)) = &model.overlay else {
+        return;
+    };
+    let what = view.what;
+    let row = view.rows.as_ref().and_then(|rows| rows.get(view.selected));
+    let wanted = row.and_then(|row| row.deed.clone());
+    if let Some(wanted) = wanted.filter(|wanted| wanted.ends() == ends) {
+        deed(model, what, wanted, cmds);
+    }
+}
+
+/// Reads the panel anew.
+pub(super) fn reload(model: &Model, cmds: &mut Vec<Cmd>) {
+    if let Some(Overlay::Panel(view)) = &model.overlay {
+        cmds.push(Cmd::Link(ToLink::Panel {
+            what: view.what,
+            session_id: view.session_id.clone(),
+            deed: None,
+        }));
+    }
+}
+
+/// The daemon's answer; of a panel that is not looked at any more it is nothing.
+pub(super) fn news(model: &mut Model, session_id: &str, data: &Data) {
+    if let Data::Models(models) = data {
+        model.models.clone_from(models);
+    }
+    let zone = model.zone.clone();
+    let clock = move |time: Option<prost_types::Timestamp>| {
+        time.and_then(|time| jiff::Timestamp::from_second(time.seconds).ok())
+            .map(|time| time.to_zoned(zone.clone()).strftime("%m-%d %H:%M").to_string())
+            .unwrap_or_default()
+    };
+    if let Some(Overlay::Panel(view)) = &mut model.overlay
+        && view.session_id == session_id
+        && view.what == data.panel()
+    {
+        let rows = data.rows(&clock);
+        let first = view.rows.is_none();
+        view.selected = match first {
+            true => rows.iter().position(|row| row.deed.is_some()).unwrap_or(0),
+            false => view.selected.min(rows.len().saturating_sub(1)),
+        };
+        view.rows = Some(rows);
+    }
+}
+
+/// The command that waits for input, of the open or selected session; says so when there is none.
+fn waiting(model: &mut Model) -> Option<(String, pb::InputWait)> {
+    if model.read_only {
+        model.toast("read-only");
+        return None;
+    }
+    let row = target(model).and_then(|id| model.rows.get(&id).cloned());
+    let found = row.and_then(|row| Some((row.session_id, row.waiting?)));
+    if found.is_none() {
+        model.toast("no command waits for input");
+    }
+    found
+}
+
+/// Answers it with this line.
+pub(super) fn answer_with(model: &mut Model, line: &str, cmds: &mut Vec<Cmd>) {
+    if let Some((session_id, wait)) = waiting(model) {
+        answer(model, session_id, wait.exec_id, wait.pty, line, cmds);
+    }
+}
+
+/// Asks for the line that it is to read.
+fn ask(model: &mut Model) {
+    let Some((session_id, wait)) = waiting(model) else {
+        return;
+    };
+    let ask = Ask::Input {
+        session_id,
+        exec_id: wait.exec_id,
+        pty: wait.pty,
+        line: wait.line,
+    };
+    prompt(model, ask, "");
+}
+
+/// Types it, with a line's end.
+pub(super) fn answer(
+    model: &mut Model,
+    session_id: String,
+    exec_id: String,
+    pty: bool,
+    text: &str,
+    cmds: &mut Vec<Cmd>,
+) {
+    if model.link != Link::Up {
+        return model.toast("not connected: nothing was typed");
+    }
+    // A terminal's line ends with the key that was pressed, a pipe's with the character.
+    let end = if pty { '\r' } else { '\n' };
+    model.toast(format!("typed into {}", agentd_proto::escape::line(&exec_id)));
+    cmds.push(Cmd::Link(ToLink::Input {
+        session_id,
+        exec_id,
+        data: format!("{text}{end}").into_bytes(),
+    }));
+}
+
+/// `3000` or `3000:8080`: inside, and here.
+pub(super) fn ports(text: &str) -> Option<(u32, u32)> {
+    let (port, local) = text.split_once(':').unwrap_or((text, "0"));
+    match (port.trim().parse::<u16>(), local.trim().parse::<u16>()) {
+        (Ok(port), Ok(local)) if port > 0 => Some((port.into(), local.into())),
+        _ => None,
+    }
+}
+
+/// A port was given, or something else.
+pub(super) fn forward(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
+    match ports(text) {
+        Some((port, local)) => deed(model, Panel::Network, Deed::Forward(port, local), cmds),
+        None => model.toast("a port, such as 3000, or 3000:8080 for another one here"),
+    }
+}
+
+/// The same for a service of this machine.
+pub(super) fn host_port(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
+    match ports(text) {
+        Some((port, 0)) => deed(model, Panel::Network, Deed::HostPort(port), cmds),
+        _ => model.toast("a port of this machine, such as 5432"),
+    }
+}
+
+/// `/network off`, `ask` or `list`.
+pub(super) fn mode(model: &mut Model, word: &str, cmds: &mut Vec<Cmd>) {
+    use pb::NetworkMode as M;
+    let found = [M::Off, M::Ask, M::List]
+        .into_iter()
+        .find(|mode| agentd_proto::format::network_word(*mode) == word);
+    match found {
+        Some(mode) => deed(model, Panel::Network, Deed::Network(mode), cmds),
+        None => model.toast("/network off, ask or list"),
+    }
+}
