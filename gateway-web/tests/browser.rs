@@ -81,6 +81,11 @@ fn files_input_jobs_limits_and_context_are_in_the_browser() {
 }
 
 #[test]
+fn rules_grants_and_personas_are_in_the_browser() {
+    drive("rules.mjs");
+}
+
+#[test]
 fn charts_the_terminal_and_the_export_agree_to_the_cent() {
     drive("money.mjs");
 }

@@ -73,6 +73,8 @@ const PAGES = [
   ['archived', '/hidden', 'Archived'],
   ['trash', '/hidden?show=trash', 'Trash'],
   ['models', '/models', 'Models'],
+  ['policies', '/policies?command=ls%20%26%26%20git%20push%20--force&rule=deny%20executes%3A%20git%20push%20*', 'Policies'],
+  ['personas', '/personas', 'Personas'],
   ['pair', '/pair', 'Sign in'],
 ]
 await page.goto(`${origin}/s/${id('fix-slug')}/shell`)

@@ -13,6 +13,8 @@ export const ACTIONS: Action[] = [
   { keys: ['g b'], name: 'Go to budgets and alerts', where: 'Everywhere', letter: true, run: go('/usage/budgets') },
   { keys: ['g f'], name: 'Search in all sessions', where: 'Everywhere', letter: true, run: go('/search') },
   { keys: ['g m'], name: 'Go to models and keys', where: 'Everywhere', letter: true, run: go('/models') },
+  { keys: ['g p'], name: 'Go to policies, and try a command against them', where: 'Everywhere', letter: true, run: go('/policies') },
+  { keys: ['g n'], name: 'Go to personas', where: 'Everywhere', letter: true, run: go('/personas') },
   { keys: ['g h'], name: 'Go to archived sessions and the trash', where: 'Everywhere', letter: true, run: go('/hidden') },
   { keys: ['g d'], name: 'Go to daemon health', where: 'Everywhere', letter: true, run: go('/daemon') },
   { keys: ['g c'], name: 'Go to settings and devices', where: 'Everywhere', letter: true, run: go('/settings') },

@@ -59,7 +59,9 @@ const END: Record<number, [string, End['tone']]> = {
 const VERDICT: Record<number, string> = {
   [ApprovalDecision.APPROVED_ONCE]: 'approved',
   [ApprovalDecision.APPROVED_SESSION]: 'approved for the session',
+  [ApprovalDecision.APPROVED_PROJECT]: 'approved for the project',
   [ApprovalDecision.DENIED]: 'denied',
+  [ApprovalDecision.EXPIRED]: 'denied, since nobody answered in time,',
   [ApprovalDecision.WITHDRAWN]: 'withdrawn',
 }
 
@@ -144,7 +146,8 @@ export class Fold {
       }
       case 'approvalResolved': {
         this.open.delete(body.value.approvalId)
-        const reason = body.value.reason ? `: ${body.value.reason}` : ''
+        const rules = body.value.rules.length ? ` (${body.value.rules.join('; ')})` : ''
+        const reason = `${rules}${body.value.reason ? `: ${body.value.reason}` : ''}`
         const decided = `${VERDICT[body.value.decision] ?? 'decided'} by ${by}${reason}`
         this.change<Call>(body.value.callId, { decided })
         break
@@ -263,6 +266,9 @@ export class Fold {
         break
       case 'modelChosen':
         this.note(seq, time, 'info', `Model: ${body.value.model}`)
+        break
+      case 'personaChosen':
+        this.note(seq, time, 'info', `Persona ${body.value.persona}, policy ${body.value.policy}${body.value.readOnly ? ', the workspace read-only' : ''}, chosen by ${by}`)
         break
       case 'taskChosen':
         this.note(seq, time, 'info', body.value.taskId ? `Task: ${body.value.taskId}` : 'No task')

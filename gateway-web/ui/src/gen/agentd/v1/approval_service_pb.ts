@@ -8,13 +8,15 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Approval, ApprovalDecision } from "./session_pb";
 import { file_agentd_v1_session } from "./session_pb";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file agentd/v1/approval_service.proto.
  */
 export const file_agentd_v1_approval_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBhZ2VudGQvdjEvYXBwcm92YWxfc2VydmljZS5wcm90bxIJYWdlbnRkLnYxIlYKFExpc3RBcHByb3ZhbHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFwoPaW5jbHVkZV9kZWNpZGVkGAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoDSI/ChVMaXN0QXBwcm92YWxzUmVzcG9uc2USJgoJYXBwcm92YWxzGAEgAygLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIikKEkdldEFwcHJvdmFsUmVxdWVzdBITCgthcHByb3ZhbF9pZBgBIAEoCSI8ChNHZXRBcHByb3ZhbFJlc3BvbnNlEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIpcBChZSZXNvbHZlQXBwcm92YWxSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEwoLYXBwcm92YWxfaWQYAiABKAkSLQoIZGVjaXNpb24YAyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhIOCgZyZWFzb24YBCABKAkSFQoNZXhwZWN0ZWRfaGVhZBgFIAEoBCJNChdSZXNvbHZlQXBwcm92YWxSZXNwb25zZRIlCghhcHByb3ZhbBgBIAEoCzITLmFnZW50ZC52MS5BcHByb3ZhbBILCgNzZXEYAiABKAQyjQIKD0FwcHJvdmFsU2VydmljZRJSCg1MaXN0QXBwcm92YWxzEh8uYWdlbnRkLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GiAuYWdlbnRkLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZRJMCgtHZXRBcHByb3ZhbBIdLmFnZW50ZC52MS5HZXRBcHByb3ZhbFJlcXVlc3QaHi5hZ2VudGQudjEuR2V0QXBwcm92YWxSZXNwb25zZRJYCg9SZXNvbHZlQXBwcm92YWwSIS5hZ2VudGQudjEuUmVzb2x2ZUFwcHJvdmFsUmVxdWVzdBoiLmFnZW50ZC52MS5SZXNvbHZlQXBwcm92YWxSZXNwb25zZWIGcHJvdG8z", [file_agentd_v1_session]);
+  fileDesc("CiBhZ2VudGQvdjEvYXBwcm92YWxfc2VydmljZS5wcm90bxIJYWdlbnRkLnYxIlYKFExpc3RBcHByb3ZhbHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFwoPaW5jbHVkZV9kZWNpZGVkGAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoDSI/ChVMaXN0QXBwcm92YWxzUmVzcG9uc2USJgoJYXBwcm92YWxzGAEgAygLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIikKEkdldEFwcHJvdmFsUmVxdWVzdBITCgthcHByb3ZhbF9pZBgBIAEoCSI8ChNHZXRBcHByb3ZhbFJlc3BvbnNlEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsItUBChZSZXNvbHZlQXBwcm92YWxSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSEwoLYXBwcm92YWxfaWQYAiABKAkSLQoIZGVjaXNpb24YAyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhIOCgZyZWFzb24YBCABKAkSFQoNZXhwZWN0ZWRfaGVhZBgFIAEoBBINCgVydWxlcxgGIAMoCRItCgpleHBpcmVzX2luGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk0KF1Jlc29sdmVBcHByb3ZhbFJlc3BvbnNlEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsEgsKA3NlcRgCIAEoBDKNAgoPQXBwcm92YWxTZXJ2aWNlElIKDUxpc3RBcHByb3ZhbHMSHy5hZ2VudGQudjEuTGlzdEFwcHJvdmFsc1JlcXVlc3QaIC5hZ2VudGQudjEuTGlzdEFwcHJvdmFsc1Jlc3BvbnNlEkwKC0dldEFwcHJvdmFsEh0uYWdlbnRkLnYxLkdldEFwcHJvdmFsUmVxdWVzdBoeLmFnZW50ZC52MS5HZXRBcHByb3ZhbFJlc3BvbnNlElgKD1Jlc29sdmVBcHByb3ZhbBIhLmFnZW50ZC52MS5SZXNvbHZlQXBwcm92YWxSZXF1ZXN0GiIuYWdlbnRkLnYxLlJlc29sdmVBcHByb3ZhbFJlc3BvbnNlYgZwcm90bzM", [file_agentd_v1_session, file_google_protobuf_duration]);
 
 /**
  * Asks for questions.
@@ -135,7 +137,7 @@ export type ResolveApprovalRequest = Message<"agentd.v1.ResolveApprovalRequest">
   approvalId: string;
 
   /**
-   * APPROVED_ONCE, APPROVED_SESSION or DENIED.
+   * APPROVED_ONCE, APPROVED_SESSION, APPROVED_PROJECT or DENIED.
    *
    * @generated from field: agentd.v1.ApprovalDecision decision = 3;
    */
@@ -154,6 +156,21 @@ export type ResolveApprovalRequest = Message<"agentd.v1.ResolveApprovalRequest">
    * @generated from field: uint64 expected_head = 5;
    */
   expectedHead: bigint;
+
+  /**
+   * For the session or project: these rules instead of the offered ones. They must match what is asked and grant no
+   * more than a person can see at a glance.
+   *
+   * @generated from field: repeated string rules = 6;
+   */
+  rules: string[];
+
+  /**
+   * For the project: how long they count; absent: 30 days. At least a minute, at most a year.
+   *
+   * @generated from field: google.protobuf.Duration expires_in = 7;
+   */
+  expiresIn?: Duration | undefined;
 };
 
 /**
@@ -219,7 +236,8 @@ export const ApprovalService: GenService<{
   },
   /**
    * Answers a question. Refused with APPROVAL_NOT_FOUND, APPROVAL_DECIDED (the message says who and
-   * when), INVALID_ARGUMENT (for the session, where that is not offered).
+   * when), INVALID_ARGUMENT (for the session or project, where that is not offered), RULE_INVALID (a rule that can't
+   * be read, with its position), RULE_TOO_BROAD (one that grants more than was asked, or does not match it).
    *
    * @generated from rpc agentd.v1.ApprovalService.ResolveApproval
    */

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/event.proto.
  */
 export const file_agentd_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSKKEQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IABIyCg5zZXNzaW9uX3BhdXNlZBgyIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUGF1c2VkSAASNAoPc2Vzc2lvbl9yZXN1bWVkGDMgASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZXN1bWVkSAASNgoQc2Vzc2lvbl9hcmNoaXZlZBg0IAEoCzIaLmFnZW50ZC52MS5TZXNzaW9uQXJjaGl2ZWRIABI6ChJzZXNzaW9uX3VuYXJjaGl2ZWQYNSABKAsyHC5hZ2VudGQudjEuU2Vzc2lvblVuYXJjaGl2ZWRIABI0Cg9zZXNzaW9uX2RlbGV0ZWQYNiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkRlbGV0ZWRIABI2ChBzZXNzaW9uX3Jlc3RvcmVkGDcgASgLMhouYWdlbnRkLnYxLlNlc3Npb25SZXN0b3JlZEgAEjIKDnNlc3Npb25fZm9ya2VkGDggASgLMhguYWdlbnRkLnYxLlNlc3Npb25Gb3JrZWRIABI2ChBzZXNzaW9uX2ltcG9ydGVkGDkgASgLMhouYWdlbnRkLnYxLlNlc3Npb25JbXBvcnRlZEgAEicKCHJlZGFjdGVkGDogASgLMhMuYWdlbnRkLnYxLlJlZGFjdGVkSAASMAoNY29udGV4dF9hZGRlZBhQIAEoCzIXLmFnZW50ZC52MS5Db250ZXh0QWRkZWRIABI+ChRjb21wYWN0aW9uX3JlcXVlc3RlZBhRIAEoCzIeLmFnZW50ZC52MS5Db21wYWN0aW9uUmVxdWVzdGVkSAASOAoRY29udGV4dF9jb21wYWN0ZWQYUiABKAsyGy5hZ2VudGQudjEuQ29udGV4dENvbXBhY3RlZEgAEi4KDHBsYW5fdXBkYXRlZBhTIAEoCzIWLmFnZW50ZC52MS5QbGFuVXBkYXRlZEgAEi4KDHRpdGxlX2Nob3NlbhhUIAEoCzIWLmFnZW50ZC52MS5UaXRsZUNob3NlbkgAEj4KFGNvbm5lY3Rpb25zX3JlY29yZGVkGFogASgLMh4uYWdlbnRkLnYxLkNvbm5lY3Rpb25zUmVjb3JkZWRIABIyCg5uZXR3b3JrX2Nob3NlbhhbIAEoCzIYLmFnZW50ZC52MS5OZXR3b3JrQ2hvc2VuSAASLAoLcG9ydF9vcGVuZWQYXCABKAsyFS5hZ2VudGQudjEuUG9ydE9wZW5lZEgAEiwKC3BvcnRfY2xvc2VkGF0gASgLMhUuYWdlbnRkLnYxLlBvcnRDbG9zZWRIAEIGCgRib2R5IjUKDlNlc3Npb25DcmVhdGVkEiMKB3Nlc3Npb24YASABKAsyEi5hZ2VudGQudjEuU2Vzc2lvbiIeCg5TZXNzaW9uUmVuYW1lZBIMCgRuYW1lGAEgASgJIhwKC01vZGVsQ2hvc2VuEg0KBW1vZGVsGAEgASgJIh0KClRhc2tDaG9zZW4SDwoHdGFza19pZBgBIAEoCSIfCg1TZXNzaW9uUGF1c2VkEg4KBnJlYXNvbhgBIAEoCSIQCg5TZXNzaW9uUmVzdW1lZCIRCg9TZXNzaW9uQXJjaGl2ZWQiEwoRU2Vzc2lvblVuYXJjaGl2ZWQiQAoOU2Vzc2lvbkRlbGV0ZWQSLgoKcHVyZ2VfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEQoPU2Vzc2lvblJlc3RvcmVkIjAKDVNlc3Npb25Gb3JrZWQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQiMgoPU2Vzc2lvbkltcG9ydGVkEhIKCnNlc3Npb25faWQYASABKAkSCwoDc2VxGAIgASgEIigKCFJlZGFjdGVkEgwKBHNlcXMYASADKAQSDgoGcmVhc29uGAIgASgJIn8KC0NvbnRleHRJdGVtEiQKBGtpbmQYASABKA4yFi5hZ2VudGQudjEuQ29udGV4dEtpbmQSDAoEbmFtZRgCIAEoCRIMCgR0ZXh0GAMgASgJEhMKC3RvdGFsX2J5dGVzGAQgASgEEhkKEWhpZGRlbl9jaGFyYWN0ZXJzGAUgASgNIkYKDENvbnRleHRBZGRlZBIPCgd0dXJuX2lkGAEgASgJEiUKBWl0ZW1zGAIgAygLMhYuYWdlbnRkLnYxLkNvbnRleHRJdGVtIiQKE0NvbXBhY3Rpb25SZXF1ZXN0ZWQSDQoFZm9jdXMYASABKAki4gEKEENvbnRleHRDb21wYWN0ZWQSDwoHdHVybl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSFQoNYmVmb3JlX3Rva2VucxgDIAEoBBIXCg9iZWZvcmVfbWVzc2FnZXMYBCABKA0SFAoMYWZ0ZXJfdG9rZW5zGAUgASgEEhYKDmFmdGVyX21lc3NhZ2VzGAYgASgNEg8KB3N1bW1hcnkYByABKAkSHQoVY29udGV4dF93aW5kb3dfdG9rZW5zGAggASgEEh8KBXVzYWdlGAkgASgLMhAuYWdlbnRkLnYxLlVzYWdlIj0KCFBsYW5JdGVtEgwKBHRleHQYASABKAkSIwoFc3RhdGUYAiABKA4yFC5hZ2VudGQudjEuUGxhblN0YXRlIlMKC1BsYW5VcGRhdGVkEg8KB3R1cm5faWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIiCgVpdGVtcxgDIAMoCzITLmFnZW50ZC52MS5QbGFuSXRlbSI9CgtUaXRsZUNob3NlbhINCgV0aXRsZRgBIAEoCRIfCgV1c2FnZRgCIAEoCzIQLmFnZW50ZC52MS5Vc2FnZSJSChNDb25uZWN0aW9uc1JlY29yZGVkEioKC2Nvbm5lY3Rpb25zGAEgAygLMhUuYWdlbnRkLnYxLkNvbm5lY3Rpb24SDwoHb21pdHRlZBgCIAEoDSKnAQoKQ29ubmVjdGlvbhIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0SDwoHYWRkcmVzcxgDIAEoCRIPCgdleGVjX2lkGAQgASgJEg8KB3Byb2dyYW0YBSABKAkSDwoHcmVmdXNhbBgGIAEoCRINCgVjb3VudBgHIAEoDRISCgpzZW50X2J5dGVzGAggASgEEhYKDnJlY2VpdmVkX2J5dGVzGAkgASgEIjUKDU5ldHdvcmtDaG9zZW4SJAoEbW9kZRgBIAEoDjIWLmFnZW50ZC52MS5OZXR3b3JrTW9kZSIvCgpQb3J0T3BlbmVkEiEKBGRvb3IYASABKAsyEy5hZ2VudGQudjEuUG9ydERvb3IiLwoKUG9ydENsb3NlZBIhCgRkb29yGAEgASgLMhMuYWdlbnRkLnYxLlBvcnREb29yImIKDU1lc3NhZ2VQb3N0ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBnF1ZXVlZBgDIAEoCBINCgVzdGVlchgEIAEoCCJSCg1NZXNzYWdlRWRpdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBINCgVzdGVlchgDIAEoCCIkCg5NZXNzYWdlUmVtb3ZlZBISCgptZXNzYWdlX2lkGAEgASgJIjMKC1R1cm5TdGVlcmVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkiUAoLVHVyblN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRITCgttZXNzYWdlX2lkcxgCIAMoCRINCgVtb2RlbBgDIAEoCRIMCgRkZW1vGAQgASgIIn4KDFN0ZXBGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SHgoFcGFydHMYAyADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZmaW5pc2gYBCABKAkSHwoFdXNhZ2UYBSABKAsyEC5hZ2VudGQudjEuVXNhZ2UijAEKC1N0ZXBSZXRyaWVkEg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIPCgdhdHRlbXB0GAMgASgNEhQKDG1heF9hdHRlbXB0cxgEIAEoDRInCgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgGIAEoCSJ4Cg9Ub29sQ2FsbFN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRIhCgRjYWxsGAIgASgLMhMuYWdlbnRkLnYxLlRvb2xDYWxsEg8KB3N1bW1hcnkYAyABKAkSDwoHZWZmZWN0cxgEIAMoCRIPCgdleGVjX2lkGAUgASgJIjoKEUFwcHJvdmFsUmVxdWVzdGVkEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIoUBChBBcHByb3ZhbFJlc29sdmVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSLQoIZGVjaXNpb24YAyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhIOCgZyZWFzb24YBCABKAkSDAoEcnVsZRgFIAEoCSKeAQoQVG9vbENhbGxGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSKwoHb3V0Y29tZRgDIAEoDjIaLmFnZW50ZC52MS5Ub29sQ2FsbE91dGNvbWUSDgoGcmVzdWx0GAQgASgJEisKCGR1cmF0aW9uGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpIBCgtFeGVjU3RhcnRlZBIPCgdleGVjX2lkGAEgASgJEg4KBnNjcmlwdBgCIAEoCRIYChBzY3JpcHRfdHJ1bmNhdGVkGAMgASgIEg8KB2NhbGxfaWQYBCABKAkSCwoDcHR5GAUgASgIEioKB3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iRgoMRXhlY0ZpbmlzaGVkEg8KB2V4ZWNfaWQYASABKAkSJQoGcmVzdWx0GAIgASgLMhUuYWdlbnRkLnYxLkV4ZWNSZXN1bHQiuAIKCkV4ZWNSZXN1bHQSEQoJZXhpdF9jb2RlGAEgASgFEhEKCXRpbWVkX291dBgCIAEoCBITCgtpbnRlcnJ1cHRlZBgDIAEoCBISCgpiYWNrZ3JvdW5kGAQgASgIEhcKD3NoZWxsX3Jlc3RhcnRlZBgFIAEoCBIPCgd1bmtub3duGAYgASgIEhQKDHN0ZG91dF9ieXRlcxgHIAEoBBIUCgxzdGRlcnJfYnl0ZXMYCCABKAQSHAoUc3Rkb3V0X2Ryb3BwZWRfYnl0ZXMYCSABKAQSHAoUc3RkZXJyX2Ryb3BwZWRfYnl0ZXMYCiABKAQSKwoIZHVyYXRpb24YCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SCwoDY3dkGAwgASgJEg8KB21lc3NhZ2UYDSABKAkipgEKDkNoYW5nZVJlY29yZGVkEhEKCWNoYW5nZV9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEgwKBHBhdGgYAyABKAkSIwoEa2luZBgEIAEoDjIVLmFnZW50ZC52MS5DaGFuZ2VLaW5kEhMKC2FkZGVkX2xpbmVzGAUgASgNEhUKDXJlbW92ZWRfbGluZXMYBiABKA0SEQoJZnJvbV9wYXRoGAcgASgJIqcCCgxUdXJuRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRInCgdvdXRjb21lGAIgASgOMhYuYWdlbnRkLnYxLlR1cm5PdXRjb21lEhQKDGVycm9yX3JlYXNvbhgDIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAQgASgJEg0KBWhpbnRzGAUgAygJEg0KBXN0ZXBzGAYgASgNEhIKCnRvb2xfY2FsbHMYByABKA0SIQoGdG9rZW5zGAggASgLMhEuYWdlbnRkLnYxLlRva2VucxIbCg5jb3N0X21pY3JvX3VzZBgJIAEoBEgAiAEBEisKCGR1cmF0aW9uGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhEKD19jb3N0X21pY3JvX3VzZCIvCg5Ob3RpY2VSZWNvcmRlZBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkqzAEKC0NvbnRleHRLaW5kEhwKGENPTlRFWFRfS0lORF9VTlNQRUNJRklFRBAAEhwKGENPTlRFWFRfS0lORF9FTlZJUk9OTUVOVBABEh0KGUNPTlRFWFRfS0lORF9JTlNUUlVDVElPTlMQAhIYChRDT05URVhUX0tJTkRfTUVOVElPThADEhcKE0NPTlRFWFRfS0lORF9TQ0hFTUEQBBIYChRDT05URVhUX0tJTkRfU1VNTUFSWRAFEhUKEUNPTlRFWFRfS0lORF9OT1RFEAYqZwoJUGxhblN0YXRlEhoKFlBMQU5fU1RBVEVfVU5TUEVDSUZJRUQQABITCg9QTEFOX1NUQVRFX1RPRE8QARIUChBQTEFOX1NUQVRFX0RPSU5HEAISEwoPUExBTl9TVEFURV9ET05FEAMq0wEKD1Rvb2xDYWxsT3V0Y29tZRIhCh1UT09MX0NBTExfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG1RPT0xfQ0FMTF9PVVRDT01FX1NVQ0NFRURFRBABEhwKGFRPT0xfQ0FMTF9PVVRDT01FX0ZBSUxFRBACEhwKGFRPT0xfQ0FMTF9PVVRDT01FX0RFTklFRBADEiEKHVRPT0xfQ0FMTF9PVVRDT01FX0lOVEVSUlVQVEVEEAQSHQoZVE9PTF9DQUxMX09VVENPTUVfVU5LTk9XThAFKo4BCgpDaGFuZ2VLaW5kEhsKF0NIQU5HRV9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTQ0hBTkdFX0tJTkRfQ1JFQVRFRBABEhgKFENIQU5HRV9LSU5EX01PRElGSUVEEAISFwoTQ0hBTkdFX0tJTkRfREVMRVRFRBADEhcKE0NIQU5HRV9LSU5EX1JFTkFNRUQQBCrPAQoLVHVybk91dGNvbWUSHAoYVFVSTl9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFQoRVFVSTl9PVVRDT01FX0RPTkUQARIcChhUVVJOX09VVENPTUVfSU5URVJSVVBURUQQAhIdChlUVVJOX09VVENPTUVfR09BTF9OT1RfTUVUEAMSHAoYVFVSTl9PVVRDT01FX09WRVJfQlVER0VUEAQSFwoTVFVSTl9PVVRDT01FX0ZBSUxFRBAFEhcKE1RVUk5fT1VUQ09NRV9ERU5JRUQQBmIGcHJvdG8z", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChVhZ2VudGQvdjEvZXZlbnQucHJvdG8SCWFnZW50ZC52MSK+EQoFRXZlbnQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQSLgoKZXZlbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NoZW1hGAQgASgNEhEKCXByaW5jaXBhbBgFIAEoCRIOCgZjbGllbnQYBiABKAkSEAoIdHJhY2VfaWQYByABKAkSEgoKcmVxdWVzdF9pZBgIIAEoCRI0Cg9zZXNzaW9uX2NyZWF0ZWQYCiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkNyZWF0ZWRIABIyCg5tZXNzYWdlX3Bvc3RlZBgLIAEoCzIYLmFnZW50ZC52MS5NZXNzYWdlUG9zdGVkSAASLgoMdHVybl9zdGFydGVkGAwgASgLMhYuYWdlbnRkLnYxLlR1cm5TdGFydGVkSAASMAoNc3RlcF9maW5pc2hlZBgNIAEoCzIXLmFnZW50ZC52MS5TdGVwRmluaXNoZWRIABIuCgxzdGVwX3JldHJpZWQYDiABKAsyFi5hZ2VudGQudjEuU3RlcFJldHJpZWRIABI3ChF0b29sX2NhbGxfc3RhcnRlZBgPIAEoCzIaLmFnZW50ZC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI6ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYECABKAsyHC5hZ2VudGQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI4ChFhcHByb3ZhbF9yZXNvbHZlZBgRIAEoCzIbLmFnZW50ZC52MS5BcHByb3ZhbFJlc29sdmVkSAASOQoSdG9vbF9jYWxsX2ZpbmlzaGVkGBIgASgLMhsuYWdlbnRkLnYxLlRvb2xDYWxsRmluaXNoZWRIABIuCgxleGVjX3N0YXJ0ZWQYEyABKAsyFi5hZ2VudGQudjEuRXhlY1N0YXJ0ZWRIABIwCg1leGVjX2ZpbmlzaGVkGBQgASgLMhcuYWdlbnRkLnYxLkV4ZWNGaW5pc2hlZEgAEjQKD2NoYW5nZV9yZWNvcmRlZBgVIAEoCzIZLmFnZW50ZC52MS5DaGFuZ2VSZWNvcmRlZEgAEjAKDXR1cm5fZmluaXNoZWQYFiABKAsyFy5hZ2VudGQudjEuVHVybkZpbmlzaGVkSAASNAoPbm90aWNlX3JlY29yZGVkGBcgASgLMhkuYWdlbnRkLnYxLk5vdGljZVJlY29yZGVkSAASNAoPc2Vzc2lvbl9yZW5hbWVkGBggASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZW5hbWVkSAASLgoMbW9kZWxfY2hvc2VuGBkgASgLMhYuYWdlbnRkLnYxLk1vZGVsQ2hvc2VuSAASMgoObWVzc2FnZV9lZGl0ZWQYHiABKAsyGC5hZ2VudGQudjEuTWVzc2FnZUVkaXRlZEgAEjQKD21lc3NhZ2VfcmVtb3ZlZBgfIAEoCzIZLmFnZW50ZC52MS5NZXNzYWdlUmVtb3ZlZEgAEi4KDHR1cm5fc3RlZXJlZBggIAEoCzIWLmFnZW50ZC52MS5UdXJuU3RlZXJlZEgAEiwKC3Rhc2tfY2hvc2VuGCggASgLMhUuYWdlbnRkLnYxLlRhc2tDaG9zZW5IABIyCg5zZXNzaW9uX3BhdXNlZBgyIAEoCzIYLmFnZW50ZC52MS5TZXNzaW9uUGF1c2VkSAASNAoPc2Vzc2lvbl9yZXN1bWVkGDMgASgLMhkuYWdlbnRkLnYxLlNlc3Npb25SZXN1bWVkSAASNgoQc2Vzc2lvbl9hcmNoaXZlZBg0IAEoCzIaLmFnZW50ZC52MS5TZXNzaW9uQXJjaGl2ZWRIABI6ChJzZXNzaW9uX3VuYXJjaGl2ZWQYNSABKAsyHC5hZ2VudGQudjEuU2Vzc2lvblVuYXJjaGl2ZWRIABI0Cg9zZXNzaW9uX2RlbGV0ZWQYNiABKAsyGS5hZ2VudGQudjEuU2Vzc2lvbkRlbGV0ZWRIABI2ChBzZXNzaW9uX3Jlc3RvcmVkGDcgASgLMhouYWdlbnRkLnYxLlNlc3Npb25SZXN0b3JlZEgAEjIKDnNlc3Npb25fZm9ya2VkGDggASgLMhguYWdlbnRkLnYxLlNlc3Npb25Gb3JrZWRIABI2ChBzZXNzaW9uX2ltcG9ydGVkGDkgASgLMhouYWdlbnRkLnYxLlNlc3Npb25JbXBvcnRlZEgAEicKCHJlZGFjdGVkGDogASgLMhMuYWdlbnRkLnYxLlJlZGFjdGVkSAASMAoNY29udGV4dF9hZGRlZBhQIAEoCzIXLmFnZW50ZC52MS5Db250ZXh0QWRkZWRIABI+ChRjb21wYWN0aW9uX3JlcXVlc3RlZBhRIAEoCzIeLmFnZW50ZC52MS5Db21wYWN0aW9uUmVxdWVzdGVkSAASOAoRY29udGV4dF9jb21wYWN0ZWQYUiABKAsyGy5hZ2VudGQudjEuQ29udGV4dENvbXBhY3RlZEgAEi4KDHBsYW5fdXBkYXRlZBhTIAEoCzIWLmFnZW50ZC52MS5QbGFuVXBkYXRlZEgAEi4KDHRpdGxlX2Nob3NlbhhUIAEoCzIWLmFnZW50ZC52MS5UaXRsZUNob3NlbkgAEj4KFGNvbm5lY3Rpb25zX3JlY29yZGVkGFogASgLMh4uYWdlbnRkLnYxLkNvbm5lY3Rpb25zUmVjb3JkZWRIABIyCg5uZXR3b3JrX2Nob3NlbhhbIAEoCzIYLmFnZW50ZC52MS5OZXR3b3JrQ2hvc2VuSAASLAoLcG9ydF9vcGVuZWQYXCABKAsyFS5hZ2VudGQudjEuUG9ydE9wZW5lZEgAEiwKC3BvcnRfY2xvc2VkGF0gASgLMhUuYWdlbnRkLnYxLlBvcnRDbG9zZWRIABIyCg5wZXJzb25hX2Nob3Nlbhg8IAEoCzIYLmFnZW50ZC52MS5QZXJzb25hQ2hvc2VuSABCBgoEYm9keSI1Cg5TZXNzaW9uQ3JlYXRlZBIjCgdzZXNzaW9uGAEgASgLMhIuYWdlbnRkLnYxLlNlc3Npb24iHgoOU2Vzc2lvblJlbmFtZWQSDAoEbmFtZRgBIAEoCSIcCgtNb2RlbENob3NlbhINCgVtb2RlbBgBIAEoCSJXCg1QZXJzb25hQ2hvc2VuEg8KB3BlcnNvbmEYASABKAkSDgoGcG9saWN5GAIgASgJEhIKCmdlbmVyYXRpb24YAyABKAQSEQoJcmVhZF9vbmx5GAQgASgIIh0KClRhc2tDaG9zZW4SDwoHdGFza19pZBgBIAEoCSIfCg1TZXNzaW9uUGF1c2VkEg4KBnJlYXNvbhgBIAEoCSIQCg5TZXNzaW9uUmVzdW1lZCIRCg9TZXNzaW9uQXJjaGl2ZWQiEwoRU2Vzc2lvblVuYXJjaGl2ZWQiQAoOU2Vzc2lvbkRlbGV0ZWQSLgoKcHVyZ2VfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEQoPU2Vzc2lvblJlc3RvcmVkIjAKDVNlc3Npb25Gb3JrZWQSEgoKc2Vzc2lvbl9pZBgBIAEoCRILCgNzZXEYAiABKAQiMgoPU2Vzc2lvbkltcG9ydGVkEhIKCnNlc3Npb25faWQYASABKAkSCwoDc2VxGAIgASgEIigKCFJlZGFjdGVkEgwKBHNlcXMYASADKAQSDgoGcmVhc29uGAIgASgJIn8KC0NvbnRleHRJdGVtEiQKBGtpbmQYASABKA4yFi5hZ2VudGQudjEuQ29udGV4dEtpbmQSDAoEbmFtZRgCIAEoCRIMCgR0ZXh0GAMgASgJEhMKC3RvdGFsX2J5dGVzGAQgASgEEhkKEWhpZGRlbl9jaGFyYWN0ZXJzGAUgASgNIkYKDENvbnRleHRBZGRlZBIPCgd0dXJuX2lkGAEgASgJEiUKBWl0ZW1zGAIgAygLMhYuYWdlbnRkLnYxLkNvbnRleHRJdGVtIiQKE0NvbXBhY3Rpb25SZXF1ZXN0ZWQSDQoFZm9jdXMYASABKAki4gEKEENvbnRleHRDb21wYWN0ZWQSDwoHdHVybl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSFQoNYmVmb3JlX3Rva2VucxgDIAEoBBIXCg9iZWZvcmVfbWVzc2FnZXMYBCABKA0SFAoMYWZ0ZXJfdG9rZW5zGAUgASgEEhYKDmFmdGVyX21lc3NhZ2VzGAYgASgNEg8KB3N1bW1hcnkYByABKAkSHQoVY29udGV4dF93aW5kb3dfdG9rZW5zGAggASgEEh8KBXVzYWdlGAkgASgLMhAuYWdlbnRkLnYxLlVzYWdlIj0KCFBsYW5JdGVtEgwKBHRleHQYASABKAkSIwoFc3RhdGUYAiABKA4yFC5hZ2VudGQudjEuUGxhblN0YXRlIlMKC1BsYW5VcGRhdGVkEg8KB3R1cm5faWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIiCgVpdGVtcxgDIAMoCzITLmFnZW50ZC52MS5QbGFuSXRlbSI9CgtUaXRsZUNob3NlbhINCgV0aXRsZRgBIAEoCRIfCgV1c2FnZRgCIAEoCzIQLmFnZW50ZC52MS5Vc2FnZSJSChNDb25uZWN0aW9uc1JlY29yZGVkEioKC2Nvbm5lY3Rpb25zGAEgAygLMhUuYWdlbnRkLnYxLkNvbm5lY3Rpb24SDwoHb21pdHRlZBgCIAEoDSKnAQoKQ29ubmVjdGlvbhIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0SDwoHYWRkcmVzcxgDIAEoCRIPCgdleGVjX2lkGAQgASgJEg8KB3Byb2dyYW0YBSABKAkSDwoHcmVmdXNhbBgGIAEoCRINCgVjb3VudBgHIAEoDRISCgpzZW50X2J5dGVzGAggASgEEhYKDnJlY2VpdmVkX2J5dGVzGAkgASgEIjUKDU5ldHdvcmtDaG9zZW4SJAoEbW9kZRgBIAEoDjIWLmFnZW50ZC52MS5OZXR3b3JrTW9kZSIvCgpQb3J0T3BlbmVkEiEKBGRvb3IYASABKAsyEy5hZ2VudGQudjEuUG9ydERvb3IiLwoKUG9ydENsb3NlZBIhCgRkb29yGAEgASgLMhMuYWdlbnRkLnYxLlBvcnREb29yImIKDU1lc3NhZ2VQb3N0ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIeCgVwYXJ0cxgCIAMoCzIPLmFnZW50ZC52MS5QYXJ0Eg4KBnF1ZXVlZBgDIAEoCBINCgVzdGVlchgEIAEoCCJSCg1NZXNzYWdlRWRpdGVkEhIKCm1lc3NhZ2VfaWQYASABKAkSHgoFcGFydHMYAiADKAsyDy5hZ2VudGQudjEuUGFydBINCgVzdGVlchgDIAEoCCIkCg5NZXNzYWdlUmVtb3ZlZBISCgptZXNzYWdlX2lkGAEgASgJIjMKC1R1cm5TdGVlcmVkEg8KB3R1cm5faWQYASABKAkSEwoLbWVzc2FnZV9pZHMYAiADKAkiUAoLVHVyblN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRITCgttZXNzYWdlX2lkcxgCIAMoCRINCgVtb2RlbBgDIAEoCRIMCgRkZW1vGAQgASgIIn4KDFN0ZXBGaW5pc2hlZBIPCgd0dXJuX2lkGAEgASgJEgwKBHN0ZXAYAiABKA0SHgoFcGFydHMYAyADKAsyDy5hZ2VudGQudjEuUGFydBIOCgZmaW5pc2gYBCABKAkSHwoFdXNhZ2UYBSABKAsyEC5hZ2VudGQudjEuVXNhZ2UijAEKC1N0ZXBSZXRyaWVkEg8KB3R1cm5faWQYASABKAkSDAoEc3RlcBgCIAEoDRIPCgdhdHRlbXB0GAMgASgNEhQKDG1heF9hdHRlbXB0cxgEIAEoDRInCgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgGIAEoCSJ4Cg9Ub29sQ2FsbFN0YXJ0ZWQSDwoHdHVybl9pZBgBIAEoCRIhCgRjYWxsGAIgASgLMhMuYWdlbnRkLnYxLlRvb2xDYWxsEg8KB3N1bW1hcnkYAyABKAkSDwoHZWZmZWN0cxgEIAMoCRIPCgdleGVjX2lkGAUgASgJIjoKEUFwcHJvdmFsUmVxdWVzdGVkEiUKCGFwcHJvdmFsGAEgASgLMhMuYWdlbnRkLnYxLkFwcHJvdmFsIssBChBBcHByb3ZhbFJlc29sdmVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSLQoIZGVjaXNpb24YAyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhIOCgZyZWFzb24YBCABKAkSDAoEcnVsZRgFIAEoCRINCgVydWxlcxgGIAMoCRI1ChFncmFudF9leHBpcmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAingEKEFRvb2xDYWxsRmluaXNoZWQSDwoHdHVybl9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEisKB291dGNvbWUYAyABKA4yGi5hZ2VudGQudjEuVG9vbENhbGxPdXRjb21lEg4KBnJlc3VsdBgEIAEoCRIrCghkdXJhdGlvbhgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKSAQoLRXhlY1N0YXJ0ZWQSDwoHZXhlY19pZBgBIAEoCRIOCgZzY3JpcHQYAiABKAkSGAoQc2NyaXB0X3RydW5jYXRlZBgDIAEoCBIPCgdjYWxsX2lkGAQgASgJEgsKA3B0eRgFIAEoCBIqCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkYKDEV4ZWNGaW5pc2hlZBIPCgdleGVjX2lkGAEgASgJEiUKBnJlc3VsdBgCIAEoCzIVLmFnZW50ZC52MS5FeGVjUmVzdWx0IrgCCgpFeGVjUmVzdWx0EhEKCWV4aXRfY29kZRgBIAEoBRIRCgl0aW1lZF9vdXQYAiABKAgSEwoLaW50ZXJydXB0ZWQYAyABKAgSEgoKYmFja2dyb3VuZBgEIAEoCBIXCg9zaGVsbF9yZXN0YXJ0ZWQYBSABKAgSDwoHdW5rbm93bhgGIAEoCBIUCgxzdGRvdXRfYnl0ZXMYByABKAQSFAoMc3RkZXJyX2J5dGVzGAggASgEEhwKFHN0ZG91dF9kcm9wcGVkX2J5dGVzGAkgASgEEhwKFHN0ZGVycl9kcm9wcGVkX2J5dGVzGAogASgEEisKCGR1cmF0aW9uGAsgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgsKA2N3ZBgMIAEoCRIPCgdtZXNzYWdlGA0gASgJIqYBCg5DaGFuZ2VSZWNvcmRlZBIRCgljaGFuZ2VfaWQYASABKAkSDwoHY2FsbF9pZBgCIAEoCRIMCgRwYXRoGAMgASgJEiMKBGtpbmQYBCABKA4yFS5hZ2VudGQudjEuQ2hhbmdlS2luZBITCgthZGRlZF9saW5lcxgFIAEoDRIVCg1yZW1vdmVkX2xpbmVzGAYgASgNEhEKCWZyb21fcGF0aBgHIAEoCSKnAgoMVHVybkZpbmlzaGVkEg8KB3R1cm5faWQYASABKAkSJwoHb3V0Y29tZRgCIAEoDjIWLmFnZW50ZC52MS5UdXJuT3V0Y29tZRIUCgxlcnJvcl9yZWFzb24YAyABKAkSFQoNZXJyb3JfbWVzc2FnZRgEIAEoCRINCgVoaW50cxgFIAMoCRINCgVzdGVwcxgGIAEoDRISCgp0b29sX2NhbGxzGAcgASgNEiEKBnRva2VucxgIIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYCSABKARIAIgBARIrCghkdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fY29zdF9taWNyb191c2QiLwoOTm90aWNlUmVjb3JkZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJKswBCgtDb250ZXh0S2luZBIcChhDT05URVhUX0tJTkRfVU5TUEVDSUZJRUQQABIcChhDT05URVhUX0tJTkRfRU5WSVJPTk1FTlQQARIdChlDT05URVhUX0tJTkRfSU5TVFJVQ1RJT05TEAISGAoUQ09OVEVYVF9LSU5EX01FTlRJT04QAxIXChNDT05URVhUX0tJTkRfU0NIRU1BEAQSGAoUQ09OVEVYVF9LSU5EX1NVTU1BUlkQBRIVChFDT05URVhUX0tJTkRfTk9URRAGKmcKCVBsYW5TdGF0ZRIaChZQTEFOX1NUQVRFX1VOU1BFQ0lGSUVEEAASEwoPUExBTl9TVEFURV9UT0RPEAESFAoQUExBTl9TVEFURV9ET0lORxACEhMKD1BMQU5fU1RBVEVfRE9ORRADKtMBCg9Ub29sQ2FsbE91dGNvbWUSIQodVE9PTF9DQUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIfChtUT09MX0NBTExfT1VUQ09NRV9TVUNDRUVERUQQARIcChhUT09MX0NBTExfT1VUQ09NRV9GQUlMRUQQAhIcChhUT09MX0NBTExfT1VUQ09NRV9ERU5JRUQQAxIhCh1UT09MX0NBTExfT1VUQ09NRV9JTlRFUlJVUFRFRBAEEh0KGVRPT0xfQ0FMTF9PVVRDT01FX1VOS05PV04QBSqOAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5HRV9LSU5EX0NSRUFURUQQARIYChRDSEFOR0VfS0lORF9NT0RJRklFRBACEhcKE0NIQU5HRV9LSU5EX0RFTEVURUQQAxIXChNDSEFOR0VfS0lORF9SRU5BTUVEEAQqzwEKC1R1cm5PdXRjb21lEhwKGFRVUk5fT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEVRVUk5fT1VUQ09NRV9ET05FEAESHAoYVFVSTl9PVVRDT01FX0lOVEVSUlVQVEVEEAISHQoZVFVSTl9PVVRDT01FX0dPQUxfTk9UX01FVBADEhwKGFRVUk5fT1VUQ09NRV9PVkVSX0JVREdFVBAEEhcKE1RVUk5fT1VUQ09NRV9GQUlMRUQQBRIXChNUVVJOX09VVENPTUVfREVOSUVEEAZiBnByb3RvMw", [file_agentd_v1_session, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A fact. A client that meets a body it does not know advances its cursor and goes on.
@@ -389,6 +389,14 @@ export type Event = Message<"agentd.v1.Event"> & {
      */
     value: PortClosed;
     case: "portClosed";
+  } | {
+    /**
+     * Another persona or policy is in force.
+     *
+     * @generated from field: agentd.v1.PersonaChosen persona_chosen = 60;
+     */
+    value: PersonaChosen;
+    case: "personaChosen";
   } | { case: undefined; value?: undefined };
 };
 
@@ -463,6 +471,48 @@ export const ModelChosenSchema: GenMessage<ModelChosen> = /*@__PURE__*/
   messageDesc(file_agentd_v1_event, 3);
 
 /**
+ * Another persona or policy is in force: the next generation.
+ *
+ * @generated from message agentd.v1.PersonaChosen
+ */
+export type PersonaChosen = Message<"agentd.v1.PersonaChosen"> & {
+  /**
+   * Name of the persona.
+   *
+   * @generated from field: string persona = 1;
+   */
+  persona: string;
+
+  /**
+   * Name of the policy.
+   *
+   * @generated from field: string policy = 2;
+   */
+  policy: string;
+
+  /**
+   * From here on.
+   *
+   * @generated from field: uint64 generation = 3;
+   */
+  generation: bigint;
+
+  /**
+   * The workspace is mounted read-only.
+   *
+   * @generated from field: bool read_only = 4;
+   */
+  readOnly: boolean;
+};
+
+/**
+ * Describes the message agentd.v1.PersonaChosen.
+ * Use `create(PersonaChosenSchema)` to create a new message.
+ */
+export const PersonaChosenSchema: GenMessage<PersonaChosen> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_event, 4);
+
+/**
  * The session works on another task, or on none. What its model requests cost from here on counts for it.
  *
  * @generated from message agentd.v1.TaskChosen
@@ -481,7 +531,7 @@ export type TaskChosen = Message<"agentd.v1.TaskChosen"> & {
  * Use `create(TaskChosenSchema)` to create a new message.
  */
 export const TaskChosenSchema: GenMessage<TaskChosen> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 4);
+  messageDesc(file_agentd_v1_event, 5);
 
 /**
  * A person or a limit stopped the session in mid-stride: its turn waits at the next safe point, its commands
@@ -503,7 +553,7 @@ export type SessionPaused = Message<"agentd.v1.SessionPaused"> & {
  * Use `create(SessionPausedSchema)` to create a new message.
  */
 export const SessionPausedSchema: GenMessage<SessionPaused> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 5);
+  messageDesc(file_agentd_v1_event, 6);
 
 /**
  * A person let the session go on.
@@ -518,7 +568,7 @@ export type SessionResumed = Message<"agentd.v1.SessionResumed"> & {
  * Use `create(SessionResumedSchema)` to create a new message.
  */
 export const SessionResumedSchema: GenMessage<SessionResumed> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 6);
+  messageDesc(file_agentd_v1_event, 7);
 
 /**
  * The session is hidden. Its jail has ended; its shell's state is kept.
@@ -533,7 +583,7 @@ export type SessionArchived = Message<"agentd.v1.SessionArchived"> & {
  * Use `create(SessionArchivedSchema)` to create a new message.
  */
 export const SessionArchivedSchema: GenMessage<SessionArchived> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 7);
+  messageDesc(file_agentd_v1_event, 8);
 
 /**
  * The session is shown again.
@@ -548,7 +598,7 @@ export type SessionUnarchived = Message<"agentd.v1.SessionUnarchived"> & {
  * Use `create(SessionUnarchivedSchema)` to create a new message.
  */
 export const SessionUnarchivedSchema: GenMessage<SessionUnarchived> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 8);
+  messageDesc(file_agentd_v1_event, 9);
 
 /**
  * The session is in the trash.
@@ -569,7 +619,7 @@ export type SessionDeleted = Message<"agentd.v1.SessionDeleted"> & {
  * Use `create(SessionDeletedSchema)` to create a new message.
  */
 export const SessionDeletedSchema: GenMessage<SessionDeleted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 9);
+  messageDesc(file_agentd_v1_event, 10);
 
 /**
  * The session came back out of the trash.
@@ -584,7 +634,7 @@ export type SessionRestored = Message<"agentd.v1.SessionRestored"> & {
  * Use `create(SessionRestoredSchema)` to create a new message.
  */
 export const SessionRestoredSchema: GenMessage<SessionRestored> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 10);
+  messageDesc(file_agentd_v1_event, 11);
 
 /**
  * All events before this one are those of another session; from here on the log is its own.
@@ -612,7 +662,7 @@ export type SessionForked = Message<"agentd.v1.SessionForked"> & {
  * Use `create(SessionForkedSchema)` to create a new message.
  */
 export const SessionForkedSchema: GenMessage<SessionForked> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 11);
+  messageDesc(file_agentd_v1_event, 12);
 
 /**
  * All events before this one came from a bundle that somebody exported.
@@ -640,7 +690,7 @@ export type SessionImported = Message<"agentd.v1.SessionImported"> & {
  * Use `create(SessionImportedSchema)` to create a new message.
  */
 export const SessionImportedSchema: GenMessage<SessionImported> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 12);
+  messageDesc(file_agentd_v1_event, 13);
 
 /**
  * Texts of earlier events of this log were taken out for good: read those events again. Seqs and order stayed.
@@ -668,7 +718,7 @@ export type Redacted = Message<"agentd.v1.Redacted"> & {
  * Use `create(RedactedSchema)` to create a new message.
  */
 export const RedactedSchema: GenMessage<Redacted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 13);
+  messageDesc(file_agentd_v1_event, 14);
 
 /**
  * A piece of context. Untrusted text.
@@ -717,7 +767,7 @@ export type ContextItem = Message<"agentd.v1.ContextItem"> & {
  * Use `create(ContextItemSchema)` to create a new message.
  */
 export const ContextItemSchema: GenMessage<ContextItem> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 14);
+  messageDesc(file_agentd_v1_event, 15);
 
 /**
  * The daemon put something beside the words.
@@ -745,7 +795,7 @@ export type ContextAdded = Message<"agentd.v1.ContextAdded"> & {
  * Use `create(ContextAddedSchema)` to create a new message.
  */
 export const ContextAddedSchema: GenMessage<ContextAdded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 15);
+  messageDesc(file_agentd_v1_event, 16);
 
 /**
  * A person asked for the context to be compacted: it is done before the open turn's next step.
@@ -766,7 +816,7 @@ export type CompactionRequested = Message<"agentd.v1.CompactionRequested"> & {
  * Use `create(CompactionRequestedSchema)` to create a new message.
  */
 export const CompactionRequestedSchema: GenMessage<CompactionRequested> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 16);
+  messageDesc(file_agentd_v1_event, 17);
 
 /**
  * Earlier messages were replaced by a summary. They stay in the log, where people and the model find them.
@@ -843,7 +893,7 @@ export type ContextCompacted = Message<"agentd.v1.ContextCompacted"> & {
  * Use `create(ContextCompactedSchema)` to create a new message.
  */
 export const ContextCompactedSchema: GenMessage<ContextCompacted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 17);
+  messageDesc(file_agentd_v1_event, 18);
 
 /**
  * One line of the agent's plan.
@@ -871,7 +921,7 @@ export type PlanItem = Message<"agentd.v1.PlanItem"> & {
  * Use `create(PlanItemSchema)` to create a new message.
  */
 export const PlanItemSchema: GenMessage<PlanItem> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 18);
+  messageDesc(file_agentd_v1_event, 19);
 
 /**
  * The agent's plan is another.
@@ -906,7 +956,7 @@ export type PlanUpdated = Message<"agentd.v1.PlanUpdated"> & {
  * Use `create(PlanUpdatedSchema)` to create a new message.
  */
 export const PlanUpdatedSchema: GenMessage<PlanUpdated> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 19);
+  messageDesc(file_agentd_v1_event, 20);
 
 /**
  * What the session is about, in a line, written by the configured small model.
@@ -934,7 +984,7 @@ export type TitleChosen = Message<"agentd.v1.TitleChosen"> & {
  * Use `create(TitleChosenSchema)` to create a new message.
  */
 export const TitleChosenSchema: GenMessage<TitleChosen> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 20);
+  messageDesc(file_agentd_v1_event, 21);
 
 /**
  * What programs of the session reached beyond the jail, or were refused: one entry for each command, program, host and
@@ -963,7 +1013,7 @@ export type ConnectionsRecorded = Message<"agentd.v1.ConnectionsRecorded"> & {
  * Use `create(ConnectionsRecordedSchema)` to create a new message.
  */
 export const ConnectionsRecordedSchema: GenMessage<ConnectionsRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 21);
+  messageDesc(file_agentd_v1_event, 22);
 
 /**
  * What one program did with one host.
@@ -1040,7 +1090,7 @@ export type Connection = Message<"agentd.v1.Connection"> & {
  * Use `create(ConnectionSchema)` to create a new message.
  */
 export const ConnectionSchema: GenMessage<Connection> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 22);
+  messageDesc(file_agentd_v1_event, 23);
 
 /**
  * The session's programs can reach other things from here on.
@@ -1061,7 +1111,7 @@ export type NetworkChosen = Message<"agentd.v1.NetworkChosen"> & {
  * Use `create(NetworkChosenSchema)` to create a new message.
  */
 export const NetworkChosenSchema: GenMessage<NetworkChosen> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 23);
+  messageDesc(file_agentd_v1_event, 24);
 
 /**
  * A door between the jail and this machine's loopback was opened.
@@ -1082,7 +1132,7 @@ export type PortOpened = Message<"agentd.v1.PortOpened"> & {
  * Use `create(PortOpenedSchema)` to create a new message.
  */
 export const PortOpenedSchema: GenMessage<PortOpened> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 24);
+  messageDesc(file_agentd_v1_event, 25);
 
 /**
  * A door was closed.
@@ -1103,7 +1153,7 @@ export type PortClosed = Message<"agentd.v1.PortClosed"> & {
  * Use `create(PortClosedSchema)` to create a new message.
  */
 export const PortClosedSchema: GenMessage<PortClosed> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 25);
+  messageDesc(file_agentd_v1_event, 26);
 
 /**
  * A person posted a message.
@@ -1145,7 +1195,7 @@ export type MessagePosted = Message<"agentd.v1.MessagePosted"> & {
  * Use `create(MessagePostedSchema)` to create a new message.
  */
 export const MessagePostedSchema: GenMessage<MessagePosted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 26);
+  messageDesc(file_agentd_v1_event, 27);
 
 /**
  * A message that waits was changed.
@@ -1180,7 +1230,7 @@ export type MessageEdited = Message<"agentd.v1.MessageEdited"> & {
  * Use `create(MessageEditedSchema)` to create a new message.
  */
 export const MessageEditedSchema: GenMessage<MessageEdited> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 27);
+  messageDesc(file_agentd_v1_event, 28);
 
 /**
  * A message that waited was taken back: the agent never reads it.
@@ -1201,7 +1251,7 @@ export type MessageRemoved = Message<"agentd.v1.MessageRemoved"> & {
  * Use `create(MessageRemovedSchema)` to create a new message.
  */
 export const MessageRemovedSchema: GenMessage<MessageRemoved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 28);
+  messageDesc(file_agentd_v1_event, 29);
 
 /**
  * The open turn took up messages between two steps: the next step reads them.
@@ -1229,7 +1279,7 @@ export type TurnSteered = Message<"agentd.v1.TurnSteered"> & {
  * Use `create(TurnSteeredSchema)` to create a new message.
  */
 export const TurnSteeredSchema: GenMessage<TurnSteered> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 29);
+  messageDesc(file_agentd_v1_event, 30);
 
 /**
  * The agent took up the posted messages.
@@ -1271,7 +1321,7 @@ export type TurnStarted = Message<"agentd.v1.TurnStarted"> & {
  * Use `create(TurnStartedSchema)` to create a new message.
  */
 export const TurnStartedSchema: GenMessage<TurnStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 30);
+  messageDesc(file_agentd_v1_event, 31);
 
 /**
  * The model answered once (one round trip inside a turn).
@@ -1320,7 +1370,7 @@ export type StepFinished = Message<"agentd.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 31);
+  messageDesc(file_agentd_v1_event, 32);
 
 /**
  * A model request failed and is sent again after a wait.
@@ -1376,7 +1426,7 @@ export type StepRetried = Message<"agentd.v1.StepRetried"> & {
  * Use `create(StepRetriedSchema)` to create a new message.
  */
 export const StepRetriedSchema: GenMessage<StepRetried> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 32);
+  messageDesc(file_agentd_v1_event, 33);
 
 /**
  * A tool call is about to happen.
@@ -1425,7 +1475,7 @@ export type ToolCallStarted = Message<"agentd.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 33);
+  messageDesc(file_agentd_v1_event, 34);
 
 /**
  * A tool call needs an answer from a person.
@@ -1446,7 +1496,7 @@ export type ApprovalRequested = Message<"agentd.v1.ApprovalRequested"> & {
  * Use `create(ApprovalRequestedSchema)` to create a new message.
  */
 export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 34);
+  messageDesc(file_agentd_v1_event, 35);
 
 /**
  * The first answer to an approval. Later answers are refused.
@@ -1483,11 +1533,25 @@ export type ApprovalResolved = Message<"agentd.v1.ApprovalResolved"> & {
   reason: string;
 
   /**
-   * The rule that was added for the session; empty when none.
+   * The rule that was added for the session or project, several joined by `; `; empty when none.
    *
    * @generated from field: string rule = 5;
    */
   rule: string;
+
+  /**
+   * The same, one each.
+   *
+   * @generated from field: repeated string rules = 6;
+   */
+  rules: string[];
+
+  /**
+   * Until when they count; absent: until the session ends.
+   *
+   * @generated from field: google.protobuf.Timestamp grant_expire_time = 7;
+   */
+  grantExpireTime?: Timestamp | undefined;
 };
 
 /**
@@ -1495,7 +1559,7 @@ export type ApprovalResolved = Message<"agentd.v1.ApprovalResolved"> & {
  * Use `create(ApprovalResolvedSchema)` to create a new message.
  */
 export const ApprovalResolvedSchema: GenMessage<ApprovalResolved> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 35);
+  messageDesc(file_agentd_v1_event, 36);
 
 /**
  * A tool call came to an end.
@@ -1544,7 +1608,7 @@ export type ToolCallFinished = Message<"agentd.v1.ToolCallFinished"> & {
  * Use `create(ToolCallFinishedSchema)` to create a new message.
  */
 export const ToolCallFinishedSchema: GenMessage<ToolCallFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 36);
+  messageDesc(file_agentd_v1_event, 37);
 
 /**
  * A command is about to run in the session's shell.
@@ -1600,7 +1664,7 @@ export type ExecStarted = Message<"agentd.v1.ExecStarted"> & {
  * Use `create(ExecStartedSchema)` to create a new message.
  */
 export const ExecStartedSchema: GenMessage<ExecStarted> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 37);
+  messageDesc(file_agentd_v1_event, 38);
 
 /**
  * A command came to an end.
@@ -1628,7 +1692,7 @@ export type ExecFinished = Message<"agentd.v1.ExecFinished"> & {
  * Use `create(ExecFinishedSchema)` to create a new message.
  */
 export const ExecFinishedSchema: GenMessage<ExecFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 38);
+  messageDesc(file_agentd_v1_event, 39);
 
 /**
  * How a command ended. Output itself is read by offset (ShellService.ReadOutput).
@@ -1733,7 +1797,7 @@ export type ExecResult = Message<"agentd.v1.ExecResult"> & {
  * Use `create(ExecResultSchema)` to create a new message.
  */
 export const ExecResultSchema: GenMessage<ExecResult> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 39);
+  messageDesc(file_agentd_v1_event, 40);
 
 /**
  * A tool changed a file.
@@ -1796,7 +1860,7 @@ export type ChangeRecorded = Message<"agentd.v1.ChangeRecorded"> & {
  * Use `create(ChangeRecordedSchema)` to create a new message.
  */
 export const ChangeRecordedSchema: GenMessage<ChangeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 40);
+  messageDesc(file_agentd_v1_event, 41);
 
 /**
  * The agent rests.
@@ -1880,7 +1944,7 @@ export type TurnFinished = Message<"agentd.v1.TurnFinished"> & {
  * Use `create(TurnFinishedSchema)` to create a new message.
  */
 export const TurnFinishedSchema: GenMessage<TurnFinished> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 41);
+  messageDesc(file_agentd_v1_event, 42);
 
 /**
  * Something a person should know that changes nothing in the session.
@@ -1908,7 +1972,7 @@ export type NoticeRecorded = Message<"agentd.v1.NoticeRecorded"> & {
  * Use `create(NoticeRecordedSchema)` to create a new message.
  */
 export const NoticeRecordedSchema: GenMessage<NoticeRecorded> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_event, 42);
+  messageDesc(file_agentd_v1_event, 43);
 
 /**
  * What a piece of context is.

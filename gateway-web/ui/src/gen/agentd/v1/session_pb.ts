@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/session.proto.
  */
 export const file_agentd_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("ChdhZ2VudGQvdjEvc2Vzc2lvbi5wcm90bxIJYWdlbnRkLnYxIlkKCFBvcnREb29yEisKCWRpcmVjdGlvbhgBIAEoDjIYLmFnZW50ZC52MS5Qb3J0RGlyZWN0aW9uEgwKBHBvcnQYAiABKA0SEgoKbG9jYWxfcG9ydBgDIAEoDSLtCAoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSJgoFc3RhdGUYAyABKA4yFy5hZ2VudGQudjEuU2Vzc2lvblN0YXRlEhEKCXByaW5jaXBhbBgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtzcGFjZRgHIAEoCRIRCglzdGFydF9kaXIYCCABKAkSIQoGbGF5b3V0GAkgASgOMhEuYWdlbnRkLnYxLkxheW91dBIVCg1sYXlvdXRfcmVhc29uGAogASgJEiMKBXNoZWxsGAsgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAwgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgNIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEgwKBGhlYWQYDiABKAQSDQoFbW9kZWwYDyABKAkSDwoHdHVybl9pZBgQIAEoCRIRCglsYXN0X2xpbmUYESABKAkSFAoMYXBwcm92YWxfaWRzGBIgAygJEhYKDmNvbnRleHRfdG9rZW5zGBMgASgEEh0KFWNvbnRleHRfd2luZG93X3Rva2VucxgUIAEoBBIWCg5jb3N0X21pY3JvX3VzZBgVIAEoBBISCgpjb3N0X2tub3duGBYgASgIEhQKDHRvdGFsX3Rva2VucxgXIAEoBBIXCg9xdWV1ZWRfbWVzc2FnZXMYGCABKA0SGQoRcG9saWN5X2dlbmVyYXRpb24YGSABKAQSDwoHcGVyc29uYRgaIAEoCRIMCgRkZW1vGBsgASgIEg8KB3Rhc2tfaWQYKCABKAkSFAoMcGF1c2VfcmVhc29uGDIgASgJEi4KCnB1cmdlX3RpbWUYMyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2ZvcmtlZF9mcm9tGDQgASgJEicKCWxvZ19sZXZlbBiCASABKA4yEy5hZ2VudGQudjEuTG9nTGV2ZWwSJwoHbmV0d29yaxhaIAEoDjIWLmFnZW50ZC52MS5OZXR3b3JrTW9kZRINCgV0aXRsZRhQIAEoCRIZChFsYXN0X2lucHV0X3Rva2VucxhRIAEoBBIaChJsYXN0X2NhY2hlZF90b2tlbnMYUiABKAQSFAoMaW5wdXRfdG9rZW5zGFMgASgEEhsKE2NhY2hlZF9pbnB1dF90b2tlbnMYVCABKAQSJQoHd2FpdGluZxg8IAEoCzIULmFnZW50ZC52MS5JbnB1dFdhaXQSJwoGbGltaXRzGD8gAygLMhcuYWdlbnRkLnYxLlNlc3Npb25MaW1pdBInCgphZGRlZF9kaXJzGEAgAygLMhMuYWdlbnRkLnYxLkFkZGVkRGlyIncKCUlucHV0V2FpdBIPCgdleGVjX2lkGAEgASgJEgwKBGxpbmUYAiABKAkSCwoDcHR5GAMgASgIEi0KCXdhaXRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY2FsbF9pZBgFIAEoCSIqCghBZGRlZERpchIMCgRwYXRoGAEgASgJEhAKCHdyaXRhYmxlGAIgASgIInAKDFNlc3Npb25MaW1pdBINCgVsaW1pdBgBIAEoCRINCgV2YWx1ZRgCIAEoBBIMCgR0ZXh0GAMgASgJEiYKBmtlZXBlchgEIAEoDjIWLmFnZW50ZC52MS5MaW1pdEtlZXBlchIMCgRub3RlGAUgASgJIpYBCgpMaW1pdHNXaXNoEhQKDG1lbW9yeV9ieXRlcxgBIAEoBBIRCglwcm9jZXNzZXMYAiABKAQSEgoKY3B1X3dlaWdodBgDIAEoDRIXCg9maWxlX3NpemVfYnl0ZXMYBCABKAQSGQoRZGlza19ncm93dGhfYnl0ZXMYBSABKAQSFwoPc2Vzc2lvbl90aW1lX21zGAYgASgEIq0BCgRQYXJ0Eg4KBHRleHQYASABKAlIABIrCgphdHRhY2htZW50GAIgASgLMhUuYWdlbnRkLnYxLkF0dGFjaG1lbnRIABITCglyZWFzb25pbmcYAyABKAlIABIoCgl0b29sX2NhbGwYBCABKAsyEy5hZ2VudGQudjEuVG9vbENhbGxIABIhCgVpbWFnZRgFIAEoCzIQLmFnZW50ZC52MS5JbWFnZUgAQgYKBHBhcnQiVgoFSW1hZ2USDAoEbmFtZRgBIAEoCRIMCgRkYXRhGAIgASgMEhIKCm1lZGlhX3R5cGUYAyABKAkSDQoFd2lkdGgYBCABKA0SDgoGaGVpZ2h0GAUgASgNIigKCkF0dGFjaG1lbnQSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJIkEKCFRvb2xDYWxsEg8KB2NhbGxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIWCg5hcmd1bWVudHNfanNvbhgDIAEoCSJlCgZUb2tlbnMSDQoFaW5wdXQYASABKAQSFAoMY2FjaGVkX2lucHV0GAIgASgEEhMKC2NhY2hlX3dyaXRlGAMgASgEEg4KBm91dHB1dBgEIAEoBBIRCglyZWFzb25pbmcYBSABKAQi+QEKBVVzYWdlEg0KBW1vZGVsGAEgASgJEiEKBnRva2VucxgCIAEoCzIRLmFnZW50ZC52MS5Ub2tlbnMSGwoOY29zdF9taWNyb191c2QYAyABKARIAIgBARITCgtjb3N0X3NvdXJjZRgEIAEoCRI2ChNmaXJzdF90b2tlbl9sYXRlbmN5GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXRvdGFsX2xhdGVuY3kYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHcmV0cmllcxgHIAEoDUIRCg9fY29zdF9taWNyb191c2QigQMKCEFwcHJvdmFsEhMKC2FwcHJvdmFsX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHY2FsbF9pZBgDIAEoCRIMCgR0b29sGAQgASgJEg8KB3N1bW1hcnkYBSABKAkSDgoGZGV0YWlsGAYgASgJEg8KB2VmZmVjdHMYByADKAkSCwoDd2h5GAggASgJEhQKDHNlc3Npb25fcnVsZRgJIAEoCRIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoIZGVjaXNpb24YCyABKA4yGy5hZ2VudGQudjEuQXBwcm92YWxEZWNpc2lvbhISCgpkZWNpZGVkX2J5GAwgASgJEi8KC2RlY2lkZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YDiABKAkSFAoMc2Vzc2lvbl9uYW1lGA8gASgJEg0KBWhvc3RzGFogAygJKukBCgxTZXNzaW9uU3RhdGUSHQoZU0VTU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NFU1NJT05fU1RBVEVfUkVBRFkQARIZChVTRVNTSU9OX1NUQVRFX1dPUktJTkcQAhIbChdTRVNTSU9OX1NUQVRFX05FRURTX1lPVRADEhgKFFNFU1NJT05fU1RBVEVfUEFVU0VEEAQSGAoUU0VTU0lPTl9TVEFURV9GQUlMRUQQBRIaChZTRVNTSU9OX1NUQVRFX0FSQ0hJVkVEEAYSGQoVU0VTU0lPTl9TVEFURV9ERUxFVEVEEAcqQgoGTGF5b3V0EhYKEkxBWU9VVF9VTlNQRUNJRklFRBAAEg8KC0xBWU9VVF9ST09UEAESDwoLTEFZT1VUX0hPU1QQAipPCglTaGVsbEtpbmQSGgoWU0hFTExfS0lORF9VTlNQRUNJRklFRBAAEhEKDVNIRUxMX0tJTkRfU0gQARITCg9TSEVMTF9LSU5EX0JBU0gQAipPCghKYWlsS2luZBIZChVKQUlMX0tJTkRfVU5TUEVDSUZJRUQQABITCg9KQUlMX0tJTkRfQldSQVAQARITCg9KQUlMX0tJTkRfT1VURVIQAipuCgtOZXR3b3JrTW9kZRIcChhORVRXT1JLX01PREVfVU5TUEVDSUZJRUQQABIUChBORVRXT1JLX01PREVfT0ZGEAESFAoQTkVUV09SS19NT0RFX0FTSxACEhUKEU5FVFdPUktfTU9ERV9MSVNUEAMqZAoNUG9ydERpcmVjdGlvbhIeChpQT1JUX0RJUkVDVElPTl9VTlNQRUNJRklFRBAAEhoKFlBPUlRfRElSRUNUSU9OX0ZPUldBUkQQARIXChNQT1JUX0RJUkVDVElPTl9IT1NUEAIqYwoNU2Vzc2lvbk9yaWdpbhIeChpTRVNTSU9OX09SSUdJTl9VTlNQRUNJRklFRBAAEhgKFFNFU1NJT05fT1JJR0lOX1NIRUxMEAESGAoUU0VTU0lPTl9PUklHSU5fQUdFTlQQAiplCghMb2dMZXZlbBIZChVMT0dfTEVWRUxfVU5TUEVDSUZJRUQQABISCg5MT0dfTEVWRUxfRlVMTBABEhYKEkxPR19MRVZFTF9SRURBQ1RFRBACEhIKDkxPR19MRVZFTF9OT05FEAMqXAoLTGltaXRLZWVwZXISHAoYTElNSVRfS0VFUEVSX1VOU1BFQ0lGSUVEEAASFwoTTElNSVRfS0VFUEVSX0tFUk5FTBABEhYKEkxJTUlUX0tFRVBFUl9XQVRDSBACKsEBChBBcHByb3ZhbERlY2lzaW9uEiEKHUFQUFJPVkFMX0RFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASIwofQVBQUk9WQUxfREVDSVNJT05fQVBQUk9WRURfT05DRRABEiYKIkFQUFJPVkFMX0RFQ0lTSU9OX0FQUFJPVkVEX1NFU1NJT04QAhIcChhBUFBST1ZBTF9ERUNJU0lPTl9ERU5JRUQQAxIfChtBUFBST1ZBTF9ERUNJU0lPTl9XSVRIRFJBV04QBGIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdhZ2VudGQvdjEvc2Vzc2lvbi5wcm90bxIJYWdlbnRkLnYxIlkKCFBvcnREb29yEisKCWRpcmVjdGlvbhgBIAEoDjIYLmFnZW50ZC52MS5Qb3J0RGlyZWN0aW9uEgwKBHBvcnQYAiABKA0SEgoKbG9jYWxfcG9ydBgDIAEoDSKQCQoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSJgoFc3RhdGUYAyABKA4yFy5hZ2VudGQudjEuU2Vzc2lvblN0YXRlEhEKCXByaW5jaXBhbBgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtzcGFjZRgHIAEoCRIRCglzdGFydF9kaXIYCCABKAkSIQoGbGF5b3V0GAkgASgOMhEuYWdlbnRkLnYxLkxheW91dBIVCg1sYXlvdXRfcmVhc29uGAogASgJEiMKBXNoZWxsGAsgASgOMhQuYWdlbnRkLnYxLlNoZWxsS2luZBIhCgRqYWlsGAwgASgOMhMuYWdlbnRkLnYxLkphaWxLaW5kEigKBm9yaWdpbhgNIAEoDjIYLmFnZW50ZC52MS5TZXNzaW9uT3JpZ2luEgwKBGhlYWQYDiABKAQSDQoFbW9kZWwYDyABKAkSDwoHdHVybl9pZBgQIAEoCRIRCglsYXN0X2xpbmUYESABKAkSFAoMYXBwcm92YWxfaWRzGBIgAygJEhYKDmNvbnRleHRfdG9rZW5zGBMgASgEEh0KFWNvbnRleHRfd2luZG93X3Rva2VucxgUIAEoBBIWCg5jb3N0X21pY3JvX3VzZBgVIAEoBBISCgpjb3N0X2tub3duGBYgASgIEhQKDHRvdGFsX3Rva2VucxgXIAEoBBIXCg9xdWV1ZWRfbWVzc2FnZXMYGCABKA0SGQoRcG9saWN5X2dlbmVyYXRpb24YGSABKAQSDwoHcGVyc29uYRgaIAEoCRIMCgRkZW1vGBsgASgIEg8KB3Rhc2tfaWQYKCABKAkSFAoMcGF1c2VfcmVhc29uGDIgASgJEi4KCnB1cmdlX3RpbWUYMyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2ZvcmtlZF9mcm9tGDQgASgJEicKCWxvZ19sZXZlbBiCASABKA4yEy5hZ2VudGQudjEuTG9nTGV2ZWwSJwoHbmV0d29yaxhaIAEoDjIWLmFnZW50ZC52MS5OZXR3b3JrTW9kZRINCgV0aXRsZRhQIAEoCRIZChFsYXN0X2lucHV0X3Rva2VucxhRIAEoBBIaChJsYXN0X2NhY2hlZF90b2tlbnMYUiABKAQSFAoMaW5wdXRfdG9rZW5zGFMgASgEEhsKE2NhY2hlZF9pbnB1dF90b2tlbnMYVCABKAQSJQoHd2FpdGluZxg8IAEoCzIULmFnZW50ZC52MS5JbnB1dFdhaXQSJwoGbGltaXRzGD8gAygLMhcuYWdlbnRkLnYxLlNlc3Npb25MaW1pdBInCgphZGRlZF9kaXJzGEAgAygLMhMuYWdlbnRkLnYxLkFkZGVkRGlyEg4KBnBvbGljeRhGIAEoCRIRCglyZWFkX29ubHkYRyABKAgidwoJSW5wdXRXYWl0Eg8KB2V4ZWNfaWQYASABKAkSDAoEbGluZRgCIAEoCRILCgNwdHkYAyABKAgSLQoJd2FpdF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjYWxsX2lkGAUgASgJIioKCEFkZGVkRGlyEgwKBHBhdGgYASABKAkSEAoId3JpdGFibGUYAiABKAgicAoMU2Vzc2lvbkxpbWl0Eg0KBWxpbWl0GAEgASgJEg0KBXZhbHVlGAIgASgEEgwKBHRleHQYAyABKAkSJgoGa2VlcGVyGAQgASgOMhYuYWdlbnRkLnYxLkxpbWl0S2VlcGVyEgwKBG5vdGUYBSABKAkilgEKCkxpbWl0c1dpc2gSFAoMbWVtb3J5X2J5dGVzGAEgASgEEhEKCXByb2Nlc3NlcxgCIAEoBBISCgpjcHVfd2VpZ2h0GAMgASgNEhcKD2ZpbGVfc2l6ZV9ieXRlcxgEIAEoBBIZChFkaXNrX2dyb3d0aF9ieXRlcxgFIAEoBBIXCg9zZXNzaW9uX3RpbWVfbXMYBiABKAQirQEKBFBhcnQSDgoEdGV4dBgBIAEoCUgAEisKCmF0dGFjaG1lbnQYAiABKAsyFS5hZ2VudGQudjEuQXR0YWNobWVudEgAEhMKCXJlYXNvbmluZxgDIAEoCUgAEigKCXRvb2xfY2FsbBgEIAEoCzITLmFnZW50ZC52MS5Ub29sQ2FsbEgAEiEKBWltYWdlGAUgASgLMhAuYWdlbnRkLnYxLkltYWdlSABCBgoEcGFydCJWCgVJbWFnZRIMCgRuYW1lGAEgASgJEgwKBGRhdGEYAiABKAwSEgoKbWVkaWFfdHlwZRgDIAEoCRINCgV3aWR0aBgEIAEoDRIOCgZoZWlnaHQYBSABKA0iKAoKQXR0YWNobWVudBIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkiQQoIVG9vbENhbGwSDwoHY2FsbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEhYKDmFyZ3VtZW50c19qc29uGAMgASgJImUKBlRva2VucxINCgVpbnB1dBgBIAEoBBIUCgxjYWNoZWRfaW5wdXQYAiABKAQSEwoLY2FjaGVfd3JpdGUYAyABKAQSDgoGb3V0cHV0GAQgASgEEhEKCXJlYXNvbmluZxgFIAEoBCL5AQoFVXNhZ2USDQoFbW9kZWwYASABKAkSIQoGdG9rZW5zGAIgASgLMhEuYWdlbnRkLnYxLlRva2VucxIbCg5jb3N0X21pY3JvX3VzZBgDIAEoBEgAiAEBEhMKC2Nvc3Rfc291cmNlGAQgASgJEjYKE2ZpcnN0X3Rva2VuX2xhdGVuY3kYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNdG90YWxfbGF0ZW5jeRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdyZXRyaWVzGAcgASgNQhEKD19jb3N0X21pY3JvX3VzZCLiBAoIQXBwcm92YWwSEwoLYXBwcm92YWxfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEgwKBHRvb2wYBCABKAkSDwoHc3VtbWFyeRgFIAEoCRIOCgZkZXRhaWwYBiABKAkSDwoHZWZmZWN0cxgHIAMoCRILCgN3aHkYCCABKAkSFAoMc2Vzc2lvbl9ydWxlGAkgASgJEi8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCghkZWNpc2lvbhgLIAEoDjIbLmFnZW50ZC52MS5BcHByb3ZhbERlY2lzaW9uEhIKCmRlY2lkZWRfYnkYDCABKAkSLwoLZGVjaWRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgOIAEoCRIUCgxzZXNzaW9uX25hbWUYDyABKAkSDQoFaG9zdHMYWiADKAkSJQoEa2luZBgUIAEoDjIXLmFnZW50ZC52MS5BcHByb3ZhbEtpbmQSDQoFcnVsZXMYFSADKAkSLwoLZXhwaXJlX3RpbWUYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWdyYW50ZWRfcnVsZXMYFyADKAkSNQoRZ3JhbnRfZXhwaXJlX3RpbWUYGCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC25vX3J1bGVfd2h5GBkgASgJEhUKDWRlY2lkaW5nX3J1bGUYGiABKAkq6QEKDFNlc3Npb25TdGF0ZRIdChlTRVNTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTU0VTU0lPTl9TVEFURV9SRUFEWRABEhkKFVNFU1NJT05fU1RBVEVfV09SS0lORxACEhsKF1NFU1NJT05fU1RBVEVfTkVFRFNfWU9VEAMSGAoUU0VTU0lPTl9TVEFURV9QQVVTRUQQBBIYChRTRVNTSU9OX1NUQVRFX0ZBSUxFRBAFEhoKFlNFU1NJT05fU1RBVEVfQVJDSElWRUQQBhIZChVTRVNTSU9OX1NUQVRFX0RFTEVURUQQBypCCgZMYXlvdXQSFgoSTEFZT1VUX1VOU1BFQ0lGSUVEEAASDwoLTEFZT1VUX1JPT1QQARIPCgtMQVlPVVRfSE9TVBACKk8KCVNoZWxsS2luZBIaChZTSEVMTF9LSU5EX1VOU1BFQ0lGSUVEEAASEQoNU0hFTExfS0lORF9TSBABEhMKD1NIRUxMX0tJTkRfQkFTSBACKk8KCEphaWxLaW5kEhkKFUpBSUxfS0lORF9VTlNQRUNJRklFRBAAEhMKD0pBSUxfS0lORF9CV1JBUBABEhMKD0pBSUxfS0lORF9PVVRFUhACKm4KC05ldHdvcmtNb2RlEhwKGE5FVFdPUktfTU9ERV9VTlNQRUNJRklFRBAAEhQKEE5FVFdPUktfTU9ERV9PRkYQARIUChBORVRXT1JLX01PREVfQVNLEAISFQoRTkVUV09SS19NT0RFX0xJU1QQAypkCg1Qb3J0RGlyZWN0aW9uEh4KGlBPUlRfRElSRUNUSU9OX1VOU1BFQ0lGSUVEEAASGgoWUE9SVF9ESVJFQ1RJT05fRk9SV0FSRBABEhcKE1BPUlRfRElSRUNUSU9OX0hPU1QQAipjCg1TZXNzaW9uT3JpZ2luEh4KGlNFU1NJT05fT1JJR0lOX1VOU1BFQ0lGSUVEEAASGAoUU0VTU0lPTl9PUklHSU5fU0hFTEwQARIYChRTRVNTSU9OX09SSUdJTl9BR0VOVBACKmUKCExvZ0xldmVsEhkKFUxPR19MRVZFTF9VTlNQRUNJRklFRBAAEhIKDkxPR19MRVZFTF9GVUxMEAESFgoSTE9HX0xFVkVMX1JFREFDVEVEEAISEgoOTE9HX0xFVkVMX05PTkUQAypcCgtMaW1pdEtlZXBlchIcChhMSU1JVF9LRUVQRVJfVU5TUEVDSUZJRUQQABIXChNMSU1JVF9LRUVQRVJfS0VSTkVMEAESFgoSTElNSVRfS0VFUEVSX1dBVENIEAIqnQEKDEFwcHJvdmFsS2luZBIdChlBUFBST1ZBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXQVBQUk9WQUxfS0lORF9UT09MX0NBTEwQARIWChJBUFBST1ZBTF9LSU5EX0hPU1QQAhIbChdBUFBST1ZBTF9LSU5EX0hPU1RfUE9SVBADEhwKGEFQUFJPVkFMX0tJTkRfUkVHSVNUUklFUxAEKogCChBBcHByb3ZhbERlY2lzaW9uEiEKHUFQUFJPVkFMX0RFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASIwofQVBQUk9WQUxfREVDSVNJT05fQVBQUk9WRURfT05DRRABEiYKIkFQUFJPVkFMX0RFQ0lTSU9OX0FQUFJPVkVEX1NFU1NJT04QAhIcChhBUFBST1ZBTF9ERUNJU0lPTl9ERU5JRUQQAxIfChtBUFBST1ZBTF9ERUNJU0lPTl9XSVRIRFJBV04QBBImCiJBUFBST1ZBTF9ERUNJU0lPTl9BUFBST1ZFRF9QUk9KRUNUEAUSHQoZQVBQUk9WQUxfREVDSVNJT05fRVhQSVJFRBAGYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A door between a jail and this machine's loopback.
@@ -225,14 +225,14 @@ export type Session = Message<"agentd.v1.Session"> & {
   queuedMessages: number;
 
   /**
-   * Generation of the policy the jail was made with; rises when the policy changes.
+   * Generation of the persona and policy in force: rises by one with each PersonaChosen.
    *
    * @generated from field: uint64 policy_generation = 25;
    */
   policyGeneration: bigint;
 
   /**
-   * Name of the persona; `default` unless chosen otherwise.
+   * Name of the persona; `ask` unless chosen otherwise.
    *
    * @generated from field: string persona = 26;
    */
@@ -344,6 +344,20 @@ export type Session = Message<"agentd.v1.Session"> & {
    * @generated from field: repeated agentd.v1.AddedDir added_dirs = 64;
    */
   addedDirs: AddedDir[];
+
+  /**
+   * Name of the policy in force: the persona's own, or one chosen in its place.
+   *
+   * @generated from field: string policy = 70;
+   */
+  policy: string;
+
+  /**
+   * The workspace is mounted read-only: commands can look and change nothing.
+   *
+   * @generated from field: bool read_only = 71;
+   */
+  readOnly: boolean;
 };
 
 /**
@@ -825,7 +839,7 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_agentd_v1_session, 11);
 
 /**
- * A stored question: may this tool call happen?
+ * A stored question: may this tool call happen, may this host be reached?
  *
  * @generated from message agentd.v1.Approval
  */
@@ -887,7 +901,7 @@ export type Approval = Message<"agentd.v1.Approval"> & {
   why: string;
 
   /**
-   * The exact rule that "for the session" would add; empty when that is not offered.
+   * The exact rule that "for the session" would add, several joined by `; `; empty when that is not offered.
    *
    * @generated from field: string session_rule = 9;
    */
@@ -943,6 +957,56 @@ export type Approval = Message<"agentd.v1.Approval"> & {
    * @generated from field: repeated string hosts = 90;
    */
   hosts: string[];
+
+  /**
+   * What it is about.
+   *
+   * @generated from field: agentd.v1.ApprovalKind kind = 20;
+   */
+  kind: ApprovalKind;
+
+  /**
+   * The exact rules that "for the session" or "for the project" would add, one each, editable in the answer; empty
+   * when neither is offered.
+   *
+   * @generated from field: repeated string rules = 21;
+   */
+  rules: string[];
+
+  /**
+   * When it is denied by itself; absent unless the policy sets that.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 22;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * The rules that the answer added; empty when none.
+   *
+   * @generated from field: repeated string granted_rules = 23;
+   */
+  grantedRules: string[];
+
+  /**
+   * Until when they count; absent: until the session ends.
+   *
+   * @generated from field: google.protobuf.Timestamp grant_expire_time = 24;
+   */
+  grantExpireTime?: Timestamp | undefined;
+
+  /**
+   * Why neither session nor project is offered; empty when they are.
+   *
+   * @generated from field: string no_rule_why = 25;
+   */
+  noRuleWhy: string;
+
+  /**
+   * What decided that this is asked: a rule as text, `check NAME`, or `no rule`.
+   *
+   * @generated from field: string deciding_rule = 26;
+   */
+  decidingRule: string;
 };
 
 /**
@@ -1311,6 +1375,54 @@ export const LimitKeeperSchema: GenEnum<LimitKeeper> = /*@__PURE__*/
   enumDesc(file_agentd_v1_session, 8);
 
 /**
+ * What an approval is about.
+ *
+ * @generated from enum agentd.v1.ApprovalKind
+ */
+export enum ApprovalKind {
+  /**
+   * Not set. Never sent.
+   *
+   * @generated from enum value: APPROVAL_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A tool call, which waits for the answer.
+   *
+   * @generated from enum value: APPROVAL_KIND_TOOL_CALL = 1;
+   */
+  TOOL_CALL = 1,
+
+  /**
+   * A host that something in the jail wants to reach.
+   *
+   * @generated from enum value: APPROVAL_KIND_HOST = 2;
+   */
+  HOST = 2,
+
+  /**
+   * A port of this machine that something in the jail wants to reach.
+   *
+   * @generated from enum value: APPROVAL_KIND_HOST_PORT = 3;
+   */
+  HOST_PORT = 3,
+
+  /**
+   * The package registries of the project, as one question.
+   *
+   * @generated from enum value: APPROVAL_KIND_REGISTRIES = 4;
+   */
+  REGISTRIES = 4,
+}
+
+/**
+ * Describes the enum agentd.v1.ApprovalKind.
+ */
+export const ApprovalKindSchema: GenEnum<ApprovalKind> = /*@__PURE__*/
+  enumDesc(file_agentd_v1_session, 9);
+
+/**
  * The answer to an approval.
  *
  * @generated from enum agentd.v1.ApprovalDecision
@@ -1350,11 +1462,26 @@ export enum ApprovalDecision {
    * @generated from enum value: APPROVAL_DECISION_WITHDRAWN = 4;
    */
   WITHDRAWN = 4,
+
+  /**
+   * This call and those that match the granted rules, in every session of the user on this workspace, until they
+   * expire or are taken back.
+   *
+   * @generated from enum value: APPROVAL_DECISION_APPROVED_PROJECT = 5;
+   */
+  APPROVED_PROJECT = 5,
+
+  /**
+   * Nobody answered in the time the policy gives: as DENIED. Refused in requests.
+   *
+   * @generated from enum value: APPROVAL_DECISION_EXPIRED = 6;
+   */
+  EXPIRED = 6,
 }
 
 /**
  * Describes the enum agentd.v1.ApprovalDecision.
  */
 export const ApprovalDecisionSchema: GenEnum<ApprovalDecision> = /*@__PURE__*/
-  enumDesc(file_agentd_v1_session, 9);
+  enumDesc(file_agentd_v1_session, 10);
 
