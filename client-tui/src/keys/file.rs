@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn keys_can_be_changed() {
-        let keymap = load("preset = \"vim\"\n[keys]\nnotices = [\"f3\", \"ctrl-x m\"]\n").unwrap();
-        assert_eq!(keymap.all(Action::Notices), "F3, Ctrl-X m");
+        let keymap = load("preset = \"vim\"\n[keys]\nnotices = [\"f3\", \"ctrl-x z\"]\n").unwrap();
+        assert_eq!(keymap.all(Action::Notices), "F3, Ctrl-X z");
         assert_eq!(keymap.shown(Context::List, Action::Help), Some("?".into()));
     }
 
