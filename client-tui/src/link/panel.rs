@@ -165,6 +165,7 @@ pub(super) async fn answer(
         eof: false,
         // A writer of its own: what another client types is not this one's to count on from.
         writer: id::request_id(),
+        unless_held: false,
     };
     let answer = client.write_input(request).await;
     answer.map(|_| None).map_err(|error| ("answer", error))

@@ -244,7 +244,12 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
         .session_limit
         .map(|limit| format!("/{}", format::money(Some(limit))));
     parts.push((0, format!("{cost}{}", limit.unwrap_or_default())));
-    parts.push((3, format!("policy {}", escape::line(&session.persona))));
+    // An older daemon names the persona alone.
+    let policy = match session.policy.as_str() {
+        "" => &session.persona,
+        policy => policy,
+    };
+    parts.push((3, format!("policy {}", escape::line(policy))));
     let jail = match session.jail() {
         pb::JailKind::Outer => "jail none (outer)",
         _ => "jail bwrap",
