@@ -330,14 +330,6 @@ impl Network {
         Ok(Reached { stream, at, via })
     }
 
-    /// The company's proxy on the way to a host; `None`: it is reached directly.
-    fn way(&self, target: &Target) -> Option<Way> {
-        if self.settings.pins.contains_key(target) {
-            return None;
-        }
-        self.settings.upstream.as_ref()?.towards(target)
-    }
-
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, String> {
         match self.settings.pins.get(target) {
             Some(at) => Ok(vec![*at]),

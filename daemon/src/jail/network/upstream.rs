@@ -61,6 +61,16 @@ impl Upstream {
     }
 }
 
+impl super::Network {
+    /// The company's proxy on the way to a host; `None`: it is reached directly.
+    pub(super) fn way(&self, target: &Target) -> Option<Way> {
+        if self.settings.pins.contains_key(target) {
+            return None;
+        }
+        self.settings.upstream.as_ref()?.towards(target)
+    }
+}
+
 impl Way {
     /// What tells the proxy who asks.
     pub(super) fn login(&self) -> Option<&HeaderValue> {
