@@ -109,6 +109,13 @@ fn the_board_is_the_file_and_the_file_is_the_board() {
         file().lines().map(words).collect::<Vec<_>>().join("\n")
     };
     assert!(rows().contains("| T-3 | New one | Todo | P2"));
+    // A status as the file writes it does as well.
+    assert!(
+        home.run(&["tasks", "move", "T-3", "In Progress"])
+            .status
+            .success()
+    );
+    assert!(rows().contains("| T-3 | New one | In Progress | P2"));
     assert!(home.run(&["tasks", "move", "T-3", "review"]).status.success());
     assert!(rows().contains("| T-3 | New one | Review | P2"));
     assert!(home.run(&["tasks", "note", "t-3", "see", "#4"]).status.success());

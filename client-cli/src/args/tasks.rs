@@ -10,7 +10,7 @@ pub(crate) enum Place {
     /// Nobody has begun.
     Todo,
     /// Somebody works on it.
-    #[value(alias = "doing", alias = "in_progress")]
+    #[value(alias = "doing", alias = "in_progress", alias = "in progress")]
     InProgress,
     /// It waits for something.
     Blocked,
@@ -39,6 +39,7 @@ pub(crate) enum TasksVerb {
         /// Task
         task: String,
         /// Where to
+        #[arg(ignore_case = true)]
         to: Place,
     },
     /// Make a session for a task, and claim the task for it
@@ -95,7 +96,7 @@ pub(crate) enum TasksVerb {
 #[derive(Debug, Default, Args)]
 pub(crate) struct TasksList {
     /// Only these
-    #[arg(long, value_delimiter = ',', value_name = "STATE,…")]
+    #[arg(long, value_delimiter = ',', value_name = "STATE,…", ignore_case = true)]
     pub(crate) state: Vec<Place>,
     /// Only tasks that nobody has and that wait for nothing
     #[arg(long)]
@@ -118,7 +119,7 @@ pub(crate) struct TasksAdd {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) notes: String,
     /// Where it stands [default: todo]
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", ignore_case = true)]
     pub(crate) state: Option<Place>,
     /// Below this heading
     #[arg(long, value_name = "HEADING", default_value = "")]
