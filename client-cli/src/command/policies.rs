@@ -45,6 +45,11 @@ const MATCHES: &[Column] = &[
     flexible("WHAT", 8, 20),
 ];
 
+/// What a list says of one: what is wrong with its file comes before what it is for.
+fn said_of(problem: &str, description: &str) -> String {
+    escape::line(if problem.is_empty() { description } else { problem })
+}
+
 /// `personas`.
 pub(crate) async fn personas(context: &Context, verb: PersonasVerb) -> Result<u8, Failure> {
     match verb {
@@ -55,17 +60,12 @@ pub(crate) async fn personas(context: &Context, verb: PersonasVerb) -> Result<u8
                 .await?
                 .personas;
             let rows = all.iter().map(|one| {
-                let what = if one.problem.is_empty() {
-                    &one.description
-                } else {
-                    &one.problem
-                };
                 vec![
                     one.name.clone(),
                     text::or_unknown(&one.policy),
                     text::or_unknown(&one.model),
                     origin(one.built_in),
-                    escape::line(what),
+                    said_of(&one.problem, &one.description),
                 ]
             });
             list(
@@ -173,17 +173,12 @@ pub(crate) async fn policies(context: &Context, verb: PoliciesVerb) -> Result<u8
                 .await?
                 .policies;
             let rows = all.iter().map(|one| {
-                let what = if one.problem.is_empty() {
-                    &one.description
-                } else {
-                    &one.problem
-                };
                 vec![
                     one.name.clone(),
                     one.rules.len().to_string(),
                     wall(one.read_only).to_owned(),
                     origin(one.built_in),
-                    escape::line(what),
+                    said_of(&one.problem, &one.description),
                 ]
             });
             list(

@@ -40,16 +40,21 @@ fn show(model: &mut Model, what: Panel, cmds: &mut Vec<Cmd>) {
     let Some(session_id) = target(model) else {
         return model.toast("choose a session first");
     };
-    model.overlay = Some(Overlay::Panel(View {
-        what,
-        session_id: session_id.clone(),
-        rows: None,
-        selected: 0,
-    }));
+    open(model, what, session_id.clone());
     cmds.push(Cmd::Link(ToLink::Panel {
         what,
         session_id,
         deed: None,
+    }));
+}
+
+/// Puts up a panel that has nothing to show yet.
+fn open(model: &mut Model, what: Panel, session_id: String) {
+    model.overlay = Some(Overlay::Panel(View {
+        what,
+        session_id,
+        rows: None,
+        selected: 0,
     }));
 }
 
@@ -75,14 +80,9 @@ pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cm
             if let Deed::Compact(_) = deed {
                 model.toast("the context is compacted before the next request");
             }
-            let open = matches!(&model.overlay, Some(Overlay::Panel(view)) if view.what == what);
-            if !open {
-                model.overlay = Some(Overlay::Panel(View {
-                    what,
-                    session_id: session_id.clone(),
-                    rows: None,
-                    selected: 0,
-                }));
+            let shown = matches!(&model.overlay, Some(Overlay::Panel(view)) if view.what == what);
+            if !shown {
+                open(model, what, session_id.clone());
             }
             cmds.push(Cmd::Link(ToLink::Panel {
                 what,

@@ -305,6 +305,16 @@ impl SessionHandle {
         request: Option<RequestKey>,
         command: Command,
     ) -> Result<Seq, Fault> {
+        self.order(caller, request, command).await
+    }
+
+    /// Has a command decided and committed; answers with where that stands, of one told before with the head.
+    async fn order(
+        &self,
+        caller: Caller,
+        request: Option<RequestKey>,
+        command: Command,
+    ) -> Result<Seq, Fault> {
         let wish = Wish {
             command,
             caller,
@@ -313,7 +323,7 @@ impl SessionHandle {
             launch: None,
         };
         match self.actor.wish(wish).await? {
-            Reply::Done { seq } => Ok(seq),
+            Reply::Done { seq } | Reply::Resolved { seq, .. } => Ok(seq),
             _ => Ok(self.summary().head),
         }
     }
@@ -325,26 +335,13 @@ impl SessionHandle {
         request: Option<RequestKey>,
         name: String,
     ) -> Result<Seq, Fault> {
-        let command = Command::Rename { name: name.clone() };
-        let done = self
-            .actor
-            .wish(Wish {
-                command,
-                caller,
-                request,
-                model: None,
-                launch: None,
-            })
-            .await;
-        match done {
-            Ok(Reply::Done { seq }) => Ok(seq),
-            Ok(_) => Ok(self.summary().head),
+        match self.order(caller, request, Command::Rename { name }).await {
             Err(Fault::Store(StoreError::NameTaken(name))) => Err(Rejection::NameTaken {
                 name,
                 workspace: "another session".into(),
             }
             .into()),
-            Err(error) => Err(error),
+            done => done,
         }
     }
 
@@ -355,17 +352,7 @@ impl SessionHandle {
         request: Option<RequestKey>,
         task: Option<TaskId>,
     ) -> Result<Seq, Fault> {
-        let wish = Wish {
-            command: Command::ChooseTask { task },
-            caller,
-            request,
-            model: None,
-            launch: None,
-        };
-        match self.actor.wish(wish).await? {
-            Reply::Done { seq } => Ok(seq),
-            _ => Ok(self.summary().head),
-        }
+        self.order(caller, request, Command::ChooseTask { task }).await
     }
 
     /// Stops the open turn.

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use super::mailbox::Wish;
 use super::{Fault, SessionHandle};
 use crate::domain::approval::Verdict;
-use crate::domain::command::{Command, Reply};
+use crate::domain::command::Command;
 use crate::domain::event::ModelRef;
 use crate::domain::id::{ApprovalId, Seq};
 use crate::domain::persona::Persona;
@@ -46,20 +45,7 @@ impl SessionHandle {
             rules_until_us: resolution.rules_until_us,
             expected_head: resolution.expected_head,
         };
-        match self
-            .actor
-            .wish(Wish {
-                command,
-                caller,
-                request,
-                model: None,
-                launch: None,
-            })
-            .await?
-        {
-            Reply::Resolved { seq, .. } => Ok(seq),
-            _ => Ok(self.summary().head),
-        }
+        self.order(caller, request, command).await
     }
 
     /// The persona in force, and the rules that were granted to the session and its project.
@@ -75,20 +61,11 @@ impl SessionHandle {
         persona: Persona,
         model: Option<ModelRef>,
     ) -> Result<Seq, Fault> {
-        let wish = Wish {
-            command: Command::ChoosePersona {
-                persona: Arc::new(persona),
-                model,
-            },
-            caller,
-            request,
-            model: None,
-            launch: None,
+        let command = Command::ChoosePersona {
+            persona: Arc::new(persona),
+            model,
         };
-        match self.actor.wish(wish).await? {
-            Reply::Done { seq } => Ok(seq),
-            _ => Ok(self.summary().head),
-        }
+        self.order(caller, request, command).await
     }
 
     /// Says something in the log that a person should know.
