@@ -9,10 +9,11 @@ target=${CARGO_TARGET_DIR:-target}
 home=$(mktemp -d /tmp/agentd-api.XXXXXX)
 daemon=
 cleanup() {
-    # Ends the jails as well; a signal would leave them to the next daemon.
-    [ -n "$daemon" ] && "$target/debug/agentctl" --no-autostart daemon stop >/dev/null 2>&1
-    [ -n "$daemon" ] && kill "$daemon" 2>/dev/null
-    [ -n "$daemon" ] && wait "$daemon" 2>/dev/null
+    if [ -n "$daemon" ]; then
+        # Ends the jails as well; a signal would leave them to the next daemon. It may be gone by itself by now.
+        "$target/debug/agentctl" --no-autostart daemon stop >/dev/null 2>&1 || kill "$daemon" 2>/dev/null || true
+        wait "$daemon" 2>/dev/null || true
+    fi
     rm -rf "$home"
 }
 trap cleanup EXIT
