@@ -7,7 +7,7 @@ use super::item::priority_word;
 use super::table::{Columns, clean, escape};
 use crate::domain::task::{Field, Fields, TaskId};
 
-/// The text with a new task; gives the index of its entry too.
+/// The text with a new task, and as what it reads back.
 pub fn add(
     path: &str,
     text: &str,
@@ -15,7 +15,7 @@ pub fn add(
     id: &TaskId,
     fields: &Fields,
     section: Option<&str>,
-) -> Result<(String, usize), EditError> {
+) -> Result<(String, Document), EditError> {
     let mut want = fields.clone();
     for field in [Field::Title, Field::Priority, Field::Owner, Field::Notes] {
         let value = clean(want.get(field));
@@ -78,19 +78,20 @@ pub fn add(
             fresh.or_else(|| (after.entries.len() > document.entries.len()).then_some(document.entries.len()))
         })
         .ok_or_else(|| EditError::Unreadable(Field::Title, want.title.clone()))?;
-    let mut others = after.clone();
-    let added = others.entries.remove(index);
-    same(document, &others)?;
+    same(document, &after, index, true)?;
+    let Some(added) = after.entries.get(index) else {
+        return Err(EditError::Unreadable(Field::Title, want.title));
+    };
     for field in Field::ALL {
         let unheld = added.fields.get(field).is_empty() && !want.get(field).is_empty();
         if unheld {
-            return Err(no_place(&added, field));
+            return Err(no_place(added, field));
         }
         if added.fields.get(field) != want.get(field) {
             return Err(EditError::Unreadable(field, want.get(field).to_owned()));
         }
     }
-    Ok((edited, index))
+    Ok((edited, after))
 }
 
 fn no_place(entry: &Entry, field: Field) -> EditError {

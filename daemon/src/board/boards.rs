@@ -165,23 +165,7 @@ impl Boards {
                 Ok((twins, files, state.problems(), state.synced_us, state.rev))
             })
             .await?;
-        let key = workspace.to_string_lossy().into_owned();
-        let mut costs: HashMap<TaskId, TaskCost> = self.0.store.task_costs(&key).await?.into_iter().collect();
-        let mut sessions: HashMap<TaskId, Vec<Summary>> = HashMap::new();
-        for summary in self.0.store.sessions(of_workspace(&key)).await? {
-            if let Some(task) = &summary.task {
-                sessions.entry(task.clone()).or_default().push(summary);
-            }
-        }
-        let tasks = twins
-            .into_iter()
-            .map(|(twin, open_waits)| TaskView {
-                sessions: sessions.remove(&twin.task.task_id).unwrap_or_default(),
-                cost: costs.remove(&twin.task.task_id).unwrap_or_default(),
-                twin,
-                open_waits,
-            })
-            .collect();
+        let tasks = self.with_work(workspace, twins, None).await?;
         Ok(BoardView {
             workspace: root,
             tasks,
@@ -192,6 +176,33 @@ impl Boards {
         })
     }
 
+    /// Tasks beside what was done for them: their sessions and what they cost. `only`: there is but this one.
+    async fn with_work(
+        &self,
+        workspace: &Path,
+        twins: Vec<(Twin, Vec<String>)>,
+        only: Option<&TaskId>,
+    ) -> Result<Vec<TaskView>, Refusal> {
+        let key = workspace.to_string_lossy();
+        let costs = self.0.store.task_costs(&key, only).await?;
+        let mut costs: HashMap<TaskId, TaskCost> = costs.into_iter().collect();
+        let mut sessions: HashMap<TaskId, Vec<Summary>> = HashMap::new();
+        for summary in self.0.store.sessions(of_workspace(&key)).await? {
+            if let Some(task) = &summary.task {
+                sessions.entry(task.clone()).or_default().push(summary);
+            }
+        }
+        Ok(twins
+            .into_iter()
+            .map(|(twin, open_waits)| TaskView {
+                sessions: sessions.remove(&twin.task.task_id).unwrap_or_default(),
+                cost: costs.remove(&twin.task.task_id).unwrap_or_default(),
+                twin,
+                open_waits,
+            })
+            .collect())
+    }
+
     /// One task, with the newest of its history.
     pub async fn task(
         &self,
@@ -200,14 +211,19 @@ impl Boards {
         history: u32,
     ) -> Result<(TaskView, Vec<Change>), Refusal> {
         let wanted = wanted.to_owned();
-        let id = self
+        let (twin, open_waits) = self
             .with(workspace, move |state| {
                 state.sync(now_us());
-                Ok(state.twin(&wanted)?.task.task_id.clone())
+                let twin = state.twin(&wanted)?.clone();
+                let open_waits = state.open_waits(&twin.task.task_id);
+                Ok((twin, open_waits))
             })
             .await?;
-        let view = self.view(workspace).await?;
-        let task = view.tasks.into_iter().find(|task| task.twin.task.task_id == id);
+        let id = twin.task.task_id.clone();
+        let tasks = self
+            .with_work(workspace, vec![(twin, open_waits)], Some(&id))
+            .await?;
+        let task = tasks.into_iter().next();
         let task =
             task.ok_or_else(|| Rejection::WrongState(format!("task {id} is just leaving the board")))?;
         let key = workspace.to_string_lossy();

@@ -417,18 +417,18 @@ impl<'a> Reader<'a> {
         let Some(columns) = Columns::of(&header) else {
             return;
         };
+        let text = self.text;
         let cell = |cells: &[Range<usize>], column: Option<usize>| {
             column
                 .and_then(|index| cells.get(index))
-                .map(|range| at(self.text, range.clone()).trim())
+                .map(|range| at(text, range.clone()).trim())
                 .unwrap_or_default()
-                .to_owned()
         };
         // An index of decisions or services has such columns too; its states are other words.
         let (mut known, mut unknown) = (0usize, 0usize);
         for (_, cells) in &table.rows {
             let words = cell(cells, Some(columns.status));
-            if TaskState::read(&words).is_some() {
+            if TaskState::read(words).is_some() {
                 known += 1;
             } else if !words.is_empty() {
                 unknown += 1;
@@ -448,7 +448,7 @@ impl<'a> Reader<'a> {
             }
             let line = self.line(row.start);
             let words = cell(&cells, Some(columns.status));
-            let state = TaskState::read(&words);
+            let state = TaskState::read(words);
             if state.is_none() && !words.is_empty() {
                 let message =
                     format!("'{words}' is no status: use Todo, In Progress, Blocked, Review or Done");
@@ -461,14 +461,14 @@ impl<'a> Reader<'a> {
                 self.problem(line, "extra_cells", false, message);
             }
             let id_text = cell(&cells, columns.id);
-            let id = id_of_cell(&id_text);
+            let id = id_of_cell(id_text);
             if id.is_none() && !id_text.is_empty() {
-                let message = format!("'{}' is no task id", crate::domain::session::clip(&id_text, 60));
+                let message = format!("'{}' is no task id", crate::domain::session::clip(id_text, 60));
                 self.problem(line, "bad_id", false, message);
             }
-            let notes = unescape(&cell(&cells, columns.notes));
-            let title = unescape(&cell(&cells, Some(columns.title)));
-            let mut waiting = waits::list(&cell(&cells, columns.waits));
+            let notes = unescape(cell(&cells, columns.notes));
+            let title = unescape(cell(&cells, Some(columns.title)));
+            let mut waiting = waits::list(cell(&cells, columns.waits));
             waits::merge(&mut waiting, waits::of(&notes));
             waits::merge(&mut waiting, waits::of(&title));
             self.document.entries.push(Entry {
@@ -477,8 +477,8 @@ impl<'a> Reader<'a> {
                 fields: Fields {
                     title,
                     status: state.unwrap_or(TaskState::Todo),
-                    priority: unescape(&cell(&cells, columns.priority)),
-                    owner: unescape(&cell(&cells, columns.owner)),
+                    priority: unescape(cell(&cells, columns.priority)),
+                    owner: unescape(cell(&cells, columns.owner)),
                     notes,
                 },
                 waits: waiting,

@@ -36,14 +36,14 @@ pub struct Wish {
 
 type Splice = (Range<usize>, String);
 
-/// The text with a wish granted for the entry `index`.
+/// The text with a wish granted for the entry `index`, and as what it reads back.
 pub fn edit(
     path: &str,
     text: &str,
     document: &Document,
     index: usize,
     wish: &Wish,
-) -> Result<String, EditError> {
+) -> Result<(String, Document), EditError> {
     let Some(entry) = document.entries.get(index) else {
         return Err(EditError::Refused("the task is no longer in the file".into()));
     };
@@ -71,8 +71,8 @@ pub fn edit(
     }
     let edited = splice(text, splices);
     let id = wish.id.as_ref().or(entry.id.as_ref());
-    check(path, document, &edited, index, id, &want)?;
-    Ok(edited)
+    let after = check(path, document, &edited, index, id, &want)?;
+    Ok((edited, after))
 }
 
 pub(super) fn newline_of(text: &str, offset: usize) -> &'static str {
@@ -340,7 +340,7 @@ fn write_id(text: &str, document: &Document, entry: &Entry, id: &TaskId) -> Resu
     }
 }
 
-/// The edited text says what was wanted, and everything else what it said before.
+/// The edited text, read again: it says what was wanted, and everything else what it said before.
 fn check(
     path: &str,
     before: &Document,
@@ -348,7 +348,7 @@ fn check(
     index: usize,
     id: Option<&TaskId>,
     want: &Fields,
-) -> Result<(), EditError> {
+) -> Result<Document, EditError> {
     let after = Document::read(path, edited);
     let Some(now) = after.entries.get(index) else {
         return Err(EditError::Unreadable(Field::Title, want.title.clone()));
@@ -371,24 +371,25 @@ fn check(
     if now.id.as_ref() != id {
         return Err(EditError::Unreadable(Field::Title, want.title.clone()));
     }
-    let mut expected = before.clone();
-    if let (Some(slot), Some(now)) = (expected.entries.get_mut(index), after.entries.get(index)) {
-        slot.fields = now.fields.clone();
-        slot.id.clone_from(&now.id);
-    }
-    same(&expected, &after)
+    same(before, &after, index, false)?;
+    Ok(after)
 }
 
-pub(super) fn same(before: &Document, after: &Document) -> Result<(), EditError> {
-    let other = |entry: &Entry| EditError::Unreadable(Field::Title, entry.fields.title.clone());
-    if before.entries.len() != after.entries.len() {
+/// All entries but one say the same: the one at `index`, that was there before or, with `added`, was not.
+pub(super) fn same(before: &Document, after: &Document, index: usize, added: bool) -> Result<(), EditError> {
+    if before.entries.len() + usize::from(added) != after.entries.len() {
         return Err(EditError::Refused(
             "the change would alter other tasks of the file".into(),
         ));
     }
-    for (old, new) in before.entries.iter().zip(&after.entries) {
-        if old.fields != new.fields || old.id != new.id {
-            return Err(other(new));
+    for (at, new) in after.entries.iter().enumerate().filter(|(at, _)| *at != index) {
+        let old = at - usize::from(added && at > index);
+        let same = before
+            .entries
+            .get(old)
+            .is_some_and(|old| old.fields == new.fields && old.id == new.id);
+        if !same {
+            return Err(EditError::Unreadable(Field::Title, new.fields.title.clone()));
         }
     }
     Ok(())

@@ -181,21 +181,31 @@ impl BoardState {
         let mut news: Vec<(TaskId, Twin, Option<Change>)> = Vec::new();
         for file in &self.files {
             for (entry, id) in file.document.entries.iter().zip(&file.ids) {
-                seen.insert(id.clone());
-                let task = twin::task(&file.path, &file.document, entry, id.clone());
+                seen.insert(id);
                 let old = self.twins.get(id);
+                let here = place;
+                place = place.saturating_add(1);
+                // What nobody touched costs no copy.
+                if old.is_some_and(|old| {
+                    !old.gone
+                        && old.place == here
+                        && old.conflicts.is_empty()
+                        && twin::is_as_before(&old.task, &file.path, &file.document, entry)
+                }) {
+                    continue;
+                }
+                let task = twin::task(&file.path, &file.document, entry, id.clone());
                 let mut new = old.cloned().unwrap_or(Twin {
                     task: task.clone(),
-                    place,
+                    place: here,
                     gone: false,
                     claim: None,
                     conflicts: Vec::new(),
                     rev: 0,
                     changed_us: now_us,
                 });
-                new.place = place;
+                new.place = here;
                 new.gone = false;
-                place = place.saturating_add(1);
                 let change = match old {
                     Some(old) if !old.gone => {
                         let fields = twin::difference(&old.task, &task);
@@ -240,8 +250,7 @@ impl BoardState {
             twin.changed_us = change.time_us;
             self.outbox.changes.push((id.clone(), change));
         }
-        self.outbox.twins.retain(|old| old.task.task_id != id);
-        self.outbox.twins.push(twin.clone());
+        self.outbox.twins.insert(id.clone(), twin.clone());
         self.twins.insert(id, twin);
     }
 
@@ -350,10 +359,10 @@ impl BoardState {
         self.with_file(by, now_us, |state| {
             let (number, index) = state.place_of(id).ok_or_else(|| state.vanished(id))?;
             let file = state.files.get(number).ok_or_else(|| state.vanished(id))?;
-            let text = file.content.clone().unwrap_or_default();
-            let edited = edit::edit(&file.path, &text, &file.document, index, wish)
+            let text = file.content.as_deref().unwrap_or_default();
+            let (edited, document) = edit::edit(&file.path, text, &file.document, index, wish)
                 .map_err(|e| refused(file, index, &e))?;
-            Ok((number, edited))
+            Ok((number, edited, document))
         })
     }
 
@@ -401,11 +410,11 @@ impl BoardState {
             let Some(file) = state.files.get(number) else {
                 return Err(Rejection::InvalidArgument("the board has no file".into()));
             };
-            let text = file.content.clone().unwrap_or_default();
-            let (edited, _) = add::add(&file.path, &text, &file.document, &id, fields, section)
+            let text = file.content.as_deref().unwrap_or_default();
+            let (edited, document) = add::add(&file.path, text, &file.document, &id, fields, section)
                 .map_err(|e| refused(file, usize::MAX, &e))?;
             made = id;
-            Ok((number, edited))
+            Ok((number, edited, document))
         })?;
         // A list whose items have no ids makes one of its own.
         if !self.twins.contains_key(&made)
@@ -444,11 +453,11 @@ impl BoardState {
         &mut self,
         by: &str,
         now_us: i64,
-        mut make: impl FnMut(&Self) -> Result<(usize, String), Rejection>,
+        mut make: impl FnMut(&Self) -> Result<(usize, String, Document), Rejection>,
     ) -> Result<(), Rejection> {
         let guard = self.guard().map_err(|problem| board_refused(&problem))?;
         for _ in 0..ATTEMPTS {
-            let (number, edited) = make(self)?;
+            let (number, edited, document) = make(self)?;
             let Some(file) = self.files.get_mut(number) else {
                 break;
             };
@@ -466,7 +475,6 @@ impl BoardState {
             match guard.write(&real, edited.as_bytes(), &expect) {
                 Ok(written) => {
                     file.stamp = Some(written.stamp);
-                    let document = Document::read(&path, &edited);
                     self.take_text(&path, edited, document, by, now_us);
                     return Ok(());
                 }

@@ -106,7 +106,11 @@ pub(super) fn id_of_cell(cell: &str) -> Option<TaskId> {
 
 /// `\|` in a cell stands for a pipe.
 pub(super) fn unescape(cell: &str) -> String {
-    cell.replace("\\|", "|")
+    if cell.contains('\\') {
+        cell.replace("\\|", "|")
+    } else {
+        cell.to_owned()
+    }
 }
 
 /// Text as it can stand in a cell: one line, pipes escaped, nothing that is not text.

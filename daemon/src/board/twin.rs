@@ -151,6 +151,23 @@ pub(super) fn task(path: &str, document: &Document, entry: &Entry, id: TaskId) -
     }
 }
 
+/// True when the entry still says all that the task says.
+pub(super) fn is_as_before(task: &Task, path: &str, document: &Document, entry: &Entry) -> bool {
+    let section = document
+        .sections
+        .get(entry.section)
+        .map_or(&[][..], Vec::as_slice);
+    task.fields == entry.fields
+        && task.line == entry.line
+        && task.named == entry.id.is_some()
+        && task.form == entry.form()
+        && task.depth == entry.depth
+        && task.path == path
+        && task.section == section
+        && task.tags == entry.tags
+        && task.waits == entry.waits
+}
+
 /// What differs, field by field.
 pub(super) fn difference(before: &Task, after: &Task) -> Vec<FieldChange> {
     before

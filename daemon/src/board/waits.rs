@@ -1,6 +1,10 @@
 //! Owns: finding "waits T-9", "depends on T-1, T-2", "blocked by #4" in a task's text.
 //! Guarantees: only tokens that look like ids (they have a digit) count, and only right behind such words.
 
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
 use crate::domain::task::TaskId;
 
 const WORDS: [&str; 8] = [
@@ -14,31 +18,26 @@ const WORDS: [&str; 8] = [
     "waiting for",
 ];
 
+/// All of the words in one pass; nearly every text has none. `None` could only be a word too long to search for.
+static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(WORDS)
+        .ok()
+});
+
 /// The tasks that `text` says it waits for.
 pub(super) fn of(text: &str) -> Vec<TaskId> {
     let mut found = Vec::new();
-    // Nearly every text has none of the words; this look is all that it costs.
-    if !text.contains(['w', 'W', 'd', 'D', 'b', 'B', 'r', 'R'])
-        || !text.contains(|c: char| c.is_ascii_digit())
-    {
-        return found;
-    }
-    let lower = text.to_ascii_lowercase();
-    let mut from = 0;
-    while let Some((start, word)) = WORDS
-        .iter()
-        .filter_map(|word| lower.get(from..)?.find(word).map(|at| (from + at, *word)))
-        .min_by_key(|(at, word)| (*at, usize::MAX - word.len()))
-    {
-        let behind = start + word.len();
-        let starts_a_word = lower
-            .get(..start)
+    for word in SEARCH.iter().flat_map(|search| search.find_iter(text)) {
+        let starts_a_word = text
+            .get(..word.start())
             .and_then(|before| before.chars().next_back())
             .is_none_or(|c| !c.is_alphanumeric());
         if starts_a_word {
-            take_ids(text.get(behind..).unwrap_or_default(), &mut found);
+            take_ids(text.get(word.end()..).unwrap_or_default(), &mut found);
         }
-        from = behind;
     }
     found
 }

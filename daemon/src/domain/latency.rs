@@ -7,8 +7,8 @@ const PER_OCTAVE: f64 = 8.0;
 /// How many durations fell into each bin. Bin n holds those near 2^(n/8) milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// Sorted by bin; no bin twice, no count of 0.
-    bins: Vec<(u8, u32)>,
+    /// By number of the bin; the last one counts something.
+    bins: Vec<u32>,
 }
 
 impl Latency {
@@ -19,19 +19,21 @@ impl Latency {
 
     /// Adds others.
     pub fn add(&mut self, other: &Self) {
-        for (bin, count) in &other.bins {
-            self.add_bin(*bin, *count);
+        if self.bins.len() < other.bins.len() {
+            self.bins.resize(other.bins.len(), 0);
+        }
+        for (sum, count) in self.bins.iter_mut().zip(&other.bins) {
+            *sum = sum.saturating_add(*count);
         }
     }
 
     fn add_bin(&mut self, bin: u8, count: u32) {
-        match self.bins.binary_search_by_key(&bin, |(b, _)| *b) {
-            Ok(at) => {
-                if let Some((_, sum)) = self.bins.get_mut(at) {
-                    *sum = sum.saturating_add(count);
-                }
-            }
-            Err(at) => self.bins.insert(at, (bin, count)),
+        let at = usize::from(bin);
+        if count > 0 && self.bins.len() <= at {
+            self.bins.resize(at + 1, 0);
+        }
+        if let Some(sum) = self.bins.get_mut(at) {
+            *sum = sum.saturating_add(count);
         }
     }
 
@@ -42,25 +44,25 @@ impl Latency {
 
     /// The duration below which `percent` of all are, in milliseconds; `None` when nothing was counted.
     pub fn percentile(&self, percent: u8) -> Option<u64> {
-        let all: u64 = self.bins.iter().map(|(_, n)| u64::from(*n)).sum();
+        let all: u64 = self.bins.iter().map(|n| u64::from(*n)).sum();
         let wanted = (all.saturating_mul(u64::from(percent.min(100))))
             .div_ceil(100)
             .max(1);
         let mut seen = 0u64;
-        for (bin, count) in &self.bins {
+        for (bin, count) in (0u8..=u8::MAX).zip(&self.bins) {
             seen = seen.saturating_add(u64::from(*count));
             if seen >= wanted {
-                return Some(middle_of(*bin));
+                return Some(middle_of(bin));
             }
         }
         None
     }
 
-    /// The form on disk: for each bin its number and its count as five bytes.
+    /// The form on disk: for each bin that counts something its number and its count, as five bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bins.len().saturating_mul(5));
-        for (bin, count) in &self.bins {
-            bytes.push(*bin);
+        let mut bytes = Vec::new();
+        for (bin, count) in (0u8..=u8::MAX).zip(&self.bins).filter(|(_, count)| **count > 0) {
+            bytes.push(bin);
             bytes.extend_from_slice(&count.to_le_bytes());
         }
         bytes

@@ -120,7 +120,7 @@ impl Ledger {
             to_us,
             starts_us: starts_us.clone(),
             group_by: query.group_by,
-            filters: query.filters.clone(),
+            filters: query.filters,
             latency: query.latency,
         };
         let summed = self.0.store.sum_usage(wanted).await?;
@@ -132,7 +132,7 @@ impl Ledger {
             times: Times::default(),
             groups: Vec::new(),
             points: Vec::new(),
-            unpriced_models: Vec::new(),
+            unpriced_models: summed.unpriced_models.clone(),
             rows_since_us: self.0.store.usage_whole_since().await?,
         };
         let most = if query.max_groups == 0 {
@@ -168,9 +168,6 @@ impl Ledger {
             }
         }
         self.name_groups(&mut report, query.group_by).await?;
-        if report.total.unpriced_requests > 0 {
-            report.unpriced_models = self.unpriced(from_us, to_us, query.filters).await?;
-        }
         Ok(report)
     }
 
@@ -185,26 +182,6 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    async fn unpriced(&self, from_us: i64, to_us: i64, filters: Filters) -> Result<Vec<String>, LedgerError> {
-        let wanted = Wanted {
-            from_us,
-            to_us,
-            group_by: Some(Dimension::Model),
-            filters,
-            ..Wanted::default()
-        };
-        let summed = self.0.store.sum_usage(wanted).await?;
-        let mut names: Vec<String> = summed
-            .cells
-            .iter()
-            .filter(|cell| cell.sums.unpriced_requests > 0)
-            .filter_map(|cell| summed.groups.get(cell.group).cloned())
-            .collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
     }
 }
 

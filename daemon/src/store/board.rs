@@ -1,7 +1,9 @@
 //! Owns: the boards' tables: files' last good content, tasks' twins, and the history of both.
 //! Guarantees: one transaction per change of a board; history is only ever added to.
 
-use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
@@ -49,7 +51,7 @@ pub struct BoardWrite {
     /// New content of files.
     pub files: Vec<(String, String)>,
     /// Tasks that changed.
-    pub twins: Vec<Twin>,
+    pub twins: BTreeMap<TaskId, Twin>,
     /// What happened.
     pub changes: Vec<(TaskId, Change)>,
 }
@@ -117,7 +119,7 @@ impl Store {
                     )?
                     .execute(params![workspace, path, content])?;
                 }
-                for twin in &write.twins {
+                for twin in write.twins.values() {
                     c.prepare_cached(
                         "INSERT INTO tasks (workspace, task_id, place, gone, twin) VALUES (?1, ?2, ?3, ?4, ?5)
                          ON CONFLICT (workspace, task_id) DO UPDATE
@@ -170,17 +172,23 @@ impl Store {
             .await
     }
 
-    /// What each task of a workspace cost, over all sessions that worked on it.
-    pub async fn task_costs(&self, workspace: &str) -> Result<Vec<(TaskId, TaskCost)>, StoreError> {
-        let workspace = workspace.to_owned();
+    /// What each task of a workspace cost, or one of them, over all sessions that worked on it.
+    pub async fn task_costs(
+        &self,
+        workspace: &str,
+        only: Option<&TaskId>,
+    ) -> Result<Vec<(TaskId, TaskCost)>, StoreError> {
+        let mut values = vec![workspace.to_owned()];
+        values.extend(only.map(ToString::to_string));
         self.readers
             .read(move |c| {
-                let mut statement = c.prepare_cached(
+                let which = if values.len() > 1 { "= ?2" } else { "IS NOT NULL" };
+                let mut statement = c.prepare_cached(&format!(
                     "SELECT u.task_id, coalesce(sum(u.cost_micro_usd), 0), count(*) - count(u.cost_micro_usd), count(*)
                      FROM usage u JOIN sessions s ON s.session_id = u.session_id
-                     WHERE u.task_id IS NOT NULL AND s.workspace = ?1 GROUP BY u.task_id",
-                )?;
-                let mut rows = statement.query([workspace])?;
+                     WHERE u.task_id {which} AND s.workspace = ?1 GROUP BY u.task_id",
+                ))?;
+                let mut rows = statement.query(params_from_iter(&values))?;
                 let mut found = Vec::new();
                 while let Some(row) = rows.next()? {
                     let Ok(task) = row.get::<_, String>(0)?.parse() else { continue };

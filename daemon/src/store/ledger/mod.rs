@@ -59,6 +59,8 @@ pub struct Summed {
     pub groups: Vec<String>,
     /// The cells.
     pub cells: Vec<Cell>,
+    /// Models of requests whose price is unknown, in the order of the alphabet.
+    pub unpriced_models: Vec<String>,
 }
 
 /// Which rows an export gives.

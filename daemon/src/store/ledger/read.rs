@@ -2,7 +2,7 @@
 //! Guarantees: a range is cut into whole cells and rows, each moment in exactly one of them; where single rows
 //! were given up, a ragged end goes by the cell's start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row as SqlRow, params_from_iter};
@@ -71,6 +71,7 @@ struct Tally<'a> {
     names: Vec<String>,
     cells: Vec<Cell>,
     places: HashMap<(usize, usize), usize>,
+    unpriced: BTreeSet<String>,
 }
 
 impl<'a> Tally<'a> {
@@ -81,6 +82,7 @@ impl<'a> Tally<'a> {
             names: Vec::new(),
             cells: Vec::new(),
             places: HashMap::new(),
+            unpriced: BTreeSet::new(),
         }
     }
 
@@ -88,6 +90,13 @@ impl<'a> Tally<'a> {
         Summed {
             groups: self.names,
             cells: self.cells,
+            unpriced_models: self.unpriced.into_iter().collect(),
+        }
+    }
+
+    fn price(&mut self, sums: &Sums, model: &str) {
+        if sums.unpriced_requests > 0 && !self.unpriced.contains(model) {
+            self.unpriced.insert(model.to_owned());
         }
     }
 
@@ -134,7 +143,7 @@ impl<'a> Tally<'a> {
         let (group, latency) = (self.group_column(table), self.wanted.latency);
         let more = if latency { ", first_token, total" } else { "" };
         let sql = format!(
-            "SELECT start_us, {group}, {SUMS}{more} FROM {name} WHERE start_us >= ?1 AND start_us < ?2{filter}"
+            "SELECT start_us, {group}, model, {SUMS}{more} FROM {name} WHERE start_us >= ?1 AND start_us < ?2{filter}"
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let all = [Value::Integer(from), Value::Integer(to)]
@@ -142,16 +151,17 @@ impl<'a> Tally<'a> {
             .chain(values);
         let mut rows = statement.query(params_from_iter(all))?;
         while let Some(row) = rows.next()? {
-            let sums = sums(row, 2)?;
+            let sums = sums(row, 3)?;
+            self.price(&sums, text(row, 2)?);
             let Some(cell) = self.cell(integer(row, 0)?, text(row, 1)?) else {
                 continue;
             };
             cell.sums.add(&sums);
             if latency {
                 cell.first_token
-                    .add_bytes(row.get_ref(19)?.as_blob().unwrap_or_default());
-                cell.total
                     .add_bytes(row.get_ref(20)?.as_blob().unwrap_or_default());
+                cell.total
+                    .add_bytes(row.get_ref(21)?.as_blob().unwrap_or_default());
             }
         }
         Ok(())
@@ -171,11 +181,13 @@ impl<'a> Tally<'a> {
         let mut rows = statement.query(params_from_iter(all))?;
         while let Some(found) = rows.next()? {
             let row = row(found)?;
+            let sums = Sums::of(&row);
+            self.price(&sums, &row.booking.model);
             let latency = self.wanted.latency;
             let Some(cell) = self.cell(row.time_us, text(found, 22)?) else {
                 continue;
             };
-            cell.sums.add(&Sums::of(&row));
+            cell.sums.add(&sums);
             if latency {
                 count(&mut cell.first_token, &mut cell.total, &row);
             }
