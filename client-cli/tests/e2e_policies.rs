@@ -11,6 +11,8 @@
 #[path = "../../daemon/tests/support/mod.rs"]
 mod support;
 
+use std::process::Stdio;
+
 use support::{TestDaemon, until};
 
 fn open(home: &TestDaemon) -> serde_json::Value {
@@ -266,4 +268,148 @@ fn of_two_people_who_answer_at_once_the_first_one_counts_and_the_other_is_told()
         .lines();
     let answers = events.iter().filter(|one| one["type"] == "approval.resolved");
     assert_eq!(answers.count(), 1);
+}
+
+/// What the project wants every shell to begin with.
+fn wish(home: &TestDaemon, init: &str) {
+    std::fs::create_dir_all(home.project().join(".agentd")).unwrap();
+    let text = format!("[shell]\ninit = '''\n{init}'''\n");
+    std::fs::write(home.project().join(".agentd/config.toml"), text).unwrap();
+}
+
+/// A command's output and what is said besides.
+fn said(home: &TestDaemon, session: &str, script: &str) -> (String, String) {
+    let ran = home.ctl(["exec", "--name", session, "-o", "json", "--", script]);
+    let told = ran.exits(0).json();
+    let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+    (text("stdout"), text("message"))
+}
+
+#[test]
+fn a_projects_shell_init_runs_once_somebody_agreed_to_its_text() {
+    const WISH: &str = "export FROM_PROJECT=yes\ncd docs\nls no-such-file\necho heard by nobody\n";
+    let mut home = TestDaemon::start();
+    std::fs::create_dir(home.project().join("docs")).unwrap();
+    wish(&home, WISH);
+    let look = "echo ${FROM_PROJECT-no} in ${PWD##*/}";
+    // Nobody is there to answer: the shell begins without it, says so, and the question stays, over a restart too.
+    let (out, message) = said(&home, "a", look);
+    assert!(out.starts_with("no in"), "{out}");
+    home.kill9();
+    home.spawn();
+    let asked = open(&home);
+    let id = asked["approval_id"].as_str().unwrap().to_owned();
+    assert!(
+        message.contains("shell init did not run") && message.contains(&format!("agentctl approve {id}")),
+        "{message}"
+    );
+    assert_eq!(
+        (&asked["kind"], &asked["detail"]),
+        (&"shell_init".into(), &WISH.into())
+    );
+    let rule = asked["rules"][0].as_str().unwrap().to_owned();
+    assert!(rule.starts_with("allow init: "), "{rule}");
+    let shown = home.ctl(["approvals", "show", &id, "-o", "table"]).exits(0).out();
+    assert!(
+        shown.contains("export FROM_PROJECT=yes") && shown.contains(&rule),
+        "{shown}"
+    );
+    // It is asked once.
+    said(&home, "a", "true");
+    let list = home.ctl(["approvals", "list", "-o", "json"]).exits(0).json();
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    // Approved: it runs before the next command, once, and its state is the session's.
+    home.ctl(["approve", &id]).exits(0);
+    until("it has run", || {
+        (said(&home, "a", look).0 == "yes in docs\n").then_some(())
+    });
+    said(&home, "a", "export FROM_PROJECT=changed; cd ..");
+    home.kill9();
+    home.spawn();
+    assert!(said(&home, "a", look).0.starts_with("changed in"));
+    // That was for the one session; for the project it counts in every other one.
+    said(&home, "b", "true");
+    let id = open(&home)["approval_id"].as_str().unwrap().to_owned();
+    home.ctl(["approve", &id, "--project", "--rule", "allow init"])
+        .exits(2);
+    home.ctl(["approve", &id, "--project"]).exits(0);
+    assert_eq!(said(&home, "c", look).0, "yes in docs\n");
+    let granted = home.ctl(["policies", "list", "--grants"]).exits(0).out();
+    assert!(granted.contains(&rule), "{granted}");
+    // What goes wrong in it is told with the next result, and does no harm.
+    wish(&home, "echo oh dear >&2\nexit 3\n");
+    said(&home, "d", "true");
+    let asked = open(&home);
+    assert_ne!(asked["rules"][0], rule, "another text is another question");
+    home.ctl(["approve", asked["approval_id"].as_str().unwrap(), "--session"])
+        .exits(0);
+    let message = until("it has run", || {
+        Some(said(&home, "d", "true").1).filter(|said| !said.is_empty())
+    });
+    assert!(
+        message.contains("ended the shell") && message.contains("oh dear"),
+        "{message}"
+    );
+    assert_eq!(said(&home, "d", "echo on").0, "on\n");
+    // No is told with the reason, and nothing runs; a policy answers by itself.
+    wish(&home, "export FROM_PROJECT=evil\n");
+    said(&home, "e", "true");
+    let id = open(&home)["approval_id"].as_str().unwrap().to_owned();
+    home.ctl(["deny", &id, "--reason", "not this"]).exits(0);
+    let (out, _) = said(&home, "e", look);
+    assert!(out.starts_with("no in"), "{out}");
+    std::fs::write(
+        home.project().join(".agentd/policy.toml"),
+        "rules = [\"deny init\"]\n",
+    )
+    .unwrap();
+    let (out, message) = said(&home, "f", look);
+    assert!(
+        out.starts_with("no in") && message.contains("the policy denies it (deny init)"),
+        "{out}{message}"
+    );
+    // Nor does anything else of a project's configuration count.
+    std::fs::write(
+        home.project().join(".agentd/config.toml"),
+        "[jail]\nkind = \"none\"\n",
+    )
+    .unwrap();
+    let (_, message) = said(&home, "g", "true");
+    assert!(
+        message.contains(".agentd/config.toml:1:2: ") && message.contains("'jail'"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_shell_waits_for_the_answer_of_somebody_who_watches() {
+    let home = TestDaemon::start();
+    wish(&home, "export FROM_PROJECT=yes\n");
+    let id = home
+        .ctl(["sessions", "new", "--name", "n", "-o", "json"])
+        .exits(0);
+    let mut watching = home.agentctl(["logs", "n", "-f"]);
+    watching
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut watching = watching.spawn().unwrap();
+    until("it is attached", || {
+        let clients = home
+            .ctl(["sessions", "clients", "n", "-o", "json"])
+            .exits(0)
+            .json();
+        (!clients.as_array().unwrap().is_empty()).then_some(())
+    });
+    let (out, message) = std::thread::scope(|scope| {
+        let command = scope.spawn(|| said(&home, "n", "echo ${FROM_PROJECT-no}"));
+        let asked = open(&home);
+        assert!(!command.is_finished());
+        home.ctl(["approve", asked["approval_id"].as_str().unwrap()])
+            .exits(0);
+        command.join().unwrap()
+    });
+    assert_eq!((out.as_str(), message.as_str()), ("yes\n", ""), "{id}");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod file;
 pub mod keys;
+pub mod project;
 mod sections;
 pub mod value;
 

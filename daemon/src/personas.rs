@@ -9,17 +9,15 @@ mod read;
 mod tests;
 
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::config::project::{self, read_file};
 use crate::credentials::replace_file;
 use crate::domain::persona::{Persona, ProjectPolicy};
 use crate::domain::policy::Policy;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::clip;
 
-/// A file is a page; more is a wrong file.
-const FILE_MAX: u64 = 256 * 1024;
 /// Most files of a kind that are looked at.
 const FILES_MAX: usize = 500;
 /// Where a project says how it wants to be worked on, relative to the Workspace.
@@ -158,17 +156,9 @@ impl Personas {
                 "agentctl policies show --help".into(),
             ],
         };
-        // A link in a project could name any file of the user's: none is followed, in either part of the path.
-        let dir = workspace.join(".agentd");
-        match std::fs::symlink_metadata(&dir) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Err(invalid(format!("{}: not a directory", dir.display()))),
-            Err(_) => return Ok(None),
-        }
-        match read_file(&path) {
-            Ok(text) => read::project(&path, &text).map(Some).map_err(invalid),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(invalid(format!("{}: {error}", path.display()))),
+        match project::read(workspace, "policy.toml").map_err(invalid)? {
+            Some(text) => read::project(&path, &text).map(Some).map_err(invalid),
+            None => Ok(None),
         }
     }
 
@@ -372,27 +362,4 @@ fn check_name(kind: Kind, name: &str) -> Result<(), Rejection> {
         "a {}'s name has lower-case letters, digits, '-' and '_', at most 32",
         kind.word()
     )))
-}
-
-/// Reads a regular file of bounded size, without following a link at its end.
-fn read_file(path: &Path) -> io::Result<String> {
-    use std::io::Read as _;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(
-            (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK)
-                .bits()
-                .cast_signed(),
-        )
-        .open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
-    if meta.len() > FILE_MAX {
-        return Err(io::Error::other(format!("more than {} KiB", FILE_MAX / 1024)));
-    }
-    let mut text = String::new();
-    file.take(FILE_MAX + 1).read_to_string(&mut text)?;
-    Ok(text)
 }

@@ -190,6 +190,7 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
                     no_rule_why: String::new(),
                     session_grant: None,
                     hosts: Vec::new(),
+                    init: None,
                     expires_us: None,
                     asked_us: 1,
                     answer: None,

@@ -172,6 +172,7 @@ fn kind(kind: pb::ApprovalKind) -> &'static str {
         pb::ApprovalKind::Host => "host",
         pb::ApprovalKind::HostPort => "host_port",
         pb::ApprovalKind::Registries => "registries",
+        pb::ApprovalKind::ShellInit => "shell_init",
     }
 }
 

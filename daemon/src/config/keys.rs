@@ -612,8 +612,9 @@ const REFERENCE_HEAD: &str = "\
 an error that names file, line and column; `agentd config check` finds them all, `agentd config show` prints what is in
 effect and where it came from. The daemon reads the file when it starts.
 
-A project's `.agentd/policy.toml` can only tighten what its sessions may do (docs/POLICY.md); nothing else in a
-workspace changes what the daemon does.
+A project's `.agentd/policy.toml` can only tighten what its sessions may do, and the `[shell] init` of its
+`.agentd/config.toml` runs only after an Approval (docs/POLICY.md); nothing else in a workspace changes what the daemon
+does.
 
 API keys are not kept here but in `credentials.toml` in the same directory (mode 0600), or in variables.
 

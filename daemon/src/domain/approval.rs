@@ -8,7 +8,7 @@ use super::network::Target;
 use super::policy::OldGrant;
 use super::tool::Effect;
 
-/// A stored question: may this tool call happen, may this host be reached?
+/// A stored question: may this tool call happen, may this host be reached, may the shell begin with this?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Its name.
@@ -28,6 +28,9 @@ pub struct Approval {
     /// The hosts in question, where it is about reaching them: no call waits for the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<Target>,
+    /// The digest of the text in question, where it is a project's `[shell] init`: no call waits for the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
     /// What decided that it is asked: a rule as text, `check NAME`, or `no rule`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub deciding_rule: String,
@@ -52,7 +55,12 @@ pub struct Approval {
 impl Approval {
     /// True when a call of the turn waits for the answer.
     pub fn holds_a_call(&self) -> bool {
-        self.hosts.is_empty()
+        self.hosts.is_empty() && self.init.is_none()
+    }
+
+    /// True when it is about reaching hosts.
+    pub fn is_about_hosts(&self) -> bool {
+        !self.hosts.is_empty()
     }
 
     /// The rules that are offered, also those of older logs.

@@ -1,5 +1,5 @@
 //! Owns: what commands about approvals and personas lead to.
-//! Guarantees: pure; a question is answered once; a rule is added only when it was offered or is no broader than what
+//! Guarantees: pure; a question is asked and answered once; a rule is added only when it was offered or is no broader than what
 //! was asked; the same persona chosen again leaves no trace.
 
 use std::sync::Arc;
@@ -11,6 +11,16 @@ use super::persona::Persona;
 use super::policy::{self, Rule};
 use super::rejection::Rejection;
 use super::session::Session;
+
+/// Asks whether the shell may begin with a project's text; once at a time.
+pub(super) fn ask_init(session: &Session, approval: &Approval) -> Vec<EventBody> {
+    if session.approvals.iter().any(|open| open.init == approval.init) {
+        return Vec::new();
+    }
+    vec![EventBody::ApprovalRequested {
+        approval: approval.clone(),
+    }]
+}
 
 /// An answer to an open question.
 pub(super) fn resolve(

@@ -164,6 +164,11 @@ pub enum Command {
         /// The question.
         approval: Box<Approval>,
     },
+    /// Ask whether the shell may begin with a project's text.
+    AskInit {
+        /// The question.
+        approval: Box<Approval>,
+    },
     /// Take entries of the connection log into the log.
     RecordConnections {
         /// The entries.

@@ -182,6 +182,7 @@ pub fn decide(session: &Session, command: &Command, now_us: i64) -> Result<Vec<E
             seqs: rewrites.iter().map(|(seq, _)| *seq).collect(),
             reason: reason.clone(),
         }]),
+        Command::AskInit { approval } => Ok(approvals::ask_init(session, approval)),
         Command::AskHosts { .. }
         | Command::RecordConnections { .. }
         | Command::ChooseNetwork { .. }

@@ -19,7 +19,7 @@ const MAX_DOORS: usize = 50;
 pub(super) fn decide(session: &Session, command: &Command) -> Result<Vec<EventBody>, Rejection> {
     match command {
         Command::AskHosts { approval } => {
-            let about_hosts = |one: &&super::approval::Approval| !one.holds_a_call();
+            let about_hosts = |one: &&super::approval::Approval| one.is_about_hosts();
             if session
                 .approvals
                 .iter()

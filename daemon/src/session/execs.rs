@@ -149,7 +149,7 @@ impl Execs {
         });
         let cwd = snapshot.as_ref().map(|s| s.cwd.display().to_string());
         let time = purse::TimePurse::open(&store, &session.session_id, spec.limits.session_time).await;
-        let shell = Shell::open(settings.jails.clone(), spec.clone(), snapshot);
+        let shell = Shell::open(settings.jails.clone(), spec.clone(), snapshot).with_gate(net.clone());
         let execs = Arc::new(Self {
             session_id: session.session_id.clone(),
             workspace: session.spec.workspace.clone(),
@@ -209,12 +209,17 @@ impl Execs {
         self.settings.limits.umask
     }
 
-    /// The names files have inside.
+    /// The project's text may run by now: asked before the next command.
+    pub(super) fn begin_again(&self) {
+        self.shell().begin_again();
+    }
+
     /// What all sessions share.
     pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
 
+    /// The names files have inside.
     pub(super) fn paths(&self) -> Arc<dyn JailPaths> {
         Arc::new(runner::Names(self.workspace.clone()))
     }
@@ -557,7 +562,8 @@ impl Execs {
 
     fn reopen(&self, ended: &Shell) -> Shell {
         let spec = self.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let shell = Shell::open(self.settings.jails.clone(), spec, ended.snapshot());
+        let shell =
+            Shell::open(self.settings.jails.clone(), spec, ended.snapshot()).with_gate(self.net.clone());
         *self.shell.lock().unwrap_or_else(PoisonError::into_inner) = shell.clone();
         shell
     }

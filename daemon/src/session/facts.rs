@@ -35,6 +35,7 @@ pub(super) fn approval(
         effects: plan.effects.clone(),
         why,
         hosts: Vec::new(),
+        init: None,
         deciding_rule: judged.by.text(policy),
         no_rule_why: offered.as_ref().err().cloned().unwrap_or_default(),
         rules: offered

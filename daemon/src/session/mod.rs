@@ -14,6 +14,7 @@ mod fill;
 mod follow;
 mod grants;
 mod hooks;
+mod init;
 mod lifecycle;
 mod mailbox;
 mod mend;

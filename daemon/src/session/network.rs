@@ -29,12 +29,13 @@ use crate::domain::registries;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::Session;
 use crate::domain::tool::Effect;
+use crate::domain::workspace::JailKind;
 use crate::jail::network::{Gate, Network, Wish as Reach};
 use crate::store::RequestKey;
 use crate::tools::{Page, Web};
 
 /// How long a connection waits for a person's answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an answer "once" holds that came while no command ran.
 const ONCE: Duration = Duration::from_secs(600);
 /// How long entries of the connection log are gathered before they are written.
@@ -55,38 +56,47 @@ pub(super) struct View {
     pub(super) principal: String,
     /// Questions about hosts, open and decided.
     pub(super) questions: Vec<Approval>,
+    /// Questions about the project's `[shell] init`, open and decided.
+    pub(super) inits: Vec<Approval>,
     /// Nobody is to be asked in the open turn.
     pub(super) deny: bool,
     pub(super) doors: Vec<Door>,
+    /// The wall.
+    pub(super) jail: JailKind,
 }
 
 impl View {
     pub(super) fn of(session: &Session) -> Self {
-        let about_hosts = |one: &&Approval| !one.holds_a_call();
+        let questions = session.approvals.iter().chain(&session.decided);
         Self {
             mode: session.network,
             grants: session
                 .grants
                 .iter()
-                .filter(|rule| matches!(rule.on, Subject::ReachesOut(_)))
+                .filter(|rule| concerns(rule))
                 .cloned()
                 .collect(),
             persona: session.persona.clone(),
             principal: session.spec.principal.clone(),
-            questions: session
-                .approvals
-                .iter()
-                .chain(&session.decided)
-                .filter(about_hosts)
+            questions: questions
+                .clone()
+                .filter(|one| one.is_about_hosts())
                 .cloned()
                 .collect(),
+            inits: questions.filter(|one| one.init.is_some()).cloned().collect(),
             deny: session
                 .turn
                 .as_ref()
                 .is_some_and(|turn| turn.options.deny_approvals),
             doors: session.doors.clone(),
+            jail: session.spec.jail,
         }
     }
+}
+
+/// True for a rule that the gate looks at.
+fn concerns(rule: &Rule) -> bool {
+    matches!(rule.on, Subject::ReachesOut(_) | Subject::Init(_))
 }
 
 /// For which command an answer holds: the first that reaches for the host after it.
@@ -105,16 +115,16 @@ struct Log {
 
 /// The gate of one session.
 pub(super) struct Net {
-    settings: Arc<Settings>,
-    workspace: PathBuf,
+    pub(super) settings: Arc<Settings>,
+    pub(super) workspace: PathBuf,
     presence: Arc<Presence>,
     pub(super) view: watch::Receiver<View>,
-    me: Weak<Self>,
+    pub(super) me: Weak<Self>,
     /// Set once, before anything runs.
     engine: OnceLock<Weak<Network>>,
     /// Weak: the actor goes when nobody but us could ask it.
     actor: OnceLock<mpsc::WeakSender<Ask>>,
-    execs: OnceLock<Weak<Execs>>,
+    pub(super) execs: OnceLock<Weak<Execs>>,
     bound: Mutex<HashMap<ApprovalId, Bound>>,
     /// Since when a command waits for a question.
     waits: Mutex<HashMap<(ApprovalId, Option<ExecId>), Instant>>,
@@ -255,7 +265,7 @@ impl Net {
     }
 
     /// True where a person is there to answer, or may be within the time that is waited.
-    fn is_watched(&self) -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         !self.presence.all().is_empty()
     }
 
@@ -320,18 +330,14 @@ impl Net {
         )
     }
 
-    /// The hosts that approvals added, for the session and for its project.
+    /// What approvals added, for the session and for its project.
     pub(super) fn grants(&self, view: &View) -> Vec<Rule> {
         let mut grants = view.grants.clone();
         let for_project = self
             .settings
             .grants
             .rules(&view.principal, &self.workspace, now_us());
-        grants.extend(
-            for_project
-                .into_iter()
-                .filter(|rule| matches!(rule.on, Subject::ReachesOut(_))),
-        );
+        grants.extend(for_project.into_iter().filter(concerns));
         grants
     }
 
@@ -380,6 +386,7 @@ pub(super) fn question(
         session_grant: None,
         expires_us: persona.policy.expires_us(now),
         hosts,
+        init: None,
         asked_us: now,
         answer: None,
     }

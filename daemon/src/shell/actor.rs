@@ -12,6 +12,7 @@ use agent_jinit::names;
 use agent_jinit::wire::{FromJail, ToJail};
 use tokio::sync::mpsc;
 
+use super::beginning::Begin;
 use super::idle::{self, Idle};
 use super::input::{Answer, Inputs, Piece};
 use super::snapshot::ShellSnapshot;
@@ -40,6 +41,8 @@ pub(super) struct Job {
     pub(super) early: Vec<(Piece, Answer)>,
     /// Its input was given something: it can't begin again.
     pub(super) fed: bool,
+    /// What names the project's text, where it is that: a command that nobody gave.
+    pub(super) init: Option<String>,
 }
 
 pub(crate) struct Actor {
@@ -75,6 +78,7 @@ pub(crate) struct Actor {
     pub(super) inputs: Inputs,
     /// Who asked what runs in the background, oldest first.
     pub(super) job_askers: VecDeque<tokio::sync::oneshot::Sender<Vec<JobProcess>>>,
+    pub(super) begin: Begin,
 }
 
 impl Actor {
@@ -117,6 +121,7 @@ impl Actor {
             frozen: false,
             inputs: Inputs::default(),
             job_askers: VecDeque::new(),
+            begin: Begin::default(),
         }
     }
 
@@ -214,11 +219,14 @@ impl Actor {
                 let _gone = answer.send(self.adopt().await);
             }
             Ask::Settled(answer) => self.waiting.push(answer),
+            Ask::Gate(gate) => self.begin.gate(gate),
+            Ask::Begin(start) => self.told_to_begin(start),
+            Ask::BeginAgain => self.begin.again(),
             Ask::End(_) => {}
         }
     }
 
-    fn job(
+    pub(super) fn job(
         &self,
         exec: ExecId,
         side: RunSide,
@@ -240,6 +248,7 @@ impl Actor {
             cap: cap.max(2),
             early: Vec::new(),
             fed: false,
+            init: None,
         }
     }
 
@@ -267,7 +276,7 @@ impl Actor {
                 let _gone = answer.send(());
             }
         }
-        while self.current.is_none() && !self.snapshotting && !self.idle.asked {
+        while self.current.is_none() && !self.snapshotting && !self.idle.asked && self.has_begun().await {
             let Some(mut job) = self.queue.pop_front() else {
                 return;
             };
@@ -315,6 +324,8 @@ impl Actor {
             .spool
             .create()
             .map_err(JailError::io("creating the spool files"))?;
+        self.mark_begun(job)
+            .map_err(JailError::io("noting the shell's beginning"))?;
         jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()]).await
     }
 
@@ -332,6 +343,7 @@ impl Actor {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        self.begin.shell_is_new(saved.as_ref());
         let restore = match saved {
             Some(saved) => {
                 self.restored += 1;
@@ -375,7 +387,7 @@ impl Actor {
     /// Once: a jail that a daemon before us left.
     /// Connects to a live jail. Gives its runs, also those that ended while nobody was connected: their ends
     /// are news all the same.
-    async fn adopt(&mut self) -> Vec<RunHandle> {
+    pub(super) async fn adopt(&mut self) -> Vec<RunHandle> {
         let mut handles = Vec::new();
         if self.adopted || self.jail.is_some() {
             return handles;
@@ -394,6 +406,7 @@ impl Actor {
         }
         self.jail = Some(jail);
         self.had_jail = true;
+        self.find_mark();
         // What was defined before us, nobody knows.
         self.idle.functions = !self.is_bash;
         for frame in known {

@@ -3,6 +3,7 @@
 //! died is replaced with its state restored, and the result says so; no command is ever run twice.
 
 mod actor;
+mod beginning;
 mod exchange;
 mod idle;
 mod input;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+pub use beginning::{Beginning, ProjectInit, Start};
 pub use jobs::JobProcess;
 pub use screen::Screen;
 pub use snapshot::ShellSnapshot;
@@ -223,6 +225,12 @@ pub(crate) enum Ask {
     End(tokio::sync::oneshot::Sender<Result<(), JailError>>),
     /// Answered once no state is being asked for.
     Settled(tokio::sync::oneshot::Sender<()>),
+    /// Who decides whether the shell begins with its project's text.
+    Gate(Arc<dyn Beginning>),
+    /// What they decided.
+    Begin(Start),
+    /// They are to be asked again before the next command.
+    BeginAgain,
     /// Find the live Jail, if there is one; answers with its open runs.
     Adopt(tokio::sync::oneshot::Sender<Vec<RunHandle>>),
 }
@@ -475,6 +483,20 @@ impl Shell {
             return Ok(());
         }
         Ok(rx.await.unwrap_or(Ok(()))?)
+    }
+
+    /// Who decides whether the shell begins with its project's text; asked before the next command.
+    #[must_use]
+    pub fn with_gate(self, gate: Arc<dyn Beginning>) -> Self {
+        // A shell that was ended begins nothing.
+        let _ended = self.asks.send(Ask::Gate(gate));
+        self
+    }
+
+    /// The answer may be another by now: asked again before the next command.
+    pub fn begin_again(&self) {
+        // A shell that was ended begins nothing.
+        let _ended = self.asks.send(Ask::BeginAgain);
     }
 
     /// Waits until the state after the last finished command is taken (it comes a moment after the result), and returns

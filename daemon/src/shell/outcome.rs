@@ -9,7 +9,7 @@ use agent_jinit::wire::{End, Refusal, ToJail};
 
 use super::actor::{Actor, Job};
 use super::input::Inputs;
-use super::{Progress, RunResult, RunState, exchange, spool};
+use super::{Progress, RunResult, RunState, beginning, exchange, spool};
 use crate::jail::JailError;
 
 impl Actor {
@@ -48,6 +48,15 @@ impl Actor {
             // This end is not the run's: the next attempt has the same name.
             self.tell(&ToJail::Ack { exec: id.to_owned() }).await;
             self.queue.push_front(job);
+            return;
+        }
+        if job.init.is_some() {
+            self.begun(&job, end).await;
+            job.finished = true;
+            if was_current && !end.shell_died {
+                self.ask_for_snapshot().await;
+            }
+            self.jobs.insert(id.to_owned(), job);
             return;
         }
         if job.pty.is_none() {
@@ -123,6 +132,9 @@ impl Actor {
             exchange::remove(jail.exchange(), id);
         }
         let Some(job) = self.jobs.remove(id) else { return };
+        if job.init.is_some() {
+            return beginning::forget(&job);
+        }
         let err = if job.pty.is_some() { 0 } else { err };
         let _ordered = (
             spool::finalise(&job.spool.stdout, out),
@@ -189,6 +201,7 @@ impl Actor {
         self.snapshotting = false;
         self.inputs = Inputs::default();
         self.job_askers.clear();
+        self.begin.again();
         self.host.bury(&self.spec.session).await;
         if self.rest_begins() {
             return;
@@ -213,6 +226,9 @@ impl Actor {
     }
 
     pub(super) fn publish(&self, job: Job, mut result: RunResult, clean: bool) {
+        if job.init.is_some() {
+            beginning::forget(&job);
+        }
         if let Some(jail) = self.jail.as_ref().filter(|_| clean) {
             exchange::remove(jail.exchange(), job.exec.as_str());
         }

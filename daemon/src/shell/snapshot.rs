@@ -46,6 +46,9 @@ pub struct ShellSnapshot {
     options: Text,
     /// `$?`.
     pub last_status: i32,
+    /// What names the project's text that it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_with: Option<String>,
 }
 
 /// The script that prints a state, variables on one stream and the rest on the other. bash's options come before its
@@ -104,6 +107,7 @@ impl ShellSnapshot {
             words: words.into(),
             options: options.into(),
             last_status,
+            began_with: None,
         }
     }
 
@@ -126,6 +130,7 @@ impl ShellSnapshot {
             words: before.map_or_else(empty, |b| b.words.clone()),
             options: before.map_or_else(empty, |b| b.options.clone()),
             last_status,
+            began_with: before.and_then(|b| b.began_with.clone()),
         }
     }
 

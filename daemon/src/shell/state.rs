@@ -102,7 +102,8 @@ impl Actor {
             }
             self.state_kept = true;
             self.healed = false;
-            let taken = ShellSnapshot::new(cwd, umask, self.last_status, self.is_bash, out, &err);
+            let mut taken = ShellSnapshot::new(cwd, umask, self.last_status, self.is_bash, out, &err);
+            taken.began_with = self.begin.with().cloned();
             *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
         }
     }
@@ -119,10 +120,11 @@ impl Actor {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            let state = saved.map(|s| s.restore()).unwrap_or_default();
+            let first = || self.spec.init.clone().unwrap_or_default().into_bytes();
+            let state = saved.map_or_else(first, |s| s.restore());
             let mut text = b"\\. ".to_vec();
             text.extend_from_slice(&snapshot::quoted(&names::of(jail.inside(), id, names::BEFORE)));
-            text.extend_from_slice(b" 2>/dev/null");
+            text.extend_from_slice(b" >/dev/null 2>/dev/null");
             // At its end it says its state over a FIFO, as the asking script does.
             let out = snapshot::quoted(&names::of(jail.inside(), id, names::ERR));
             let ask = snapshot::quoted(&names::of(jail.inside(), id, names::SCRIPT));

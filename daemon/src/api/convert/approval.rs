@@ -13,6 +13,7 @@ use crate::domain::tool::Effect;
 pub(in crate::api) fn approval(session_id: &SessionId, name: &str, a: Approval) -> pb::Approval {
     let rules = a.offered();
     let kind = match a.hosts.as_slice() {
+        [] if a.init.is_some() => pb::ApprovalKind::ShellInit,
         [] => pb::ApprovalKind::ToolCall,
         [host] if host.is_this_machine() => pb::ApprovalKind::HostPort,
         [_] => pb::ApprovalKind::Host,

@@ -205,6 +205,8 @@ fn narrow(rule: &Rule, offered: &[Rule], command: Option<&str>) -> Result<(), St
             Err(format!("it has a wildcard; offered is '{asked}'"))
         }
         Subject::Writes(Some(path)) => exactly_one(offered, rule, path.text()),
+        Subject::Init(_) if offered.contains(rule) => Ok(()),
+        Subject::Init(_) => Err(format!("it is about another text; offered is '{asked}'")),
         Subject::ReachesOut(Some(host)) => {
             let one = offered.iter().any(|asked| match &asked.on {
                 Subject::ReachesOut(Some(own)) => host.covers(own),

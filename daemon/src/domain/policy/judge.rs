@@ -383,3 +383,29 @@ impl<'a> Judging<'a> {
         }
     }
 }
+
+/// What is decided about beginning a shell with a project's text, and by which rule: the stricter of the person's first
+/// rule and the project's, which can't allow; what would be asked, a grant for this very text allows.
+pub fn judge_init(policy: &Policy, grants: &[Rule], digest: &str) -> (Verdict, String) {
+    let first = |project: bool| {
+        let rules = policy.rules.iter().filter(|rule| rule.project == project);
+        let mut rules = rules.filter(|rule| !project || rule.line.then != Verdict::Allow);
+        rules
+            .find(|rule| rule.line.about_init(digest))
+            .map(|rule| &rule.line)
+    };
+    let decided = [first(false), first(true)].into_iter().flatten();
+    let (verdict, by) = match decided.max_by_key(|rule| rule.then) {
+        Some(rule) => (rule.then, rule.to_string()),
+        None => (Verdict::Ask, "no rule".to_owned()),
+    };
+    let granted = |rule: &&Rule| matches!(rule.on, Subject::Init(_)) && rule.about_init(digest);
+    match grants
+        .iter()
+        .filter(|rule| rule.then == Verdict::Allow)
+        .find(granted)
+    {
+        Some(grant) if verdict == Verdict::Ask => (Verdict::Allow, grant.to_string()),
+        _ => (verdict, by),
+    }
+}

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use check::{Check, CheckLevel, Checks, Finding, destructive, hidden_unicode};
 pub use command::{MAX_COMMAND_BYTES, Reading, Simple, Word, quoted};
 pub use grant::{OldGrant, Refused, check_rules, offer};
-pub use judge::{By, Judged, Part, judge, touches, verdict_word};
-pub use rule::{CommandPattern, HostPattern, PathPattern, Rule, RuleError, Subject, Verdict};
+pub use judge::{By, Judged, Part, judge, judge_init, touches, verdict_word};
+pub use rule::{CommandPattern, DIGEST_DIGITS, HostPattern, PathPattern, Rule, RuleError, Subject, Verdict};
 
 use super::network::Target;
 use super::tool::Effect;

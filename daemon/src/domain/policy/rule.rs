@@ -14,7 +14,17 @@ use crate::domain::network::Target;
 /// Longest text of a rule, bytes.
 const MAX_RULE_BYTES: usize = 1000;
 /// The words a rule can be about.
-const SUBJECTS: &[&str] = &["reads", "writes", "executes", "reaches_out", "protected", "tool"];
+const SUBJECTS: &[&str] = &[
+    "reads",
+    "writes",
+    "executes",
+    "reaches_out",
+    "protected",
+    "tool",
+    "init",
+];
+/// Hexadecimal digits that name a text: the first half of its SHA-256.
+pub const DIGEST_DIGITS: usize = 32;
 /// What makes a path a pattern.
 const WILD: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
 /// The verdicts.
@@ -67,6 +77,8 @@ pub enum Subject {
     Protected(Option<PathPattern>),
     /// Any use of this tool; a `*` at the end stands for any rest of the name.
     Tool(String),
+    /// Beginning a shell with a project's `[shell] init`; with a digest: with this text.
+    Init(Option<String>),
     /// Everything: what a rule becomes that can't be read any more. Never written.
     Anything,
 }
@@ -142,6 +154,20 @@ impl Rule {
             port: Some(target.port()),
         };
         Self::new(Verdict::Allow, Subject::ReachesOut(Some(pattern)))
+    }
+
+    /// Allows beginning a shell with the text of exactly this digest.
+    pub fn init(digest: &str) -> Self {
+        Self::new(Verdict::Allow, Subject::Init(Some(digest.to_owned())))
+    }
+
+    /// True for a rule about beginning a shell with the text of this digest.
+    pub fn about_init(&self, digest: &str) -> bool {
+        match &self.on {
+            Subject::Init(own) => own.as_deref().is_none_or(|own| own == digest),
+            Subject::Anything => true,
+            _ => false,
+        }
     }
 
     /// True for a rule about a command with the words as a pattern.
@@ -419,11 +445,21 @@ impl FromStr for Rule {
                 Subject::Tool(name.to_owned())
             }
             ("tool", None) => return Err(bad("write `tool: NAME`".into())),
+            ("init", None) => Subject::Init(None),
+            ("init", Some(digest)) => {
+                let usual = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+                if digest.len() != DIGEST_DIGITS || !digest.bytes().all(usual) {
+                    return Err(bad(format!(
+                        "write the {DIGEST_DIGITS} digits that the question shows, or leave them out to mean any text"
+                    )));
+                }
+                Subject::Init(Some(digest.to_owned()))
+            }
             (other, _) => {
                 return Err(at(
                     subject_at,
                     unknown(
-                        "a rule is about reads, writes, executes, reaches_out, protected or tool",
+                        "a rule is about reads, writes, executes, reaches_out, protected, tool or init",
                         other,
                         SUBJECTS,
                     ),
@@ -499,6 +535,8 @@ impl fmt::Display for Rule {
             Subject::ReachesOut(None) => write!(f, "{then} reaches_out"),
             Subject::ReachesOut(Some(host)) => write!(f, "{then} reaches_out: {host}"),
             Subject::Tool(name) => write!(f, "{then} tool: {name}"),
+            Subject::Init(None) => write!(f, "{then} init"),
+            Subject::Init(Some(digest)) => write!(f, "{then} init: {digest}"),
             Subject::Anything => write!(f, "{then} everything (a rule that can't be read)"),
         }
     }

@@ -622,3 +622,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_projects_shell_init_is_agreed_to_text_by_text() {
+    const ONE: &str = "0123456789abcdef0123456789abcdef";
+    const OTHER: &str = "ffffffffffffffffffffffffffffffff";
+    let rule = |text: &str| text.parse::<Rule>().unwrap();
+    let policy = |lines: &[(&str, bool)]| Policy {
+        rules: lines
+            .iter()
+            .map(|(line, project)| PolicyRule {
+                line: rule(line),
+                note: String::new(),
+                project: *project,
+            })
+            .collect(),
+        ..Policy::default()
+    };
+    let decided = |lines: &[(&str, bool)], grants: &[Rule]| judge_init(&policy(lines), grants, ONE).0;
+    let (allows, other) = (Rule::init(ONE), Rule::init(OTHER));
+    assert_eq!(allows.to_string(), format!("allow init: {ONE}"));
+    assert_eq!(decided(&[], &[]), Verdict::Ask);
+    assert_eq!(decided(&[], &[other]), Verdict::Ask);
+    assert_eq!(decided(&[], std::slice::from_ref(&allows)), Verdict::Allow);
+    assert_eq!(decided(&[("allow init", false)], &[]), Verdict::Allow);
+    // A project can't allow what it wants itself; it can forbid it, and a denial stands.
+    assert_eq!(decided(&[("allow init", true)], &[]), Verdict::Ask);
+    assert_eq!(
+        decided(&[("allow init", false), ("deny init", true)], &[]),
+        Verdict::Deny
+    );
+    assert_eq!(
+        decided(&[("deny init", false)], std::slice::from_ref(&allows)),
+        Verdict::Deny
+    );
+    for bad in [
+        "allow init: 0123",
+        "allow init: 0123456789ABCDEF0123456789abcdef",
+        "allow init:",
+    ] {
+        assert!(bad.parse::<Rule>().is_err(), "{bad}");
+    }
+    // An approver grants the text in question and no other.
+    for (wanted, fits) in [
+        (format!("allow init: {ONE}"), true),
+        (format!("allow init: {OTHER}"), false),
+        ("allow init".into(), false),
+    ] {
+        assert_eq!(check_rules(&[allows.clone()], None, &[wanted]).is_ok(), fits);
+    }
+}

@@ -36,6 +36,7 @@ impl Execs {
             spec.clone()
         };
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
-        *shell = Shell::open_after(shell.clone(), self.settings.jails.clone(), spec);
+        *shell =
+            Shell::open_after(shell.clone(), self.settings.jails.clone(), spec).with_gate(self.net.clone());
     }
 }
