@@ -105,10 +105,10 @@ impl App {
             for cmd in std::mem::take(&mut pending) {
                 match cmd {
                     Cmd::Quit => return Ok(End::Left),
-                    Cmd::Editor(text) => {
+                    Cmd::Editor { text, toml } => {
                         // Its keys are its own: nothing else may read them.
                         keyboard.close().await;
-                        let written = self.edit(text).await?;
+                        let written = self.edit(text, toml).await?;
                         keyboard = Keyboard::open();
                         pending.extend(self.update(Msg::Edited(written)));
                     }
@@ -230,15 +230,15 @@ impl App {
                 self.terminal.enter()?;
                 self.dirty = true;
             }
-            Cmd::Quit | Cmd::Editor(_) => {}
+            Cmd::Quit | Cmd::Editor { .. } => {}
         }
         Ok(())
     }
 
     /// Lets the person write in their own editor.
-    async fn edit(&mut self, text: String) -> io::Result<Option<String>> {
+    async fn edit(&mut self, text: String, toml: bool) -> io::Result<Option<String>> {
         crate::terminal::restore();
-        let written = editor::write(&text).await;
+        let written = editor::write(&text, if toml { ".toml" } else { ".md" }).await;
         self.terminal.enter()?;
         if let Ok((width, height)) = crossterm::terminal::size() {
             let height = if self.model.inline {

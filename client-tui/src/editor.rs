@@ -1,13 +1,13 @@
-//! Owns: writing a message in the person's own editor.
+//! Owns: writing a message, or the file of a persona or policy, in the person's own editor.
 //! Guarantees: the draft is readable by its owner only, and gone afterwards.
 
 use std::io::Write as _;
 
 /// Opens `$VISUAL`, `$EDITOR` or vi on a text; what was written, or `None` when that failed.
-pub(crate) async fn write(text: &str) -> Option<String> {
+pub(crate) async fn write(text: &str, ending: &str) -> Option<String> {
     let mut file = tempfile::Builder::new()
-        .prefix("agent-message-")
-        .suffix(".md")
+        .prefix("agent-draft-")
+        .suffix(ending)
         .tempfile()
         .ok()?;
     file.write_all(text.as_bytes()).ok()?;

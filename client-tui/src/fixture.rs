@@ -152,6 +152,7 @@ impl Desk {
                 approval_id,
                 decision,
                 reason,
+                ..
             }) => Some((approval_id.clone(), *decision, reason.clone())),
             _ => None,
         };

@@ -3,7 +3,8 @@
 use agentd_proto::{ClientError, pb};
 use crossterm::event::KeyEvent;
 
-use crate::model::panel::{Deed, Panel};
+use crate::model::grant::Grant;
+use crate::model::panel::{Deed, Named, Panel};
 
 /// Something happened.
 #[derive(Debug)]
@@ -129,8 +130,11 @@ pub(crate) enum FromLink {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cmd {
     Link(ToLink),
-    /// Open the person's editor on a text.
-    Editor(String),
+    /// Open the person's editor on a text: the file of a persona or policy, or else a message.
+    Editor {
+        text: String,
+        toml: bool,
+    },
     Copy(String),
     /// Draw everything anew.
     Redraw,
@@ -207,6 +211,14 @@ pub(crate) enum ToLink {
         approval_id: String,
         decision: pb::ApprovalDecision,
         reason: String,
+        /// The rules in place of the offered ones.
+        grant: Option<Grant>,
+    },
+    /// Give a session another persona or policy.
+    Choose {
+        session_id: String,
+        what: Named,
+        name: String,
     },
     Approvals,
     /// What the usage screen shows.

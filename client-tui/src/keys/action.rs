@@ -97,7 +97,14 @@ actions! {
     Network "network" "network: mode, hosts, ports, connections";
     Models "models" "models: choose one for the next message";
     Audit "audit" "audit: what it ran, changed and reached";
-    PanelEnd "panel_end" "end or close it";
+    Personas "personas" "personas: give one to the session, edit, copy, remove";
+    Policies "policies" "policies: rules and checks; what is in force here";
+    Grants "grants" "what was granted to projects: take it back";
+    TryCommand "try_command" "try a command: which rule decides? Nothing runs";
+    NextPolicy "next_policy" "next policy of the session: plan, ask, auto";
+    PanelEnd "panel_end" "end, close or remove it";
+    PanelEdit "panel_edit" "edit or copy it";
+    PanelTry "panel_try" "try a command by it";
     PanelReload "panel_reload" "look again";
     Newline "newline" "new line";
     Stop "stop" "close, else stop the turn";
@@ -117,7 +124,11 @@ actions! {
     ApproveSession "approve_session" "session";
     Deny "deny" "deny";
     DenyBecause "deny_because" "deny+say why";
+    ApproveRule "approve_rule" "rule…";
     Leave "leave" "leave undecided";
+    GrantRule "grant_rule" "approve with these rules";
+    NextTerm "next_term" "longer: session, then project";
+    PreviousTerm "previous_term" "shorter";
     CopyItem "copy" "copy";
     CopyCode "copy_code" "copy the code";
     Select "select" "select mode: plain text for the mouse, on or off";
@@ -171,9 +182,15 @@ impl Action {
                 | A::QueueSteer
                 | A::QueueRemove
                 | A::PanelEnd
+                | A::PanelEdit
+                | A::PanelTry
                 | A::PanelReload
                 | A::ApproveOnce
                 | A::ApproveSession
+                | A::ApproveRule
+                | A::GrantRule
+                | A::NextTerm
+                | A::PreviousTerm
                 | A::Deny
                 | A::DenyBecause
                 | A::Leave

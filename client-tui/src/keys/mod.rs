@@ -36,6 +36,8 @@ pub(crate) enum Context {
     Transcript,
     /// A decision about an approval, after it was asked for.
     Approval,
+    /// An approval's answer with a rule, while it is written.
+    Grant,
     /// Moving and deleting in any text.
     Edit,
     /// A one-line question, a popup or a list over the view.
@@ -65,6 +67,7 @@ impl Context {
             Self::ComposerEmpty => "composer, while empty",
             Self::Transcript => "transcript (F6)",
             Self::Approval => "deciding (after Ctrl-Y)",
+            Self::Grant => "approving with a rule (r)",
             Self::Edit => "text",
             Self::Overlay => "popups",
             Self::Queue => "waiting messages (Ctrl-X q)",
@@ -90,6 +93,7 @@ pub(crate) const CHAINS: &[&[Context]] = &[
     ],
     &[Context::Transcript, Context::Session, Context::Everywhere],
     &[Context::Approval, Context::Everywhere],
+    &[Context::Grant, Context::Edit],
     &[Context::Overlay, Context::Edit],
     &[Context::Queue, Context::Overlay],
     &[Context::Conflict, Context::Overlay],

@@ -1,12 +1,13 @@
 //! Owns: the regions of the screen at every size.
 //! Guarantees: regions never overlap nor leave the screen; the action row of a question always has its rows.
 
-use agentd_proto::{escape, format, pb};
+use agentd_proto::{format, pb};
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{MEASURE, tool_line};
-use crate::keys::{Action, Context};
+use super::MEASURE;
+use super::question::question;
 use crate::model::{Focus, Model, Screen};
 use crate::text;
 
@@ -29,14 +30,6 @@ pub(crate) struct Frame {
     pub(crate) composer: Rect,
     pub(crate) status: Rect,
     pub(crate) hints: Rect,
-}
-
-/// A question as lines: what is asked (scrolls when long), and the keys (always there).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Question {
-    pub(crate) title: String,
-    pub(crate) body: Vec<Line<'static>>,
-    pub(crate) actions: Vec<Line<'static>>,
 }
 
 /// The regions for the model's size and view.
@@ -168,24 +161,48 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
         let row = text::clip(vec![lead[0].clone(), Span::styled(words, theme.dim)], width);
         return (vec![Line::from(row)], (3, 0));
     }
+    let look = Look {
+        text: theme.text,
+        after: theme.accent,
+    };
+    written(&before, &after, width, &lead, &rest, look)
+}
+
+/// Looks of a text being written: of all of it, and one that differs, to find the cursor by.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    pub(super) text: Style,
+    pub(super) after: Style,
+}
+
+/// A text being written, wrapped, and where the cursor is in its lines: between `before` and `after`.
+pub(super) fn written(
+    before: &str,
+    after: &str,
+    width: usize,
+    lead: &[Span<'static>],
+    rest: &[Span<'static>],
+    look: Look,
+) -> (Vec<Line<'static>>, (u16, u16)) {
     // A cell is kept free at the end for the cursor.
     let room = width - 1;
-    let whole = [Span::styled(format!("{before}{after}"), theme.text)];
-    let lines = text::wrap(&whole, room, &lead, &rest);
+    let whole = [Span::styled(format!("{before}{after}"), look.text)];
+    let lines = text::wrap(&whole, room, lead, rest);
     // The text up to the cursor breaks as the whole does, but for the word it may stand in.
     let marked = [
-        Span::styled(before.clone(), theme.text),
-        Span::styled(after.clone(), theme.accent),
+        Span::styled(before.to_owned(), look.text),
+        Span::styled(after.to_owned(), look.after),
     ];
-    let split = text::wrap(&marked, room, &lead, &rest);
-    let mut place = (3, 0);
+    let split = text::wrap(&marked, room, lead, rest);
+    let leads = |row: usize| if row == 0 { lead.len() } else { rest.len() };
+    let mut place = (cells(lead), 0);
     for (row, line) in split.iter().enumerate() {
         let mut column = 0;
         let mut here = false;
         for (index, span) in line.spans.iter().enumerate() {
-            if index == 0 || span.style == theme.text {
+            if index < leads(row) || span.style == look.text {
                 column += text::width(&span.content);
-                here = here || index > 0 || before.is_empty() && row == 0;
+                here = here || index >= leads(row) || before.is_empty() && row == 0;
             } else {
                 break;
             }
@@ -197,184 +214,15 @@ pub(crate) fn composer_lines(model: &Model, width: u16) -> (Vec<Line<'static>>, 
     if before.ends_with('\n') {
         let row = before.matches('\n').count();
         // Wrapped rows above push the cursor's row down.
-        let above = text::wrap(&[Span::raw(before)], room, &lead, &rest).len();
-        place = (3, row.max(above - 1));
+        let above = text::wrap(&[Span::raw(before.to_owned())], room, lead, rest).len();
+        place = (cells(rest), row.max(above - 1));
     }
     let cell = (u16::try_from(place.0).unwrap_or(0), rows(place.1));
     (lines, cell)
 }
 
-/// The question on the screen, laid out for `width`.
-pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
-    let Some(approval) = model.question() else {
-        return waiting(model, width);
-    };
-    let theme = &model.theme;
-    let cells = usize::from(width).max(8);
-    let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
-    let more = match model.screen {
-        Screen::Session => model
-            .open
-            .as_ref()
-            .map_or(0, |open| open.open_approvals().count()),
-        _ => 0,
-    };
-    let which = if more > 1 {
-        format!(" · 1 of {more}")
-    } else {
-        String::new()
-    };
-    let whose = if model.screen == Screen::Inbox {
-        format!(" · {}", escape::line(&approval.session_name))
-    } else {
-        String::new()
-    };
-    let mut body = Vec::new();
-    let add = |body: &mut Vec<Line<'static>>, words: String, style| {
-        body.extend(text::wrap(&[Span::styled(words, style)], cells, &lead, &lead));
-    };
-    let effects = approval
-        .effects
-        .iter()
-        .map(|one| escape::line(one).replace('_', " "))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let detail = approval.detail.trim_end();
-    let summary = approval.summary.trim_end();
-    // The first line of a long command is not said twice.
-    let whole = detail.len() > summary.len() && detail.starts_with(summary);
-    let head = if whole {
-        escape::line(&approval.tool)
-    } else {
-        tool_line(&approval.tool, summary)
-    };
-    add(&mut body, head, theme.strong);
-    if !detail.is_empty() && detail != summary {
-        // Tabs and blanks at an end can hide something: they are shown as they are, the rest as escapes.
-        add(&mut body, escape::block(detail), theme.text);
-    }
-    if escape::is_suspicious(&approval.detail) || escape::is_suspicious(&approval.summary) {
-        add(
-            &mut body,
-            "careful: it has hidden characters, shown above as escapes".to_owned(),
-            theme.bad,
-        );
-    }
-    if !approval.why.is_empty() || !effects.is_empty() {
-        let why = escape::line(&approval.why);
-        let effects = if effects.is_empty() {
-            String::new()
-        } else {
-            format!("  ({effects})")
-        };
-        add(&mut body, format!("why: {why}{effects}"), theme.dim);
-    }
-    if !approval.session_rule.is_empty() {
-        add(
-            &mut body,
-            format!("s adds the rule: {}", escape::line(&approval.session_rule)),
-            theme.text,
-        );
-    }
-    Some(Question {
-        title: format!(" ! needs you · {}{which}{whose} ", approval.approval_id),
-        body,
-        actions: actions(model, approval, cells),
-    })
-}
-
-/// The command that waits for input, with the last line it wrote and the key that answers it.
-fn waiting(model: &Model, width: u16) -> Option<Question> {
-    let session = model.session().filter(|_| model.screen == Screen::Session)?;
-    let wait = session.waiting.as_ref()?;
-    let theme = &model.theme;
-    let cells = usize::from(width).max(8);
-    let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
-    let open = model.open.as_ref();
-    let script = open.and_then(|open| open.last_exec.as_ref().filter(|(id, _)| *id == wait.exec_id));
-    let mut body = Vec::new();
-    if let Some((_, script)) = script {
-        let first = script.trim().lines().next().unwrap_or_default();
-        let words = format!("$ {}", escape::line(first));
-        body.push(Line::from(text::clip(
-            vec![lead[0].clone(), Span::styled(words, theme.dim)],
-            cells,
-        )));
-    }
-    let line = match wait.line.as_str() {
-        "" => "(it wrote nothing)".to_owned(),
-        line => escape::line(line),
-    };
-    body.extend(text::wrap(
-        &[Span::styled(line, theme.strong)],
-        cells,
-        &lead,
-        &lead,
-    ));
-    let mut keys = vec![lead[0].clone()];
-    for (action, words) in [(Action::Answer, "answer it"), (Action::Stop, "stop the turn")] {
-        if action == Action::Stop && !model.is_working() {
-            continue;
-        }
-        let key = model.keymap.shown(Context::Session, action).unwrap_or_default();
-        keys.push(Span::styled(key, theme.key));
-        keys.push(Span::styled(format!(" {words}   "), theme.text));
-    }
-    Some(Question {
-        title: format!(" ! waiting for input · {} ", escape::line(&wait.exec_id)),
-        body,
-        actions: vec![Line::from(text::clip(keys, cells))],
-    })
-}
-
-/// The keys of a question: fixed order, deny always among them.
-fn actions(model: &Model, approval: &pb::Approval, cells: usize) -> Vec<Line<'static>> {
-    let theme = &model.theme;
-    let key = |action| model.keymap.shown(Context::Approval, action).unwrap_or_default();
-    let mut spans = vec![Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
-    if !model.deciding {
-        let context = match model.screen {
-            Screen::Inbox => Context::Inbox,
-            _ => Context::Session,
-        };
-        let decide = model.keymap.shown(context, Action::Decide).unwrap_or_default();
-        spans.push(Span::styled(decide, theme.key));
-        spans.push(Span::styled(
-            if cells < 60 { ": " } else { " then:  " },
-            theme.text,
-        ));
-    }
-    let session = if approval.session_rule.is_empty() {
-        None
-    } else {
-        Some(Action::ApproveSession)
-    };
-    let all = [
-        Some(Action::ApproveOnce),
-        session,
-        Some(Action::Deny),
-        Some(Action::DenyBecause),
-    ];
-    for (place, action) in all.into_iter().flatten().enumerate() {
-        if place > 0 {
-            spans.push(Span::styled(" · ", theme.dim));
-        }
-        let style = if model.deciding { theme.select } else { theme.key };
-        spans.push(Span::styled(key(action), style));
-        // Words stay with their key: a break between them would make the row a riddle.
-        spans.push(Span::styled(
-            format!("\u{a0}{}", action.words().replace(' ', "\u{a0}")),
-            theme.text,
-        ));
-    }
-    if model.deciding {
-        spans.push(Span::styled(
-            format!(" · {}\u{a0}{}", key(Action::Leave), "leave"),
-            theme.dim,
-        ));
-    }
-    let lead = [Span::styled(if theme.ascii { " | " } else { " │ " }, theme.needs)];
-    text::wrap(&spans, cells, &[], &lead)
+fn cells(spans: &[Span<'static>]) -> usize {
+    spans.iter().map(|span| text::width(&span.content)).sum()
 }
 
 impl Frame {

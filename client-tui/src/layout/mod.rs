@@ -5,6 +5,7 @@
 mod frame;
 mod items;
 mod markdown;
+mod question;
 mod scroll;
 
 use std::collections::HashMap;
@@ -19,8 +20,9 @@ use crate::model::Model;
 use crate::model::session::{OpenSession, Preview};
 use crate::theme::Theme;
 
-pub(crate) use frame::{Frame, composer_lines, context_bar, frame, question};
+pub(crate) use frame::{Frame, composer_lines, context_bar, frame};
 pub(crate) use items::{change_line, exec_word, tool_line};
+pub(crate) use question::{form, question};
 pub(crate) use scroll::{scroll_by, select_by, visible};
 
 /// Block of the answer being made.

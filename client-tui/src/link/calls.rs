@@ -226,19 +226,24 @@ async fn perform(
             approval_id,
             decision,
             reason,
+            grant,
         } => {
+            let grant = grant.unwrap_or_default();
             let request = pb::ResolveApprovalRequest {
                 request_id,
                 approval_id,
                 decision: decision.into(),
                 reason,
                 expected_head: 0,
-                ..Default::default()
+                rules: grant.rules,
+                expires_in: grant
+                    .seconds
+                    .map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
             };
             client
                 .resolve_approval(request)
                 .await
-                .map_err(|error| ("decision", error))?;
+                .map_err(|error| (crate::model::grant::DECISION, error))?;
             Ok(None)
         }
         ToLink::Approvals => {
@@ -268,6 +273,14 @@ async fn perform(
             session_id,
             deed,
         } => super::panel::perform(client, what, session_id, deed).await,
+        ToLink::Choose {
+            session_id,
+            what,
+            name,
+        } => {
+            super::policies::choose(client, session_id, what, name).await?;
+            Ok(None)
+        }
         ToLink::Input {
             session_id,
             exec_id,

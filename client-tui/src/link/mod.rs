@@ -6,6 +6,7 @@ mod board;
 mod calls;
 mod lifecycle;
 mod panel;
+mod policies;
 mod shell;
 mod usage;
 

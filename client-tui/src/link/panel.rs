@@ -3,7 +3,8 @@
 use agentd_proto::{Client, ClientError, id, pb, surroundings};
 
 use super::calls::Failed;
-use crate::model::panel::{Data, Deed, Panel};
+use super::policies;
+use crate::model::panel::{Data, Deed, Panel, Trial};
 use crate::msg::FromLink;
 
 /// Connections that the network panel shows.
@@ -16,12 +17,16 @@ pub(super) async fn perform(
     session_id: String,
     deed: Option<Deed>,
 ) -> Result<Option<FromLink>, Failed> {
-    if let Some(deed) = deed {
-        act(client, &session_id, deed).await?;
-    }
-    let data = load(client, what, &session_id)
-        .await
-        .map_err(|error| (what.title(), error))?;
+    let data = match deed {
+        Some(Deed::Try(trial)) => policies::tried(client, &session_id, trial).await,
+        deed => {
+            if let Some(deed) = deed {
+                act(client, &session_id, deed).await?;
+            }
+            load(client, what, &session_id).await
+        }
+    };
+    let data = data.map_err(|error| (what.title(), error))?;
     Ok(Some(FromLink::Panel { session_id, data }))
 }
 
@@ -70,6 +75,11 @@ async fn load(client: &Client, what: Panel, session: &str) -> Result<Data, Clien
             Data::Models(client.list_models(request).await?.models)
         }
         Panel::Audit => Data::Audit(Box::new(audit(client, session_id).await?)),
+        Panel::Personas => policies::personas(client, session_id).await?,
+        Panel::Policies => policies::policies(client, session_id).await?,
+        Panel::Grants => policies::grants(client).await?,
+        // Nothing is tried that was not asked for.
+        Panel::Trial => policies::tried(client, session, Trial::default()).await?,
     })
 }
 
@@ -142,11 +152,23 @@ async fn act(client: &Client, session: &str, deed: Deed) -> Result<(), Failed> {
             };
             done("close", client.close_port(request).await)
         }
-        Deed::AskForward | Deed::AskHostPort | Deed::Model(_) => Ok(()),
+        Deed::Choose(..) | Deed::Save(_) | Deed::Remove(..) | Deed::Revoke(_) => {
+            policies::act(client, session_id, deed).await
+        }
+        // Those are this side's own: a question first, the editor, the next message.
+        Deed::AskForward
+        | Deed::AskHostPort
+        | Deed::Model(_)
+        | Deed::Edit(_)
+        | Deed::AskCopy(_)
+        | Deed::AskRemove(..)
+        | Deed::Try(_)
+        | Deed::AskTry(_)
+        | Deed::AskRule(_) => Ok(()),
     }
 }
 
-fn done<T>(what: &'static str, answer: Result<T, ClientError>) -> Result<(), Failed> {
+pub(super) fn done<T>(what: &'static str, answer: Result<T, ClientError>) -> Result<(), Failed> {
     answer.map(drop).map_err(|error| (what, error))
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod board;
 pub(crate) mod editor;
 pub(crate) mod gate;
+pub(crate) mod grant;
 pub(crate) mod output;
 pub(crate) mod overlay;
 pub(crate) mod panel;
@@ -20,6 +21,7 @@ use self::board::BoardView;
 use self::editor::Editor;
 use self::gate::Gate;
 use self::overlay::{Overlay, Popup};
+use self::panel::Draft;
 use self::session::OpenSession;
 use self::shell::RawShell;
 use self::usage::UsageView;
@@ -164,6 +166,10 @@ pub(crate) struct Model {
     pub(crate) session_limit: Option<u64>,
     /// Tell the terminal when a session needs a person.
     pub(crate) notify: bool,
+    /// The file that the person's editor is open on; otherwise it is a message.
+    pub(crate) file: Option<Draft>,
+    /// A file that the daemon has not taken: it is gone on with, never lost.
+    pub(crate) unsaved: Option<Draft>,
 }
 
 impl Model {
@@ -225,6 +231,8 @@ impl Model {
             today: String::new(),
             session_limit: None,
             notify: false,
+            file: None,
+            unsaved: None,
         }
     }
 
@@ -284,6 +292,9 @@ impl Model {
         }
         if matches!(self.overlay, Some(Overlay::Conflict { .. })) {
             return &[C::Conflict, C::Overlay];
+        }
+        if matches!(self.overlay, Some(Overlay::Grant(_))) {
+            return &[C::Grant, C::Edit];
         }
         if self.overlay.is_some() {
             return &[C::Overlay, C::Edit];
@@ -355,13 +366,19 @@ impl Model {
             Link::Reconnecting { until, .. } if *until > self.now => Some((self.now + second).min(*until)),
             _ => None,
         };
+        // When the question is denied by itself is counted down.
+        let expiry = self.question().and_then(|one| one.expire_time);
+        let expiry = expiry.map(|_| self.now + second);
         let gate = self.gate.opens_at().filter(|at| *at > self.now);
         let shell = self
             .shell
             .as_ref()
             .filter(|_| self.shell_focus)
             .and_then(RawShell::look_at);
-        [toast, clock, link, gate, shell].into_iter().flatten().min()
+        [toast, clock, link, expiry, gate, shell]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

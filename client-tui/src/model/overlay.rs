@@ -3,7 +3,8 @@
 use agentd_proto::{escape, pb};
 
 use super::editor::Editor;
-use super::panel::View;
+use super::grant::Form;
+use super::panel::{Draft, Named, Trial, View};
 use crate::keys::{Action, Keymap};
 
 /// Lies over the view and takes the keys.
@@ -42,8 +43,10 @@ pub(crate) enum Overlay {
         here: bool,
         hits: Vec<pb::SearchHit>,
     },
-    /// Something about a session, as rows.
+    /// Something about a session, or what decides in all, as rows.
     Panel(View),
+    /// An approval's answer with a rule.
+    Grant(Form),
     /// A task in full.
     Task {
         scroll: usize,
@@ -103,6 +106,14 @@ pub(crate) enum Ask {
         task_id: String,
         what: TaskAsk,
     },
+    /// The name of a copy.
+    Copy(Draft),
+    /// Its name, typed, before its file is removed.
+    Remove(Named, String),
+    /// A call to try.
+    Try(Trial),
+    /// A rule to look at.
+    Rule(Trial),
 }
 
 /// What is asked about a task.
@@ -138,6 +149,12 @@ impl Ask {
             },
             Self::Forward { .. } => "port of the jail, or PORT:PORT-HERE".to_owned(),
             Self::HostPort { .. } => "port of this machine".to_owned(),
+            Self::Copy(draft) => format!("name of the copy of {}", escape::line(&draft.name)),
+            Self::Remove(what, name) => {
+                format!("type '{}' to remove this {}", escape::line(name), what.word())
+            }
+            Self::Try(_) => "command to try, or write PATH".to_owned(),
+            Self::Rule(_) => "rule to look at, such as allow executes: cargo *".to_owned(),
             Self::Task { task_id, what } => match what {
                 TaskAsk::New => "new task".to_owned(),
                 TaskAsk::Title => format!("title of {task_id}"),

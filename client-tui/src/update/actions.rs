@@ -148,13 +148,27 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         }
         A::Shell => shell(model, cmds),
         A::Decide => decide::begin(model, cmds),
-        A::ApproveOnce | A::ApproveSession | A::Deny | A::DenyBecause => decide::decide(model, action, cmds),
+        A::ApproveOnce | A::ApproveSession | A::ApproveRule | A::Deny | A::DenyBecause => {
+            decide::decide(model, action, cmds);
+        }
         A::Queue => queue::show(model),
-        A::Answer | A::About | A::Context | A::Compact | A::Jobs | A::Network | A::Models | A::Audit => {
-            panel::act(model, action, cmds)
+        A::Answer
+        | A::About
+        | A::Context
+        | A::Compact
+        | A::Jobs
+        | A::Network
+        | A::Models
+        | A::Audit
+        | A::Personas
+        | A::Policies
+        | A::Grants
+        | A::TryCommand
+        | A::NextPolicy => {
+            panel::act(model, action, cmds);
         }
         A::Leave => model.deciding = false,
-        A::CopyItem | A::CopyCode => copy(model, action == A::CopyCode, cmds),
+        A::CopyItem | A::CopyCode => select_mode::copy_item(model, action == A::CopyCode, cmds),
         _ => composer::act(model, action, cmds),
     }
 }
@@ -522,69 +536,4 @@ fn clear(model: &mut Model, cmds: &mut Vec<Cmd>) {
     }
     model.leaving = Some(model.now);
     model.toast("press it once more to leave; the session goes on");
-}
-
-fn copy(model: &mut Model, code: bool, cmds: &mut Vec<Cmd>) {
-    use agentd_proto::transcript::Kind;
-    let Some(open) = &model.open else { return };
-    let items = open.transcript.items();
-    let chosen = match open.selected {
-        Some(id) => open.transcript.get(layout::block_index(open, id)),
-        None => items
-            .iter()
-            .rev()
-            .find(|item| matches!(item.kind, Kind::Agent { .. })),
-    };
-    let text = chosen.map(|item| match &item.kind {
-        Kind::You { text, .. } | Kind::Agent { text } => text.clone(),
-        Kind::Tool {
-            summary,
-            exec_id,
-            end,
-            ..
-        } => match (open.outputs.get(exec_id), end) {
-            (Some(output), _) => output.tail(usize::MAX).join("\n"),
-            (None, Some(end)) => end.result.clone(),
-            _ => summary.clone(),
-        },
-        Kind::Exec { exec_id, script, .. } => open
-            .outputs
-            .get(exec_id)
-            .map_or_else(|| script.clone(), |output| output.tail(usize::MAX).join("\n")),
-        Kind::Approval(approval) => approval.detail.clone(),
-        Kind::Change(change) => change.path.clone(),
-        Kind::Notice(text) => text.clone(),
-        Kind::TurnEnd(end) => end.error_message.clone(),
-    });
-    let text = match (text, code) {
-        (Some(text), true) => last_code(&text),
-        (text, _) => text,
-    };
-    match text.filter(|text| !text.is_empty()) {
-        Some(text) => {
-            model.toast(format!(
-                "copied {}",
-                agentd_proto::format::count(text.lines().count() as u64, "line")
-            ));
-            cmds.push(Cmd::Copy(agentd_proto::escape::controls(&text)));
-        }
-        None => model.toast("nothing to copy here"),
-    }
-}
-
-/// The last fenced block of a text.
-fn last_code(text: &str) -> Option<String> {
-    let mut last = None;
-    let mut open: Option<Vec<&str>> = None;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            match open.take() {
-                Some(lines) => last = Some(lines.join("\n")),
-                None => open = Some(Vec::new()),
-            }
-        } else if let Some(lines) = &mut open {
-            lines.push(line);
-        }
-    }
-    open.map(|lines| lines.join("\n")).or(last)
 }

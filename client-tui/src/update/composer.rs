@@ -4,7 +4,7 @@ use super::{actions, lifecycle, panel, queue};
 use crate::keys::Action;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Popup, Suggestion, fits};
-use crate::model::panel::{Deed, Panel};
+use crate::model::panel::{Deed, Named, Panel, Trial};
 use crate::model::{Link, Model, Outgoing};
 use crate::msg::{Cmd, ToLink};
 use agentd_proto::transcript::Kind;
@@ -52,6 +52,36 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ),
     ("/forward", "a port of the jail here: /forward PORT[:HERE]", None),
     ("/audit", "what it ran, changed and reached", Some(Action::Audit)),
+    (
+        "/persona",
+        "another persona for this session: /persona NAME",
+        Some(Action::Personas),
+    ),
+    (
+        "/policy",
+        "another policy for this session: /policy NAME",
+        Some(Action::Policies),
+    ),
+    (
+        "/personas",
+        "give one to the session, edit, copy, remove",
+        Some(Action::Personas),
+    ),
+    (
+        "/policies",
+        "rules and checks; what is in force here",
+        Some(Action::Policies),
+    ),
+    (
+        "/try",
+        "which rule decides: /try COMMAND; nothing runs",
+        Some(Action::TryCommand),
+    ),
+    (
+        "/grants",
+        "what was granted to projects: take it back",
+        Some(Action::Grants),
+    ),
     (
         "/steer",
         "into the open turn, for its next step: /steer TEXT",
@@ -109,7 +139,7 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         A::Steer => return enter(model, true, cmds),
         A::Editor => {
             let text = model.draft().map(Editor::expanded).unwrap_or_default();
-            return cmds.push(Cmd::Editor(text));
+            return cmds.push(Cmd::Editor { text, toml: false });
         }
         A::HistoryPrevious => return walk(model, true),
         A::HistoryNext => return walk(model, false),
@@ -279,6 +309,22 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             panel::deed(model, Panel::Context, compact, cmds);
         }
         ("/network", word) if !word.is_empty() => panel::mode(model, word, cmds),
+        ("/persona", name) if !name.is_empty() => {
+            let persona = Deed::Choose(Named::Persona, name.to_owned());
+            panel::deed(model, Panel::Personas, persona, cmds);
+        }
+        ("/policy", name) if !name.is_empty() => {
+            let policy = Deed::Choose(Named::Policy, name.to_owned());
+            panel::deed(model, Panel::Policies, policy, cmds);
+        }
+        ("/try", command) if !command.is_empty() => {
+            let command = command.to_owned();
+            let trial = Trial {
+                command,
+                ..Trial::default()
+            };
+            panel::tried(model, trial, cmds);
+        }
         ("/forward", port) => panel::forward(model, port, cmds),
         ("/input", line) if !line.is_empty() => panel::answer_with(model, line, cmds),
         ("/steer", "") => restore(model, "/steer "),

@@ -5,8 +5,10 @@
 use agentd_proto::pb::ApprovalDecision;
 use agentd_proto::{escape, pb};
 
+use super::actions::prompt;
 use crate::keys::Action;
 use crate::model::editor::Editor;
+use crate::model::grant::{DECISION, Form};
 use crate::model::overlay::{Ask, Overlay};
 use crate::model::{Level, Model, Screen};
 use crate::msg::{Cmd, ToLink};
@@ -64,14 +66,8 @@ pub(crate) fn decide(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
             return model.toast("not offered for the session: no exact rule would cover it");
         }
         Action::ApproveSession => ApprovalDecision::ApprovedSession,
-        Action::DenyBecause => {
-            let ask = Ask::DenyBecause { approval_id: id };
-            model.overlay = Some(Overlay::Prompt {
-                ask,
-                text: Editor::default(),
-            });
-            return;
-        }
+        Action::DenyBecause => return prompt(model, Ask::DenyBecause { approval_id: id }, ""),
+        Action::ApproveRule => return with_rule(model),
         _ => ApprovalDecision::Denied,
     };
     model.deciding = false;
@@ -79,7 +75,98 @@ pub(crate) fn decide(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         approval_id: id,
         decision,
         reason: String::new(),
+        grant: None,
     }));
+}
+
+/// Opens the answer with a rule, where one is offered.
+fn with_rule(model: &mut Model) {
+    let Some(question) = model.question() else { return };
+    match Form::new(question) {
+        Some(form) => model.overlay = Some(Overlay::Grant(form)),
+        None => {
+            let why = match question.no_rule_why.as_str() {
+                "" => "no exact rule would cover it".to_owned(),
+                why => escape::line(why),
+            };
+            model.toast(format!("only once: {why}"));
+        }
+    }
+}
+
+/// An action while an answer with a rule is written. Changing a rule is typing: it keeps the answer closed.
+pub(crate) fn form(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
+    use Action as A;
+    let Some(Overlay::Grant(form)) = &mut model.overlay else {
+        return;
+    };
+    let last = form.rules.len().saturating_sub(1);
+    match action {
+        A::Cancel => model.overlay = None,
+        A::GrantRule => grant(model, cmds),
+        A::NextTerm => form.turn(true),
+        A::PreviousTerm => form.turn(false),
+        A::Up => form.at = form.at.saturating_sub(1),
+        A::Down => form.at = (form.at + 1).min(last),
+        action => {
+            super::overlay::change(model, action);
+            model.gate.typed(model.now);
+        }
+    }
+}
+
+/// Text for the rule that is being changed.
+pub(crate) fn edit(form: &mut Form, change: impl FnOnce(&mut Editor)) {
+    form.refusal.clear();
+    if let Some(rule) = form.rules.get_mut(form.at) {
+        change(rule);
+    }
+}
+
+/// Answers with the rules as they stand on the screen.
+fn grant(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    let open = model.gate.open(model.now).map(str::to_owned);
+    let Some(Overlay::Grant(form)) = &mut model.overlay else {
+        return;
+    };
+    if open.as_ref() != Some(&form.approval_id) {
+        return too_soon(model);
+    }
+    if form.sent {
+        return;
+    }
+    let Some((decision, grant)) = form.answer() else {
+        form.refusal = "no rule is left: go back, and approve it once".to_owned();
+        return;
+    };
+    form.sent = true;
+    form.refusal.clear();
+    cmds.push(Cmd::Link(ToLink::Resolve {
+        approval_id: form.approval_id.clone(),
+        decision,
+        reason: String::new(),
+        grant: Some(grant),
+    }));
+}
+
+/// An answer came to nothing: what was written of it stays, with the reason.
+pub(crate) fn refused(model: &mut Model, what: &str, why: &str) {
+    if let Some(Overlay::Grant(form)) = &mut model.overlay
+        && what == DECISION
+    {
+        form.sent = false;
+        form.refusal = why.to_owned();
+    }
+}
+
+/// The question changed: what was being written was meant for the one before.
+pub(crate) fn changed(model: &mut Model, approval_id: Option<&str>) {
+    model.deciding = false;
+    model.question_scroll = 0;
+    let stale = matches!(&model.overlay, Some(Overlay::Grant(form)) if Some(form.approval_id.as_str()) != approval_id);
+    if stale {
+        model.overlay = None;
+    }
 }
 
 /// Denies with words for the model.
@@ -91,6 +178,7 @@ pub(crate) fn deny(model: &mut Model, approval_id: String, reason: &str, cmds: &
         approval_id,
         decision,
         reason,
+        grant: None,
     }));
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn update(model: &mut Model, msg: Msg, now: Instant) -> Vec<Cmd> {
         Msg::Wheel(lines) => wheel(model, lines),
         Msg::Click(column, row) => click(model, column, row, &mut cmds),
         Msg::Focus(focused) => model.focused = focused,
+        Msg::Edited(text) if model.file.is_some() => panel::edited(model, text, &mut cmds),
         Msg::Edited(text) => composer::edited(model, text),
         Msg::Link(news) => news::news(model, news, &mut cmds),
     }
@@ -59,8 +60,12 @@ pub(crate) fn update(model: &mut Model, msg: Msg, now: Instant) -> Vec<Cmd> {
 fn settle(model: &mut Model, cmds: &mut Vec<Cmd>) {
     let question = model.question().map(|one| {
         let text = format!(
-            "{}\0{}\0{}\0{}",
-            one.summary, one.detail, one.why, one.session_rule
+            "{}\0{}\0{}\0{}\0{}",
+            one.summary,
+            one.detail,
+            one.why,
+            one.session_rule,
+            one.rules.join("\0")
         );
         (one.approval_id.clone(), text)
     });
@@ -70,8 +75,7 @@ fn settle(model: &mut Model, cmds: &mut Vec<Cmd>) {
         now,
     ) {
         // The keys go back to where they were: the letters were meant for another question.
-        model.deciding = false;
-        model.question_scroll = 0;
+        decide::changed(model, question.as_ref().map(|(id, _)| id.as_str()));
     }
     older(model, cmds);
     resize_shell(model, cmds);

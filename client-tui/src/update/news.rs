@@ -157,7 +157,10 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
         }
         FromLink::Posted { key, result } => posted(model, key, result),
         FromLink::Failed { what, error } => {
-            model.notice(Level::Problem, format!("{what}: {}", words(&error)));
+            let why = words(&error);
+            decide::refused(model, what, &why);
+            let kept = panel::kept(model, what);
+            model.notice(Level::Problem, format!("{what}: {why}{kept}"));
         }
         FromLink::ShellOpened { session_id, exec_id } => {
             if let Some(shell) = model

@@ -5,7 +5,7 @@ use crate::keys::Action;
 use crate::model::Model;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Ask, Choice, Entry, Overlay, fits, palette};
-use crate::model::panel::View;
+use crate::model::panel::{Hand, Trial, View};
 use crate::msg::{Cmd, Life, ToLink};
 
 /// Recent actions that come first in the palette.
@@ -76,6 +76,7 @@ fn edit(model: &mut Model, change: impl FnOnce(&mut Editor)) {
                 *model.filter_mut() = filter;
             }
         }
+        Some(Overlay::Grant(form)) => decide::edit(form, change),
         Some(
             Overlay::Notices { .. }
             | Overlay::Queue { .. }
@@ -93,6 +94,7 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
     use Action as A;
     let page = i64::from(model.size.1 / 2).max(1);
     match action {
+        _ if matches!(model.overlay, Some(Overlay::Grant(_))) => decide::form(model, action, cmds),
         A::Cancel => {
             if matches!(&model.overlay, Some(Overlay::Prompt { ask: Ask::Filter, .. })) {
                 model.filter_mut().clear();
@@ -105,9 +107,12 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         {
             queue::act(model, action, cmds);
         }
-        A::Accept | A::PanelEnd if matches!(model.overlay, Some(Overlay::Panel(_))) => {
-            panel::chosen(model, action == A::PanelEnd, cmds);
+        A::Accept if matches!(model.overlay, Some(Overlay::Panel(_))) => {
+            panel::chosen(model, Hand::Take, cmds);
         }
+        A::PanelEnd => panel::chosen(model, Hand::End, cmds),
+        A::PanelEdit => panel::chosen(model, Hand::Edit, cmds),
+        A::PanelTry => panel::chosen(model, Hand::Try, cmds),
         A::PanelReload => panel::reload(model, cmds),
         A::Accept => accept(model, cmds),
         A::Up => step(model, -1),
@@ -124,15 +129,22 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
             lifecycle::search(model, cmds);
         }
         A::DeleteLeft | A::DeleteRight | A::DeleteWord | A::DeleteToStart | A::DeleteToEnd => {
-            match action {
-                A::DeleteLeft => edit(model, Editor::delete_left),
-                A::DeleteRight => edit(model, Editor::delete_right),
-                A::DeleteWord => edit(model, Editor::delete_word),
-                A::DeleteToStart => edit(model, Editor::delete_to_start),
-                _ => edit(model, Editor::delete_to_end),
-            }
+            change(model, action);
             lifecycle::search(model, cmds);
         }
+        action => change(model, action),
+    }
+}
+
+/// Moves or deletes in the text that the overlay has.
+pub(super) fn change(model: &mut Model, action: Action) {
+    use Action as A;
+    match action {
+        A::DeleteLeft => edit(model, Editor::delete_left),
+        A::DeleteRight => edit(model, Editor::delete_right),
+        A::DeleteWord => edit(model, Editor::delete_word),
+        A::DeleteToStart => edit(model, Editor::delete_to_start),
+        A::DeleteToEnd => edit(model, Editor::delete_to_end),
         A::CharLeft => edit(model, Editor::left),
         A::CharRight => edit(model, Editor::right),
         A::WordLeft => edit(model, Editor::word_left),
@@ -222,6 +234,7 @@ fn accept(model: &mut Model, cmds: &mut Vec<Cmd>) {
         | Overlay::Notices { .. }
         | Overlay::Queue { .. }
         | Overlay::Panel(_)
+        | Overlay::Grant(_)
         | Overlay::Task { .. }
         | Overlay::Conflict { .. } => {}
     }
@@ -273,6 +286,16 @@ fn answer(model: &mut Model, ask: Ask, text: &str, cmds: &mut Vec<Cmd>) {
         Ask::Rename { .. } | Ask::Input { .. } => {}
         Ask::Forward { .. } => panel::forward(model, text, cmds),
         Ask::HostPort { .. } => panel::host_port(model, text, cmds),
+        Ask::Copy(draft) => panel::copied(model, draft, text, cmds),
+        Ask::Remove(what, name) => panel::removed(model, what, &name, text, cmds),
+        Ask::Try(trial) => {
+            let command = text.to_owned();
+            panel::tried(model, Trial { command, ..trial }, cmds);
+        }
+        Ask::Rule(trial) => {
+            let rule = text.to_owned();
+            panel::tried(model, Trial { rule, ..trial }, cmds);
+        }
         Ask::DenyBecause { approval_id } => decide::deny(model, approval_id, text, cmds),
     }
 }

@@ -1,12 +1,13 @@
 //! Owns: what keys and slash commands do with panels, and answering a command that waits for input.
-//! Guarantees: nothing is ended, closed or typed without a key of its own.
+//! Guarantees: nothing is ended, closed or typed without a key of its own; no file is removed before its name was
+//! typed, and what was written of one is never lost to a mistake in it.
 
 use agentd_proto::pb;
 
 use super::actions::{prompt, target};
 use crate::keys::Action;
 use crate::model::overlay::{Ask, Overlay};
-use crate::model::panel::{Data, Deed, Panel, View};
+use crate::model::panel::{Data, Deed, Draft, Hand, Named, Panel, SAVE, Trial, View};
 use crate::model::{Link, Model};
 use crate::msg::{Cmd, ToLink};
 
@@ -19,6 +20,9 @@ fn panel(action: Action) -> Option<Panel> {
         Action::Network => Panel::Network,
         Action::Models => Panel::Models,
         Action::Audit => Panel::Audit,
+        Action::Personas => Panel::Personas,
+        Action::Policies => Panel::Policies,
+        Action::Grants => Panel::Grants,
         _ => return None,
     })
 }
@@ -31,14 +35,16 @@ pub(super) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
     match action {
         Action::Compact => deed(model, Panel::Context, Deed::Compact(String::new()), cmds),
         Action::Answer => ask(model),
+        Action::TryCommand => deed(model, Panel::Trial, Deed::AskTry(Trial::default()), cmds),
+        Action::NextPolicy => next_policy(model, cmds),
         _ => {}
     }
 }
 
 /// Opens a panel about the open or the selected session.
 fn show(model: &mut Model, what: Panel, cmds: &mut Vec<Cmd>) {
-    let Some(session_id) = target(model) else {
-        return model.toast("choose a session first");
+    let Some(session_id) = about(model, what) else {
+        return;
     };
     open(model, what, session_id.clone());
     cmds.push(Cmd::Link(ToLink::Panel {
@@ -48,11 +54,22 @@ fn show(model: &mut Model, what: Panel, cmds: &mut Vec<Cmd>) {
     }));
 }
 
+/// The open or the selected session; empty where the panel needs none; says so where it does.
+fn about(model: &mut Model, what: Panel) -> Option<String> {
+    let found = target(model);
+    if found.is_none() && what.needs_session() {
+        model.toast("choose a session first");
+        return None;
+    }
+    Some(found.unwrap_or_default())
+}
+
 /// Puts up a panel that has nothing to show yet.
 fn open(model: &mut Model, what: Panel, session_id: String) {
     model.overlay = Some(Overlay::Panel(View {
         what,
         session_id,
+        trial: Trial::default(),
         rows: None,
         selected: 0,
     }));
@@ -60,14 +77,17 @@ fn open(model: &mut Model, what: Panel, session_id: String) {
 
 /// Does it, and shows the panel that tells how it stands then.
 pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cmd>) {
-    if model.read_only {
+    if model.read_only && !deed.only_looks() {
         return model.toast("read-only");
+    }
+    if let Deed::Save(draft) = &deed {
+        model.unsaved = Some(draft.clone());
     }
     if model.link != Link::Up {
         return model.toast("not connected: this waits for the daemon");
     }
-    let Some(session_id) = target(model) else {
-        return model.toast("choose a session first");
+    let Some(session_id) = about(model, what) else {
+        return;
     };
     match deed {
         Deed::Model(name) => {
@@ -76,6 +96,20 @@ pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cm
         }
         Deed::AskForward => prompt(model, Ask::Forward { session_id }, ""),
         Deed::AskHostPort => prompt(model, Ask::HostPort { session_id }, ""),
+        Deed::Edit(draft) => edit(model, draft, cmds),
+        Deed::AskCopy(draft) => {
+            let name = format!("my-{}", draft.name);
+            prompt(model, Ask::Copy(draft), &name);
+        }
+        Deed::AskRemove(what, name) => prompt(model, Ask::Remove(what, name), ""),
+        Deed::AskTry(trial) => {
+            let command = trial.command.clone();
+            prompt(model, Ask::Try(trial), &command);
+        }
+        Deed::AskRule(trial) => {
+            let rule = trial.rule.clone();
+            prompt(model, Ask::Rule(trial), &rule);
+        }
         deed => {
             if let Deed::Compact(_) = deed {
                 model.toast("the context is compacted before the next request");
@@ -83,6 +117,9 @@ pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cm
             let shown = matches!(&model.overlay, Some(Overlay::Panel(view)) if view.what == what);
             if !shown {
                 open(model, what, session_id.clone());
+            }
+            if let (Deed::Try(trial), Some(Overlay::Panel(view))) = (&deed, &mut model.overlay) {
+                view.trial = trial.clone();
             }
             cmds.push(Cmd::Link(ToLink::Panel {
                 what,
@@ -93,15 +130,18 @@ pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cm
     }
 }
 
-/// Enter, or the key that ends things, on the selected row.
-pub(super) fn chosen(model: &mut Model, ends: bool, cmds: &mut Vec<Cmd>) {
+/// A key of a panel on the selected row.
+pub(super) fn chosen(model: &mut Model, hand: Hand, cmds: &mut Vec<Cmd>) {
     let Some(Overlay::Panel(view)) = &model.overlay else {
         return;
     };
     let what = view.what;
     let row = view.rows.as_ref().and_then(|rows| rows.get(view.selected));
-    let wanted = row.and_then(|row| row.deed.clone());
-    if let Some(wanted) = wanted.filter(|wanted| wanted.ends() == ends) {
+    let deeds = row.map(|row| row.deeds.as_slice()).unwrap_or_default();
+    let of = |hand: Hand| deeds.iter().find(|deed| deed.hand() == hand);
+    // Where there is nothing to take, Enter tries.
+    let wanted = of(hand).or_else(|| of(Hand::Try).filter(|_| hand == Hand::Take));
+    if let Some(wanted) = wanted.cloned() {
         deed(model, what, wanted, cmds);
     }
 }
@@ -112,15 +152,112 @@ pub(super) fn reload(model: &Model, cmds: &mut Vec<Cmd>) {
         cmds.push(Cmd::Link(ToLink::Panel {
             what: view.what,
             session_id: view.session_id.clone(),
-            deed: None,
+            deed: (view.what == Panel::Trial).then(|| Deed::Try(view.trial.clone())),
         }));
     }
+}
+
+/// Opens the person's editor on a file; on what was written of it before, where that was not taken.
+fn edit(model: &mut Model, mut draft: Draft, cmds: &mut Vec<Cmd>) {
+    let before = model.unsaved.take();
+    if let Some(before) = before.filter(|one| one.what == draft.what && one.name == draft.name) {
+        draft.toml = before.toml;
+    }
+    cmds.push(Cmd::Editor {
+        text: draft.toml.clone(),
+        toml: true,
+    });
+    model.file = Some(draft);
+}
+
+/// What was written; `None` when the editor failed.
+pub(super) fn edited(model: &mut Model, text: Option<String>, cmds: &mut Vec<Cmd>) {
+    let Some(mut draft) = model.file.take() else {
+        return;
+    };
+    match text {
+        None => model.toast("the editor did not end well: nothing was changed"),
+        Some(text) if text == draft.toml && !draft.create => model.toast("nothing was changed"),
+        Some(text) => {
+            draft.toml = text;
+            deed(model, draft.what.panel(), Deed::Save(draft), cmds);
+        }
+    }
+}
+
+/// What to say when a file was not taken: what was written of it is there.
+pub(super) fn kept(model: &Model, what: &str) -> String {
+    match &model.unsaved {
+        Some(draft) if what == SAVE => {
+            let keys = &model.keymap;
+            let key = keys.shown(crate::keys::Context::Panel, Action::PanelEdit);
+            format!(
+                " · your text is kept: {} on {} goes on with it",
+                key.unwrap_or_default(),
+                agentd_proto::escape::line(&draft.name)
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// The name of a copy was given.
+pub(super) fn copied(model: &mut Model, mut draft: Draft, name: &str, cmds: &mut Vec<Cmd>) {
+    if name.is_empty() {
+        return model.toast("nothing was copied: it needs a name");
+    }
+    draft.name = name.to_owned();
+    draft.create = true;
+    edit(model, draft, cmds);
+}
+
+/// Its name was typed, or something else.
+pub(super) fn removed(model: &mut Model, what: Named, name: &str, typed: &str, cmds: &mut Vec<Cmd>) {
+    if typed == name {
+        deed(model, what.panel(), Deed::Remove(what, name.to_owned()), cmds);
+    } else {
+        model.toast("that is not its name: nothing was removed");
+    }
+}
+
+/// The call to try was given.
+pub(super) fn tried(model: &mut Model, trial: Trial, cmds: &mut Vec<Cmd>) {
+    if trial.command.is_empty() {
+        return model.toast("nothing was tried");
+    }
+    deed(model, Panel::Trial, Deed::Try(trial), cmds);
+}
+
+/// The session's next policy, in the order of what they let through.
+fn next_policy(model: &mut Model, cmds: &mut Vec<Cmd>) {
+    const ROUND: [&str; 3] = ["plan", "ask", "auto"];
+    if model.read_only {
+        return model.toast("read-only");
+    }
+    if model.link != Link::Up {
+        return model.toast("not connected: this waits for the daemon");
+    }
+    let Some(session) = model.session() else { return };
+    let at = ROUND.iter().position(|name| *name == session.policy);
+    let next = ROUND.iter().cycle().nth(at.map_or(0, |at| at + 1));
+    cmds.push(Cmd::Link(ToLink::Choose {
+        session_id: session.session_id.clone(),
+        what: Named::Policy,
+        name: next.copied().unwrap_or_default().to_owned(),
+    }));
 }
 
 /// The daemon's answer; of a panel that is not looked at any more it is nothing.
 pub(super) fn news(model: &mut Model, session_id: &str, data: &Data) {
     if let Data::Models(models) = data {
         model.models.clone_from(models);
+    }
+    if let Some(draft) = model.unsaved.take_if(|draft| data.holds(draft)) {
+        model.toast(format!(
+            "the {} {} is saved; sessions take it up when it is chosen again",
+            draft.what.word(),
+            agentd_proto::escape::line(&draft.name)
+        ));
     }
     let zone = model.zone.clone();
     let clock = move |time: Option<prost_types::Timestamp>| {
@@ -135,7 +272,7 @@ pub(super) fn news(model: &mut Model, session_id: &str, data: &Data) {
         let rows = data.rows(&clock);
         let first = view.rows.is_none();
         view.selected = match first {
-            true => rows.iter().position(|row| row.deed.is_some()).unwrap_or(0),
+            true => rows.iter().position(|row| !row.deeds.is_empty()).unwrap_or(0),
             false => view.selected.min(rows.len().saturating_sub(1)),
         };
         view.rows = Some(rows);

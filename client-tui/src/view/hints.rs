@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::put;
 use crate::keys::{Action, Context};
+use crate::model::panel::Panel;
 use crate::model::{Focus, Model, Screen};
 use crate::text;
 
@@ -64,12 +65,25 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             (C::Overlay, A::Cancel, "later"),
         ];
     }
-    if matches!(model.overlay, Some(crate::model::overlay::Overlay::Panel(_))) {
+    if let Some(crate::model::overlay::Overlay::Panel(view)) = &model.overlay {
+        let edits = matches!(view.what, Panel::Personas | Panel::Policies);
+        let tries = matches!(view.what, Panel::Policies | Panel::Trial);
+        let all = [
+            Some((C::Overlay, A::Accept, "take")),
+            edits.then_some((C::Panel, A::PanelEdit, "edit or copy")),
+            tries.then_some((C::Panel, A::PanelTry, "try a command")),
+            Some((C::Panel, A::PanelEnd, "end or close")),
+            Some((C::Panel, A::PanelReload, "look again")),
+            Some((C::Overlay, A::Cancel, "close")),
+        ];
+        return all.into_iter().flatten().collect();
+    }
+    if matches!(model.overlay, Some(crate::model::overlay::Overlay::Grant(_))) {
         return vec![
-            (C::Overlay, A::Accept, "take"),
-            (C::Panel, A::PanelEnd, "end or close"),
-            (C::Panel, A::PanelReload, "look again"),
-            (C::Overlay, A::Cancel, "close"),
+            (C::Grant, A::GrantRule, "approve with it"),
+            (C::Grant, A::NextTerm, "how long"),
+            (C::Grant, A::Down, "next rule"),
+            (C::Grant, A::Cancel, "back"),
         ];
     }
     if model.overlay.is_some() {
@@ -88,8 +102,11 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
         hints.extend([
             (C::Approval, A::Deny, "deny"),
             (C::Approval, A::DenyBecause, "deny+say why"),
-            (C::Approval, A::Leave, "leave undecided"),
         ]);
+        if model.question().is_some_and(|one| !one.rules.is_empty()) {
+            hints.push((C::Approval, A::ApproveRule, "rule…"));
+        }
+        hints.extend([(C::Approval, A::Leave, "leave undecided")]);
         return hints;
     }
     let asked = model.question().is_some();

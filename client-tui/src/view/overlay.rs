@@ -8,6 +8,7 @@ use ratatui::widgets::{Clear, Widget as _};
 
 use super::{put, put_all};
 use crate::keys::{Action, Context};
+use crate::layout;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Overlay, fits};
 use crate::model::{Level, Model};
@@ -163,10 +164,11 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Option<Position
         }
         Overlay::Panel(view) => {
             let area = panel(model, &super::panel::title(model, view), buffer);
-            let lines = super::panel::lines(model, view, area.width);
-            list(model, area, lines, view.selected, buffer);
+            let (lines, last) = super::panel::lines(model, view, area.width);
+            list(model, area, lines, last, buffer);
             None
         }
+        Overlay::Grant(_) => grant(model, buffer),
         Overlay::Task { scroll } => {
             let area = panel(model, "task", buffer);
             let lines = super::board::task_lines(model, area.width);
@@ -236,15 +238,62 @@ fn clear(area: Rect, buffer: &mut Buffer) -> Rect {
     area
 }
 
-/// An empty panel with a title; gives the inside.
+/// The answer with a rule, in place of the question and the composer; gives where the cursor belongs.
+fn grant(model: &Model, buffer: &mut Buffer) -> Option<Position> {
+    let (width, height) = model.size;
+    let form = layout::form(model, width)?;
+    let frame = layout::frame(model);
+    let bottom = if frame.status.height > 0 {
+        frame.status.y
+    } else {
+        height
+    };
+    let rows = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX);
+    // Where there is little room, what is asked gives way before the rules, and they before the keys.
+    let keys = rows(form.actions.len()).min(bottom);
+    let body = rows(form.body.len()).min(bottom - keys);
+    let asked = rows(form.asked.len()).min((bottom - keys - body).saturating_sub(2));
+    let needed = (1 + asked + body + keys).min(bottom);
+    let top = match frame.question.height {
+        0 => bottom - needed,
+        _ => frame.question.y.min(bottom - needed),
+    };
+    let area = clear(Rect::new(0, top, width, bottom - top), buffer);
+    let part = |y: u16, height: u16| Rect { y, height, ..area };
+    put_all(buffer, part(bottom - keys, keys), &form.actions);
+    // The line with the cursor is always among those shown.
+    let skip = (form.cursor.1 + 1).saturating_sub(body);
+    let place = part(bottom - keys - body, body);
+    put_all(buffer, place, form.body.iter().skip(usize::from(skip)));
+    if needed > keys + body {
+        let cells = usize::from(width);
+        let rule = if model.theme.ascii { "-" } else { "─" };
+        let label = text::cut(&format!("{rule}{}", form.title), cells);
+        let fill = rule.repeat(cells.saturating_sub(text::width(&label)));
+        let line = Line::from(vec![
+            Span::styled(label, model.theme.needs),
+            Span::styled(fill, model.theme.rule),
+        ]);
+        put(buffer, area, 0, &line);
+        let above = part(top + 1, place.y.saturating_sub(top + 1));
+        put_all(buffer, above, &form.asked);
+    }
+    (body > 0).then(|| {
+        let column = form.cursor.0.min(width.saturating_sub(1));
+        Position::new(column, place.y + form.cursor.1 - skip)
+    })
+}
+
+/// An empty panel with a title; gives the inside. The status bar stays: what a key did is told there.
 fn panel(model: &Model, title: &str, buffer: &mut Buffer) -> Rect {
     let (width, height) = model.size;
     let wide = width.min(100);
+    let below = height - layout::frame(model).status.y.min(height);
     let area = Rect::new(
         (width - wide) / 2,
         u16::from(height > 4),
         wide,
-        height.saturating_sub(if height > 4 { 2 } else { 0 }),
+        height.saturating_sub(if height > 4 { 1 + below.max(1) } else { 0 }),
     );
     let area = clear(area, buffer);
     let rule = if model.theme.ascii { "-" } else { "─" };

@@ -2,6 +2,7 @@
 
 mod board;
 mod panel;
+mod policies;
 mod shell;
 
 use std::fmt::Write as _;

@@ -310,6 +310,7 @@ fn panels_hold_nothing_raw_and_fit_every_width() {
                 Panel::Network => Action::Network,
                 Panel::Models => Action::Models,
                 Panel::Audit => Action::Audit,
+                other => panic!("{other:?} is looked at elsewhere"),
             };
             crate::update::act(&mut desk.model, action, &mut cmds);
             desk.news(FromLink::Panel {

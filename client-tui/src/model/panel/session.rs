@@ -1,188 +1,11 @@
-//! Owns: the panels over a session: about it, its context, jobs, network, models, and what it did; as rows.
-//! Guarantees: texts of rows hold nothing that steers a terminal.
+//! Owns: what a session is, holds, runs and did, as rows.
 
 use agentd_proto::escape::line as clean;
 use agentd_proto::{format, pb};
 
-/// Which panel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Panel {
-    About,
-    Context,
-    Jobs,
-    Network,
-    Models,
-    Audit,
-}
+use super::{Clock, Deed, Row, Tone};
 
-impl Panel {
-    /// Its name.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::About => "about",
-            Self::Context => "context",
-            Self::Jobs => "background jobs",
-            Self::Network => "network",
-            Self::Models => "models",
-            Self::Audit => "what it did",
-        }
-    }
-}
-
-/// A panel on the screen.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct View {
-    pub(crate) what: Panel,
-    pub(crate) session_id: String,
-    /// `None` until the daemon has answered.
-    pub(crate) rows: Option<Vec<Row>>,
-    pub(crate) selected: usize,
-}
-
-/// How a row looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Heading,
-    Plain,
-    Dim,
-    Bad,
-}
-
-/// A row.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) left: String,
-    pub(crate) right: String,
-    pub(crate) tone: Tone,
-    /// What can be done with it.
-    pub(crate) deed: Option<Deed>,
-}
-
-/// What can be done with a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// With what the summary should keep in mind.
-    Compact(String),
-    EndJob {
-        exec_id: String,
-    },
-    Network(pb::NetworkMode),
-    /// A port of the jail on this machine: inside and here; 0: any.
-    Forward(u32, u32),
-    /// A service of this machine inside the jail.
-    HostPort(u32),
-    Close(pb::PortDirection, u32),
-    /// Asks for a port to forward.
-    AskForward,
-    /// Asks for a port of this machine.
-    AskHostPort,
-    Model(String),
-}
-
-impl Deed {
-    /// True for what takes something away: it has a key of its own.
-    pub(crate) fn ends(&self) -> bool {
-        matches!(self, Self::EndJob { .. } | Self::Close(..))
-    }
-
-    /// What the key does, for the panel's title.
-    pub(crate) fn words(&self) -> &'static str {
-        match self {
-            Self::Compact(_) => "compacts it",
-            Self::EndJob { .. } => "ends it",
-            Self::Network(_) => "chooses it",
-            Self::Forward(..) => "opens it on this machine",
-            Self::HostPort(_) => "asks for it",
-            Self::Close(..) => "closes it",
-            Self::AskForward | Self::AskHostPort => "asks which port",
-            Self::Model(_) => "takes it for the next message",
-        }
-    }
-}
-
-/// What the daemon said.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Data {
-    About(Box<pb::Session>, Box<pb::GetContextResponse>),
-    Context(Box<pb::GetContextResponse>),
-    Jobs(Vec<pb::Job>),
-    Network {
-        network: Box<pb::GetNetworkResponse>,
-        ports: Vec<pb::ListeningPort>,
-        connections: Vec<pb::RecordedConnection>,
-    },
-    Models(Vec<pb::Model>),
-    Audit(Box<pb::AuditSessionResponse>),
-}
-
-impl Data {
-    /// Which panel it is for.
-    pub(crate) fn panel(&self) -> Panel {
-        match self {
-            Self::About(..) => Panel::About,
-            Self::Context(_) => Panel::Context,
-            Self::Jobs(_) => Panel::Jobs,
-            Self::Network { .. } => Panel::Network,
-            Self::Models(_) => Panel::Models,
-            Self::Audit(_) => Panel::Audit,
-        }
-    }
-
-    /// As rows. `clock` gives a moment as people read it.
-    pub(crate) fn rows(&self, clock: &dyn Fn(Option<prost_types::Timestamp>) -> String) -> Vec<Row> {
-        match self {
-            Self::About(session, context) => about(session, context, clock),
-            Self::Context(context) => filling(context),
-            Self::Jobs(jobs) => running(jobs, clock),
-            Self::Network {
-                network,
-                ports,
-                connections,
-            } => reaching(network, ports, connections, clock),
-            Self::Models(models) => choosing(models),
-            Self::Audit(audit) => done(audit, clock),
-        }
-    }
-}
-
-impl Row {
-    fn new(left: impl Into<String>, right: impl Into<String>) -> Self {
-        Self {
-            left: left.into(),
-            right: right.into(),
-            tone: Tone::Plain,
-            deed: None,
-        }
-    }
-
-    fn heading(words: impl Into<String>) -> Self {
-        Self::new(words, "").toned(Tone::Heading)
-    }
-
-    fn dim(words: impl Into<String>) -> Self {
-        Self::new(words, "").toned(Tone::Dim)
-    }
-
-    fn field(name: &str, value: impl AsRef<str>) -> Self {
-        Self::new(format!("{name:<11} {}", clean(value.as_ref())), "")
-    }
-
-    fn toned(mut self, tone: Tone) -> Self {
-        self.tone = tone;
-        self
-    }
-
-    fn can(mut self, deed: Deed) -> Self {
-        self.deed = Some(deed);
-        self
-    }
-}
-
-fn about(
-    session: &pb::Session,
-    context: &pb::GetContextResponse,
-    clock: &dyn Fn(Option<prost_types::Timestamp>) -> String,
-) -> Vec<Row> {
+pub(super) fn about(session: &pb::Session, context: &pb::GetContextResponse, clock: Clock<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {
@@ -276,7 +99,7 @@ fn plan_row(item: &pb::PlanItem) -> Row {
     Row::new(plan_line(item), "").toned(tone)
 }
 
-fn filling(context: &pb::GetContextResponse) -> Vec<Row> {
+pub(super) fn filling(context: &pb::GetContextResponse) -> Vec<Row> {
     let used = format::context(context.tokens, context.window_tokens);
     let window = match context.window_tokens {
         0 => "window unknown".to_owned(),
@@ -336,7 +159,7 @@ fn filling(context: &pb::GetContextResponse) -> Vec<Row> {
     rows
 }
 
-fn running(jobs: &[pb::Job], clock: &dyn Fn(Option<prost_types::Timestamp>) -> String) -> Vec<Row> {
+pub(super) fn running(jobs: &[pb::Job], clock: Clock<'_>) -> Vec<Row> {
     if jobs.is_empty() {
         return vec![Row::dim("no command has left anything running")];
     }
@@ -365,93 +188,7 @@ fn running(jobs: &[pb::Job], clock: &dyn Fn(Option<prost_types::Timestamp>) -> S
     rows
 }
 
-fn reaching(
-    network: &pb::GetNetworkResponse,
-    ports: &[pb::ListeningPort],
-    connections: &[pb::RecordedConnection],
-    clock: &dyn Fn(Option<prost_types::Timestamp>) -> String,
-) -> Vec<Row> {
-    use pb::NetworkMode as M;
-    let mut rows = vec![Row::heading("mode")];
-    for (mode, what) in [
-        (M::Off, "nothing is reached"),
-        (M::Ask, "hosts on the list; others are asked about"),
-        (M::List, "hosts on the list; others are refused"),
-    ] {
-        let now = if mode == network.mode() { "now" } else { "" };
-        let words = format!("{:<6} {what}", format::network_word(mode));
-        let row = Row::new(words, now);
-        rows.push(match mode == network.mode() {
-            true => row,
-            false => row.can(Deed::Network(mode)),
-        });
-    }
-    rows.push(Row::heading("hosts that need no question"));
-    let hosts = network.listed.iter().map(|host| (host, "configured"));
-    let hosts = hosts.chain(network.granted.iter().map(|host| (host, "this session")));
-    rows.extend(hosts.map(|(host, from)| Row::new(clean(host), from)));
-    if network.listed.is_empty() && network.granted.is_empty() {
-        rows.push(Row::dim("none"));
-    }
-    rows.push(Row::heading("doors to this machine"));
-    for door in &network.doors {
-        let here = format!("127.0.0.1:{}", door.local_port);
-        let row = match door.direction() {
-            pb::PortDirection::Host => Row::new(format!("{here} can be reached inside"), "of this machine"),
-            _ => Row::new(format!("{here} leads to port {} inside", door.port), "forwarded"),
-        };
-        rows.push(row.can(Deed::Close(door.direction(), door.port)));
-    }
-    rows.push(Row::dim("open a port of the jail here").can(Deed::AskForward));
-    rows.push(Row::dim("let the jail reach a service of this machine").can(Deed::AskHostPort));
-    if !ports.is_empty() {
-        rows.push(Row::heading("what listens inside"));
-    }
-    for port in ports {
-        let row = Row::new(
-            format!(
-                "{:>5} {} {}",
-                port.port,
-                clean(&port.address),
-                clean(&port.program)
-            ),
-            match port.local_port {
-                0 => "not open here".to_owned(),
-                local => format!("127.0.0.1:{local}"),
-            },
-        );
-        rows.push(match port.local_port {
-            0 => row.can(Deed::Forward(port.port, 0)),
-            _ => row.can(Deed::Close(pb::PortDirection::Forward, port.port)),
-        });
-    }
-    rows.push(Row::heading("connections, newest first"));
-    if connections.is_empty() {
-        rows.push(Row::dim("none"));
-    }
-    for one in connections {
-        let at = clock(one.record_time);
-        let Some(connection) = &one.connection else {
-            continue;
-        };
-        let place = format!("{}:{}", clean(&connection.host), connection.port);
-        let program = clean(&connection.program);
-        rows.push(if connection.refusal.is_empty() {
-            let bytes = format!(
-                "{} out, {} in · {at}",
-                format::bytes(connection.sent_bytes),
-                format::bytes(connection.received_bytes)
-            );
-            Row::new(format!("{place} {program}"), bytes)
-        } else {
-            let why = clean(&connection.refusal);
-            Row::new(format!("{place} {program} refused: {why}"), at).toned(Tone::Bad)
-        });
-    }
-    rows
-}
-
-fn choosing(models: &[pb::Model]) -> Vec<Row> {
+pub(super) fn choosing(models: &[pb::Model]) -> Vec<Row> {
     if models.is_empty() {
         return vec![Row::dim("no model is set up: agentctl auth set PROVIDER")];
     }
@@ -482,10 +219,7 @@ fn choosing(models: &[pb::Model]) -> Vec<Row> {
     models.iter().map(row).collect()
 }
 
-fn done(
-    audit: &pb::AuditSessionResponse,
-    clock: &dyn Fn(Option<prost_types::Timestamp>) -> String,
-) -> Vec<Row> {
+pub(super) fn done(audit: &pb::AuditSessionResponse, clock: Clock<'_>) -> Vec<Row> {
     let mut rows: Vec<(u64, Row)> = Vec::new();
     for one in &audit.commands {
         let by = if one.by_model { "model" } else { "person" };
