@@ -13,6 +13,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use agentd_proto::pb::{self, event::Body, watch_item::Item};
 use agentd_proto::resume::Update;
@@ -30,33 +31,40 @@ stream 30";
 
 #[test]
 fn whatever_the_moment_nothing_is_lost_and_nothing_runs_twice() {
-    let rounds = if std::env::var_os("AGENTD_TEST_LONG").is_some() {
-        1000
-    } else {
-        20
-    };
+    let long = std::env::var_os("AGENTD_TEST_LONG").is_some();
     let seed = std::env::var("AGENTD_TEST_SEED")
         .ok()
         .and_then(|s| s.parse().ok())
         .unwrap_or(7);
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut home = TestDaemon::start();
-    std::fs::create_dir_all(home.project().join("a/b")).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(2)
-        .build()
-        .unwrap();
-    let mut seen = BTreeMap::<&str, u32>::new();
-    for round in 0..rounds {
-        // An undisturbed turn gives about 35 updates.
-        let moment = random.usize(0..40);
-        let what = runtime.block_on(kill_at(&mut home, round, moment));
-        *seen.entry(what).or_default() += 1;
-    }
-    eprintln!("{rounds} kills, seed {seed}: {seen:?}");
+    // A kill is mostly waiting: in the long form four daemons are killed side by side.
+    let (lanes, rounds): (u64, u32) = if long { (4, 250) } else { (1, 20) };
+    let seen = Mutex::new(BTreeMap::<&str, u32>::new());
+    std::thread::scope(|scope| {
+        for lane in 0..lanes {
+            let seen = &seen;
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed + lane);
+                let mut home = TestDaemon::start();
+                std::fs::create_dir_all(home.project().join("a/b")).unwrap();
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .worker_threads(2)
+                    .build()
+                    .unwrap();
+                for round in 0..rounds {
+                    // An undisturbed turn gives about 35 updates.
+                    let moment = random.usize(0..40);
+                    let what = runtime.block_on(kill_at(&mut home, round, moment));
+                    *seen.lock().unwrap().entry(what).or_default() += 1;
+                }
+            });
+        }
+    });
+    let (seen, all) = (seen.into_inner().unwrap(), rounds * u32::try_from(lanes).unwrap());
+    eprintln!("{all} kills, seed {seed}: {seen:?}");
+    assert_eq!(seen.values().sum::<u32>(), all);
     assert!(
-        seen.get("interrupted").copied().unwrap_or_default() * 2 > rounds,
+        seen.get("interrupted").copied().unwrap_or_default() * 2 > all,
         "{seen:?}"
     );
 }
