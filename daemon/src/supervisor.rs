@@ -5,6 +5,7 @@ mod bundle;
 mod copy;
 mod create;
 mod lifecycle;
+mod live;
 mod models;
 mod policies;
 mod project;
@@ -13,11 +14,10 @@ mod redact;
 mod storage;
 mod transfer;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OnceCell, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::domain::approval::Approval;
 use crate::domain::event::Event;
@@ -51,8 +51,7 @@ pub struct Supervisor(Arc<Inner>);
 struct Inner {
     store: Store,
     settings: Arc<Settings>,
-    /// A session being brought back holds up only those who want that session.
-    live: Mutex<HashMap<SessionId, Arc<OnceCell<SessionHandle>>>>,
+    live: Mutex<live::Live>,
     /// Rings when any session's row changed.
     changed: watch::Sender<u64>,
     defaults: Defaults,
@@ -147,14 +146,7 @@ impl Supervisor {
 
     /// The live handle of a session; brings it back from its log when it is not live.
     pub async fn handle(&self, session_id: &SessionId) -> Result<SessionHandle, Fault> {
-        let cell = self
-            .0
-            .live
-            .lock()
-            .await
-            .entry(session_id.clone())
-            .or_default()
-            .clone();
+        let cell = self.0.live.lock().await.cell(session_id).await;
         let loaded = cell
             .get_or_try_init(|| async {
                 let handle = session::load(&self.0.store, &self.0.settings, session_id).await?;
@@ -341,14 +333,7 @@ impl Supervisor {
 
     /// Brings every turn to a stop; ends the jails unless they are to stay.
     pub async fn shut_down(&self, keep_jails: bool) {
-        let handles: Vec<SessionHandle> = self
-            .0
-            .live
-            .lock()
-            .await
-            .values()
-            .filter_map(|cell| cell.get().cloned())
-            .collect();
+        let handles = self.0.live.lock().await.handles();
         futures::future::join_all(handles.iter().map(|handle| handle.shut_down(keep_jails))).await;
         if !keep_jails {
             futures::future::join_all(handles.iter().map(SessionHandle::end_jail)).await;

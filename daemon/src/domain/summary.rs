@@ -87,6 +87,11 @@ impl Summary {
         self.waiting = waiting;
         self
     }
+
+    /// True where no turn or command is open, and nothing waits in it.
+    pub fn is_at_rest(&self) -> bool {
+        self.turn_id.is_none() && self.queued == 0 && self.open_execs == 0 && self.approval_ids.is_empty()
+    }
 }
 
 /// What a session is doing, in the product's words.

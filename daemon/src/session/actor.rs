@@ -2,6 +2,7 @@
 //! Guarantees: decide, commit, apply, announce, in that order; it awaits only its mailbox and the store,
 //! never a model, a shell or a client.
 
+mod answered;
 mod orders;
 mod view;
 mod waiting;
@@ -164,6 +165,19 @@ impl State {
                         let _unheard = answer.send(());
                     }
                 }
+                Ask::Leave(answer) => {
+                    let idle = self.job.is_none()
+                        && !self.stopping
+                        && mailbox.is_empty()
+                        && self.session.summary().is_at_rest();
+                    if idle {
+                        // All of it, before the next one is brought back.
+                        drop(self);
+                        let _unheard = answer.send(true);
+                        return;
+                    }
+                    let _unheard = answer.send(false);
+                }
                 Ask::Shutdown(why, answer) => {
                     self.stopping = true;
                     if self.stop_job(why) {
@@ -240,20 +254,6 @@ impl State {
         }
         self.ensure_job().await;
         Ok(reply)
-    }
-
-    /// A "no" to something that was answered before is still that answer.
-    async fn rejected(&self, key: Option<&RequestKey>, rejection: Rejection) -> Result<Reply, Fault> {
-        if let Some(key) = key
-            && let Some(before) = self.store.request(&key.request_id).await?
-        {
-            return if before.matches(key) {
-                Ok(before.reply)
-            } else {
-                Err(Rejection::RequestIdReused(key.request_id.clone()).into())
-            };
-        }
-        Err(rejection.into())
     }
 
     async fn record(&mut self, turn_id: TurnId, facts: Vec<EventBody>) -> Recorded {
@@ -390,27 +390,6 @@ impl State {
             self.remember(key, Reply::Done { seq });
         }
         Ok(seq)
-    }
-
-    /// What was answered to this very request before.
-    fn answered_before(&self, key: Option<&RequestKey>) -> Result<Option<Reply>, Fault> {
-        let Some(key) = key else { return Ok(None) };
-        match self
-            .answered
-            .iter()
-            .find(|(before, _)| before.request_id == key.request_id)
-        {
-            None => Ok(None),
-            Some((before, reply)) if before == key => Ok(Some(reply.clone())),
-            Some(_) => Err(Rejection::RequestIdReused(key.request_id.clone()).into()),
-        }
-    }
-
-    fn remember(&mut self, key: RequestKey, reply: Reply) {
-        self.answered.push_back((key, reply));
-        if self.answered.len() > ANSWERED {
-            self.answered.pop_front();
-        }
     }
 
     fn stop_job(&mut self, why: Stop) -> bool {

@@ -521,6 +521,11 @@ impl Execs {
         self.star_now().await;
     }
 
+    /// True while nothing runs and everything that is to be kept is written.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.tasks.is_empty() && self.live().is_empty() && !self.has_jail()
+    }
+
     /// True while a jail lives.
     pub(super) fn has_jail(&self) -> bool {
         self.settings.jails.live().contains(&self.session_id)

@@ -121,6 +121,8 @@ pub(super) enum Ask {
     JobEnded(TurnId),
     /// Answered when no task works on the session: after the stop that was asked for, or at once.
     Rest(oneshot::Sender<()>),
+    /// End, if nothing is to be done; answered with whether that is so.
+    Leave(oneshot::Sender<bool>),
     /// Stop the open turn for a shutdown; answered when no turn is open.
     Shutdown(Stop, oneshot::Sender<()>),
 }
@@ -232,6 +234,15 @@ impl Actor {
         if self.asks.send(Ask::Rest(answer)).await.is_ok() {
             // An error means that the actor is gone: at rest already.
             let _gone = wait.await;
+        }
+    }
+
+    /// Ends the actor where it has nothing to do. True when it is gone.
+    pub(super) async fn leave(&self) -> bool {
+        let (answer, wait) = oneshot::channel();
+        match self.asks.send(Ask::Leave(answer)).await {
+            Ok(()) => wait.await.unwrap_or(true),
+            Err(_) => true,
         }
     }
 

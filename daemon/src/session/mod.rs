@@ -539,6 +539,22 @@ impl SessionHandle {
         self.execs.settle().await;
     }
 
+    /// True where nothing works, waits or runs in it and nobody follows or holds it but the one who asks: all that it is
+    /// stands in the store.
+    pub fn is_at_rest(&self) -> bool {
+        self.actor.asks.strong_count() == 1
+            && self.published.borrow().is_at_rest()
+            && self.presence.all().is_empty()
+            && self.net.is_at_rest()
+            && self.execs.is_at_rest()
+    }
+
+    /// Ends its actor, if it still is at rest. The caller sees to it that nobody takes the handle meanwhile; this one is of
+    /// no use afterwards.
+    pub async fn leave(self) -> bool {
+        self.actor.leave().await
+    }
+
     /// True while a jail lives.
     pub fn has_jail(&self) -> bool {
         self.execs.has_jail()

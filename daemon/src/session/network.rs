@@ -357,6 +357,12 @@ impl Net {
         }
     }
 
+    /// True while no door is open and nothing waits to be written.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let log = lock(&self.log);
+        log.entries.is_empty() && log.omitted == 0 && self.view.borrow().doors.is_empty()
+    }
+
     /// As it is now.
     pub(super) fn view(&self) -> View {
         self.view.borrow().clone()
