@@ -173,7 +173,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "providers.NAME.proxy",
-        Kind::Url,
+        Kind::Proxy,
         None,
         None,
         "A proxy for this provider only.",
@@ -397,11 +397,12 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "network.proxy",
-        Kind::Url,
+        Kind::Proxy,
         None,
         None,
-        "A company's proxy that programs in jails go out through, as `http://NAME:PASSWORD@HOST:PORT`; it looks names up. \
-         Unset: HTTPS_PROXY of the daemon's environment, but for the hosts of NO_PROXY. Hosts of `pins` go without it.",
+        "A company's proxy that programs in jails go out through, as `http://NAME:PASSWORD@HOST:PORT`, `https://…` (checked \
+         with `ca_file` too) or `socks5h://…`; it looks names up. Unset: HTTPS_PROXY of the daemon's environment, but for the \
+         hosts of NO_PROXY. Hosts of `pins` go without it.",
     ),
     key(
         "network.ca_file",

@@ -32,6 +32,8 @@ pub enum Kind {
     Size,
     /// An `http://` or `https://` address.
     Url,
+    /// A proxy's address.
+    Proxy,
     /// A file.
     Path,
     /// What to log.
@@ -55,7 +57,7 @@ pub enum Kind {
 pub enum Value {
     /// Nothing.
     Unset,
-    /// Text, Choice, Url, Path, Filter.
+    /// Text, Choice, Url, Proxy, Path, Filter.
     Text(String),
     /// Count.
     Count(u64),
@@ -82,6 +84,7 @@ impl Kind {
             Self::Span => "duration",
             Self::Size => "size",
             Self::Url => "url",
+            Self::Proxy => "proxy url",
             Self::Path => "path",
             Self::Filter => "log filter",
             Self::Texts => "list of texts",
@@ -134,7 +137,8 @@ impl Kind {
             },
             Self::Span => parse_span(word).map(Value::Span),
             Self::Size => parse_size(word).map(Value::Size),
-            Self::Url => url(word).map(Value::Text),
+            Self::Url => url(word, &["http", "https"]).map(Value::Text),
+            Self::Proxy => url(word, &["http", "https", "socks5", "socks5h"]).map(Value::Text),
             Self::Path => path(word).map(Value::Text),
             Self::Filter => filter(word).map(Value::Text),
             Self::Texts => Ok(Value::List(split(word).map(str::to_owned).collect())),
@@ -356,15 +360,18 @@ fn count(min: u64, max: u64, number: u64) -> Result<u64, String> {
     }
 }
 
-fn url(text: &str) -> Result<String, String> {
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
-    match rest {
-        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err(format!(
-            "'{text}' is not an address; it must begin with http:// or https://"
-        )),
+fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
+    match text.split_once("://") {
+        Some((scheme, host)) if schemes.contains(&scheme) && !host.is_empty() && !host.starts_with('/') => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => {
+            let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+            Err(format!(
+                "'{text}' is not an address; it must begin with {}",
+                schemes.join(" or ")
+            ))
+        }
     }
 }
 

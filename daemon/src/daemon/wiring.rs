@@ -133,7 +133,7 @@ fn upstream(config: &Config, env: &Env) -> Option<Arc<Upstream>> {
             of_environment(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
         ),
     };
-    match Upstream::new(&url, &except) {
+    match Upstream::new(&url, &except, config.network.ca_file.as_deref()) {
         Ok(upstream) => Some(Arc::new(upstream)),
         Err(why) => {
             tracing::error!(why, "network.proxy (or HTTPS_PROXY) is not used");

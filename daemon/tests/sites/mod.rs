@@ -49,22 +49,10 @@ impl Sites {
             std::fs::create_dir_all(&root).unwrap();
             std::fs::write(root.join("hello"), format!("hello from {host}\n")).unwrap();
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/tests/python/sites.py");
-        let mut server = Command::new("/usr/bin/python3")
-            .arg(script)
-            .arg(dir.path())
-            .args([dir.path().join("cert.pem"), dir.path().join("key.pem")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is missing");
-        let mut line = String::new();
-        let mut out = BufReader::new(server.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let ports: Vec<u16> = line
-            .split_whitespace()
-            .map(|port| port.parse().unwrap())
-            .collect();
+        let script = include_str!("../python/sites.py");
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let args = [dir.path().display().to_string(), at("cert.pem"), at("key.pem")];
+        let (server, ports) = serve(script, &args);
         Self {
             dir,
             server,
@@ -97,6 +85,22 @@ impl Sites {
         text
     }
 
+    /// Proxies through which every name leads to here.
+    pub fn proxies(&self) -> Proxies {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let ports = [self.https.to_string(), self.http.to_string()];
+        let [https, http] = ports;
+        let log = at("proxies.log");
+        let args = [at("cert.pem"), at("key.pem"), https, http, log.clone()];
+        let (server, ports) = serve(include_str!("../python/proxies.py"), &args);
+        Proxies {
+            server,
+            log: log.into(),
+            tls: ports[0],
+            socks: ports[1],
+        }
+    }
+
     /// The requests that arrived.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -110,9 +114,52 @@ impl Drop for Sites {
     }
 }
 
+/// A company's proxies, which let in `me:canary-0123`.
+pub struct Proxies {
+    server: Child,
+    log: PathBuf,
+    /// Spoken to over TLS, as `localhost`.
+    pub tls: u16,
+    pub socks: u16,
+}
+
+impl Proxies {
+    /// What they were asked.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Proxies {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+/// Starts a server of a few lines; gives the ports it says.
+fn serve(script: &str, args: &[String]) -> (Child, Vec<u16>) {
+    let mut server = Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is missing");
+    let mut line = String::new();
+    let mut out = BufReader::new(server.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    let ports = line.split_whitespace().map(|port| port.parse().unwrap());
+    (server, ports.collect())
+}
+
 /// An authority, and a certificate for all hosts signed by it.
 fn certificates(dir: &Path) {
-    let names: Vec<String> = HOSTS.iter().map(|host| format!("DNS:{host}")).collect();
+    let names: Vec<String> = HOSTS
+        .iter()
+        .chain(&["localhost"])
+        .map(|host| format!("DNS:{host}"))
+        .collect();
     std::fs::write(dir.join("names"), format!("subjectAltName={}\n", names.join(","))).unwrap();
     for args in [
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem \

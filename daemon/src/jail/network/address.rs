@@ -65,8 +65,6 @@ pub(super) async fn connect(
     for at in addresses.iter().take(TRIED) {
         match tokio::time::timeout(CONNECT, TcpStream::connect(at)).await {
             Ok(Ok(stream)) => {
-                // What is relayed comes in pieces that wait for nobody. A socket that refuses is only slower.
-                let _slower = stream.set_nodelay(true);
                 return Ok((stream, *at));
             }
             Ok(Err(error)) => last = error.to_string(),

@@ -7,6 +7,7 @@ mod fetch;
 mod owner;
 mod proxy;
 mod relay;
+mod socks;
 mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use http::StatusCode;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 pub use fetch::Fetched;
@@ -31,7 +33,7 @@ pub use owner::Listening;
 pub use upstream::Upstream;
 
 use self::relay::{Counts, relay};
-use self::upstream::Way;
+use self::upstream::{Outer, Way};
 use super::link::{Handed, Link};
 use super::spec::JailSpec;
 use crate::domain::id::ExecId;
@@ -142,10 +144,10 @@ pub struct Wish {
 
 /// A connection that leaves the jail.
 pub(super) struct Reached {
-    stream: TcpStream,
+    stream: Outer,
     /// Where to: the host's address, or the company's proxy's.
     at: SocketAddr,
-    /// The company's proxy on the way.
+    /// The company's proxy on the way, where a plain request is for it to read.
     via: Option<Way>,
 }
 
@@ -317,14 +319,17 @@ impl Network {
         };
         let forbidden = |why| refuse(StatusCode::FORBIDDEN, why);
         self.gate.admit(wish).await.map_err(forbidden)?;
-        let via = self.way(&wish.target);
-        let connected = match &via {
-            Some(way) if tunnel => way.tunnel(&wish.target).await,
-            Some(way) => way.dial().await,
-            None => {
-                let addresses = self.addresses(&wish.target).await.map_err(forbidden)?;
-                address::connect(&wish.target, &addresses).await
-            }
+        let mut via = self.way(&wish.target);
+        let connected = match via.take_if(|way| tunnel || way.is_socks()) {
+            Some(way) => way.tunnel(&wish.target).await,
+            None => match &via {
+                Some(way) => way.dial().await,
+                None => {
+                    let addresses = self.addresses(&wish.target).await.map_err(forbidden)?;
+                    let connected = address::connect(&wish.target, &addresses).await;
+                    connected.map(|(stream, at)| (Either::Left(stream), at))
+                }
+            },
         };
         let (stream, at) = connected.map_err(|why| refuse(StatusCode::BAD_GATEWAY, why))?;
         Ok(Reached { stream, at, via })
@@ -410,7 +415,7 @@ impl Network {
                     let Ok(inner) = me.dial(port).await else { return };
                     let counts = Counts::default();
                     tokio::select! {
-                        _either = relay(stream, inner, &[], &counts) => {}
+                        _either = relay(stream, Either::Left(inner), &[], &counts) => {}
                         () = open.cancelled() => {}
                     }
                 });
@@ -493,7 +498,7 @@ impl Network {
         let counts = Counts::default();
         let gone = self.until_gone();
         tokio::select! {
-            _either = relay(inner, outer, &[], &counts) => {}
+            _either = relay(inner, Either::Left(outer), &[], &counts) => {}
             () = open.cancelled() => {}
             () = gone.cancelled() => {}
         }
