@@ -229,111 +229,6 @@ fn a_host_for_the_project_counts_in_its_other_sessions_until_it_is_taken_back() 
     assert_eq!(questions(&home).len(), 1);
 }
 
-/// A company's proxy that lets in whom it knows: names lead to the sites, whatever they are. Gives its port and what it was
-/// asked.
-fn company_proxy(sites: &Sites) -> (u16, std::sync::mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (asked, heard) = std::sync::mpsc::channel();
-    let (https, http) = (sites.https, sites.http);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut client = stream.unwrap();
-            let asked = asked.clone();
-            std::thread::spawn(move || {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    if client.read(&mut byte).unwrap_or(0) == 0 {
-                        return;
-                    }
-                    head.push(byte[0]);
-                }
-                let head = String::from_utf8(head).unwrap();
-                let line = head.lines().next().unwrap().to_owned();
-                // me:canary-0123
-                let known = head.contains("Basic bWU6Y2FuYXJ5LTAxMjM=");
-                asked.send(line.clone()).ok();
-                if !known {
-                    client
-                        .write_all(
-                            b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                        )
-                        .ok();
-                    return;
-                }
-                let tunnel = line.starts_with("CONNECT ");
-                let mut server =
-                    TcpStream::connect(("127.0.0.1", if tunnel { https } else { http })).unwrap();
-                if tunnel {
-                    client.write_all(b"HTTP/1.1 200 Go on\r\n\r\n").unwrap();
-                } else {
-                    let path = line.split(' ').nth(1).unwrap();
-                    assert!(path.starts_with("http://listed.test"), "{path}");
-                    let own =
-                        head.replacen("http://listed.test:80", "", 1)
-                            .replacen("http://listed.test", "", 1);
-                    server.write_all(own.as_bytes()).unwrap();
-                }
-                let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                let back = std::thread::spawn(move || {
-                    std::io::copy(&mut from, &mut to).ok();
-                    to.shutdown(std::net::Shutdown::Write).ok();
-                });
-                std::io::copy(&mut client, &mut server).ok();
-                server.shutdown(std::net::Shutdown::Write).ok();
-                back.join().unwrap();
-            });
-        }
-    });
-    (port, heard)
-}
-
-#[test]
-fn a_companys_proxy_is_the_way_out_and_is_asked_only_for_what_was_allowed() {
-    let sites = Sites::start();
-    let (port, heard) = company_proxy(&sites);
-    let config = |login: &str| {
-        format!(
-            "[network]\nca_file = \"{}\"\nallow = [\"listed.test\"]\nproxy = \"http://{login}127.0.0.1:{port}\"\n",
-            sites.dir.path().join("ca.pem").display()
-        )
-    };
-    let mut home = TestDaemon::home();
-    home.config(&config("me:canary-0123@"));
-    home.spawn();
-    let ran = exec(
-        &home,
-        &["--net", "list"],
-        "curl -sSf https://listed.test/hello http://listed.test/hello; curl -sS https://evil.test/hello; env",
-    );
-    assert!(
-        ran.out()
-            .starts_with("hello from listed.test\nhello from listed.test\n"),
-        "{ran}"
-    );
-    assert!(!ran.out().contains("canary"), "{ran}");
-    let asked: Vec<String> = heard.try_iter().collect();
-    assert_eq!(asked.len(), 2, "{asked:?}");
-    assert!(asked[0].starts_with("CONNECT listed.test:443 "), "{asked:?}");
-    assert!(asked[1].starts_with("GET http://listed.test"), "{asked:?}");
-    let shown = home.ctl(["config", "list"]).exits(0);
-    assert!(
-        !shown.out().contains("canary") && !home.log().contains("canary"),
-        "{shown}"
-    );
-    // A proxy that does not know us.
-    home.config(&config(""));
-    home.kill9();
-    home.restart();
-    let ran = exec(&home, &["-o", "json"], "curl -sSf https://listed.test/hello");
-    assert_ne!(ran.code, 0);
-    assert!(
-        ran.out().contains("the proxy wants a name and a password"),
-        "{ran}"
-    );
-}
-
 /// JAIL.md's lines 41 to 46, from inside, in one layout.
 fn attacks(layout: &str) {
     let sites = Sites::start();
@@ -465,6 +360,25 @@ fn what_tries_to_get_round_the_proxy_is_refused_in_the_root_layout() {
 #[test]
 fn what_tries_to_get_round_the_proxy_is_refused_in_the_host_layout() {
     attacks("host");
+}
+
+#[test]
+fn an_ordinary_user_meets_the_same_wall_of_the_network() {
+    if !rustix::process::getuid().is_root() {
+        // The tests beside this one are run by an ordinary user.
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let bin = exe.ancestors().nth(2).unwrap();
+    let programs = ["agentd", "agentctl", "agent-jinit"].map(|name| bin.join(name));
+    support::ordinary::as_nobody(
+        &programs,
+        &[
+            "what_tries_to_get_round_the_proxy_is_refused_in_the_root_layout",
+            "what_tries_to_get_round_the_proxy_is_refused_in_the_host_layout",
+            "an_empty_list_means_none_and_off_means_nothing",
+        ],
+    );
 }
 
 #[test]

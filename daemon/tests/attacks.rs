@@ -494,37 +494,7 @@ fn an_ordinary_user_meets_the_same_wall() {
         // The tests beside this one are run by an ordinary user.
         return;
     }
-    let dir = tempfile::Builder::new().prefix("au").tempdir_in("/tmp").unwrap();
-    let at = |name: &str| dir.path().join(name);
-    for sub in ["deps", "tmp", "home"] {
-        std::fs::create_dir(at(sub)).unwrap();
-        std::os::unix::fs::chown(at(sub), Some(65534), Some(65534)).unwrap();
-    }
-    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    // Where the build put them may be a place that only root enters.
-    std::fs::copy(std::env::current_exe().unwrap(), at("deps/attacks")).unwrap();
-    std::fs::copy(shell_support::jinit(), at("agent-jinit")).unwrap();
-    let output = Command::new("setpriv")
-        .args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--inh-caps=-all",
-        ])
-        .arg(at("deps/attacks"))
-        .args([
-            "--exact",
-            "no_attack_of_the_list_gets_through",
-            "floods_stay_in_the_jail",
-        ])
-        .env("TMPDIR", at("tmp"))
-        .env("HOME", at("home"))
-        .current_dir(at("home"))
-        .output()
-        .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("2 passed"), "{text}");
+    shell_support::as_ordinary_user(&["no_attack_of_the_list_gets_through", "floods_stay_in_the_jail"]);
 }
 
 /// 84: two sessions share nothing but the machine.

@@ -20,6 +20,8 @@ use agentd::shell::{RunRequest, RunResult, Shell, ShellSnapshot};
 
 #[path = "../support/leftovers.rs"]
 mod leftovers;
+#[path = "../support/ordinary.rs"]
+mod ordinary;
 
 /// One shell and where it works.
 pub struct Rig {
@@ -156,33 +158,5 @@ impl Drop for Ends {
 
 /// Runs tests of this very binary as `nobody`, where it is root that runs them.
 pub fn as_ordinary_user(tests: &[&str]) {
-    let dir = tempfile::Builder::new().prefix("au").tempdir_in("/tmp").unwrap();
-    let at = |name: &str| dir.path().join(name);
-    for sub in ["deps", "tmp", "home"] {
-        std::fs::create_dir(at(sub)).unwrap();
-        std::os::unix::fs::chown(at(sub), Some(65534), Some(65534)).unwrap();
-    }
-    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    // Where the build put them may be a place that only root enters.
-    std::fs::copy(std::env::current_exe().unwrap(), at("deps/tests")).unwrap();
-    std::fs::copy(jinit(), at("agent-jinit")).unwrap();
-    let output = std::process::Command::new("setpriv")
-        .args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--inh-caps=-all",
-        ])
-        .arg(at("deps/tests"))
-        .arg("--exact")
-        .args(tests)
-        .env("TMPDIR", at("tmp"))
-        .env("HOME", at("home"))
-        .current_dir(at("home"))
-        .output()
-        .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let passed = format!("{} passed", tests.len());
-    assert!(output.status.success() && text.contains(&passed), "{text}");
+    ordinary::as_nobody(&[jinit()], tests);
 }

@@ -21,6 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 mod leftovers;
+pub mod ordinary;
 
 /// Nothing a test waits for takes this long.
 pub const LIMIT: Duration = Duration::from_secs(60);
