@@ -22,16 +22,29 @@ pub fn download(size: &Size, report: &mut Report) {
     report.part(
         "The proxy",
         "curl's own time for a download over https from a server on this machine, in turns: from outside, and from a jail \
-         through the proxy. The server, curl and the daemon share the processors, so a busy or small machine shows more.",
+         through the proxy, with the same certificate authorities (reading them is a good part of curl's work). The server, \
+         curl and the daemon share the processors, so a busy or small machine shows more.",
     );
     let sites = Sites::start();
     let mut home = TestDaemon::home();
     home.config(&sites.config("", &[]));
     home.spawn();
+    // What a jail shows: the machine's own and the one of the configuration.
+    let authorities = sites.dir.path().join("all.pem");
+    let inside = home.ctl([
+        "exec",
+        "--name",
+        "n",
+        "--net",
+        "list",
+        "--",
+        "cat \"$CURL_CA_BUNDLE\"",
+    ]);
+    std::fs::write(&authorities, inside.exits(0).stdout).unwrap();
     let url = format!("https://listed.test/length?{bytes}");
     let to = format!(
         "--cacert {} --connect-to listed.test:443:127.0.0.1:{}",
-        sites.dir.path().join("ca.pem").display(),
+        authorities.display(),
         sites.https
     );
     let (mut direct, mut through) = (Vec::new(), Vec::new());
