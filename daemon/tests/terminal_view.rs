@@ -135,6 +135,34 @@ fn text(screen: &pb::TerminalScreen) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_looks_on_gets_the_screen_in_each_new_size() {
+    let daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    desk.type_in("a", 0, "echo lo''oked\n").await;
+    desk.screen("looked").await;
+    let mut looks = desk.watch("looks").await;
+    for (columns, rows) in [(60, 8), (90, 20), (40, 10)] {
+        let request = pb::ResizePtyRequest {
+            session_id: desk.session.clone(),
+            exec_id: desk.shell.clone(),
+            size: Some(pb::PtySize { columns, rows }),
+        };
+        desk.client.resize_pty(request).await.unwrap();
+        let screen = loop {
+            match looks.next().await.unwrap().unwrap() {
+                Update::Item(pb::read_output_response::Item::Screen(screen))
+                    if (screen.columns, screen.rows) == (columns, rows) =>
+                {
+                    break screen;
+                }
+                _ => {}
+            }
+        };
+        assert!(text(&screen).contains("looked"), "{}", text(&screen));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_comes_late_gets_the_screen_and_goes_on_with_it() {
     let daemon = TestDaemon::start();
     let desk = Desk::new(&daemon).await;

@@ -81,6 +81,11 @@ fn files_input_jobs_limits_and_context_are_in_the_browser() {
 }
 
 #[test]
+fn the_input_of_a_terminal_has_one_holder_in_browsers_too() {
+    drive("input.mjs");
+}
+
+#[test]
 fn rules_grants_and_personas_are_in_the_browser() {
     drive("rules.mjs");
 }

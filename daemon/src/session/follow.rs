@@ -290,7 +290,7 @@ impl Follower {
     /// The terminal of a run, when the reader draws terminals.
     fn drawn(&self, exec_id: &ExecId, sent: Option<u64>) -> Option<Viewing> {
         let viewer = Some(self.options.viewer.as_str()).filter(|viewer| !viewer.is_empty())?;
-        Viewing::new(&self.execs, exec_id, viewer, sent)
+        Viewing::new(&self.execs, exec_id, viewer, sent, true)
     }
 
     /// What is next for the viewer of a terminal; true when there may be more.

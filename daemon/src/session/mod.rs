@@ -490,9 +490,10 @@ impl SessionHandle {
         self.execs.ack(exec_id, viewer, offset);
     }
 
-    /// One viewer's way through a run's output; `None` when the run has no terminal or is over.
+    /// One viewer's way through a run's output; `None` when the run has no terminal or is over. A viewer that begins with
+    /// the screen gets it anew in each new size.
     pub fn view(&self, exec_id: &ExecId, viewer: &str, sent: Option<u64>) -> Option<Viewing> {
-        Viewing::new(&self.execs, exec_id, viewer, sent)
+        Viewing::new(&self.execs, exec_id, viewer, sent, sent.is_none())
     }
 
     /// A cursor over the log, with previews and output where wanted. Refused beyond the head: facts would be

@@ -90,6 +90,9 @@ pub(super) struct Terminal {
 struct State {
     /// Sizes the emulator has not seen, each from an offset of the output on.
     sizes: VecDeque<(u64, PtySize)>,
+    /// The last size that was set, and how often it became another.
+    size: Option<PtySize>,
+    resizes: u64,
     /// How far each viewer has drawn.
     viewers: BTreeMap<String, u64>,
 }
@@ -105,7 +108,8 @@ impl Terminal {
         Self {
             state: Mutex::new(State {
                 sizes: size.map(|size| (0, size)).into_iter().collect(),
-                viewers: BTreeMap::new(),
+                size,
+                ..State::default()
             }),
             emulator: Arc::default(),
         }
@@ -122,6 +126,13 @@ impl Terminal {
             state.sizes.pop_front();
         }
         state.sizes.push_back((offset, size));
+        if state.size.replace(size) != Some(size) {
+            state.resizes = state.resizes.wrapping_add(1);
+        }
+    }
+
+    fn resizes(&self) -> u64 {
+        self.state().resizes
     }
 
     /// A viewer has drawn up to `offset`, whether it was sent on this stream or came with a screen.
@@ -250,6 +261,8 @@ impl Execs {
         if let Some(terminal) = self.terminals().get(exec_id) {
             terminal.resized(written, size);
         }
+        // Viewers get the screen in its new size.
+        self.feed.output();
     }
 
     /// The terminal of a run that goes on.
@@ -296,18 +309,23 @@ pub struct Viewing {
     sent: Option<u64>,
     /// The screen that is being made for it.
     drawing: Option<JoinHandle<Emulated>>,
+    /// Which size its last screen had, for a viewer that gets a screen when the terminal becomes larger or smaller.
+    resizes: Option<u64>,
 }
 
 impl Viewing {
     /// `None` when the run has no terminal or is over. `sent` says where it goes on; without it comes the screen, or
-    /// what a viewer that comes back has not drawn.
+    /// what a viewer that comes back has not drawn. With `mirrors` also whenever the terminal becomes larger or smaller:
+    /// bytes for one size are no good in another.
     pub(in crate::session) fn new(
         execs: &Arc<Execs>,
         exec_id: &ExecId,
         viewer: &str,
         sent: Option<u64>,
+        mirrors: bool,
     ) -> Option<Self> {
         let terminal = execs.terminal(exec_id)?;
+        let resizes = mirrors.then(|| terminal.resizes());
         if let Some(sent) = sent {
             terminal.acked(viewer, sent);
         }
@@ -318,6 +336,7 @@ impl Viewing {
             viewer: viewer.to_owned(),
             sent,
             drawing: None,
+            resizes,
         })
     }
 
@@ -336,9 +355,12 @@ impl Viewing {
             (None, Some(drawn)) if total.saturating_sub(drawn) <= BEHIND => Some(drawn),
             (None, _) => None,
         };
+        let resized = self.resizes.is_some_and(|seen| seen != self.terminal.resizes());
         let step = match (at, result) {
             _ if self.drawing.is_some() => Next::Screen,
             (None, _) => Next::Screen,
+            // Not on top of bytes on their way.
+            (Some(at), None) if resized && at.saturating_sub(drawn.unwrap_or(0)) < CREDIT => Next::Screen,
             (Some(at), None) => next(total, at, drawn.unwrap_or(0)),
             (Some(at), Some(_)) if total.saturating_sub(at) > BEHIND => Next::Screen,
             (Some(at), Some(_)) if total > at => Next::Bytes(CHUNK),
@@ -359,6 +381,7 @@ impl Viewing {
         let mut drawing = self.drawing.take().unwrap_or_else(|| {
             let (terminal, execs) = (self.terminal.clone(), self.execs.clone());
             let (output, result) = (execs.output(&self.exec_id), result.cloned());
+            self.resizes = self.resizes.map(|_| self.terminal.resizes());
             tokio::spawn(async move {
                 let screen = terminal.screen(&output, result.as_ref(), total).await;
                 execs.feed.output();
@@ -383,7 +406,9 @@ impl Viewing {
         }
         // Of an ended run nothing more will come than what the screen could be made of.
         self.sent = Some(result.map_or(screen.offset, |_| total));
+        // A screen in a new size stands for the few bytes since, too.
         let skipped = at.map_or(0, |at| screen.offset.saturating_sub(at));
+        let skipped = if skipped > BEHIND { skipped } else { 0 };
         Some(Shown::Screen(screen.piece(&self.exec_id, skipped)))
     }
 

@@ -6,12 +6,15 @@ import type { Session } from '../gen/agentd/v1/session_pb'
 import type { Event } from '../gen/agentd/v1/event_pb'
 import { CaughtUpSchema, OutputStream, WatchItemSchema, type OutputChunk, type WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, shells } from '../lib/api'
+import { Typist, type Typed } from './typist'
 
 /** From a tab: which sessions it shows and what it has seen of them; `again` wants tails and previews anew. */
 export type ToHub =
   | { t: 'want'; wants: [string, bigint][]; again: boolean }
   /** A terminal is drawn up to here. */
   | { t: 'ack'; session: string; exec: string; offset: bigint }
+  /** For a terminal; with `take` the input is taken from whoever has it. */
+  | { t: 'type'; session: string; exec: string; data: Uint8Array; take: boolean }
   | { t: 'now' }
   | { t: 'bye' }
 
@@ -25,6 +28,10 @@ export type FromHub =
   | { t: 'board'; workspace: string; rev: bigint }
   | { t: 'item'; item: WatchItem }
   | { t: 'back'; events: number }
+  /** What became of typed bytes. */
+  | ({ t: 'typed'; exec: string } & Typed)
+  /** Whether another tab of this browser types into a terminal: its window has the terminal's size. */
+  | { t: 'hand'; exec: string; elsewhere: boolean }
   /** The gateway serves another page than the one this browser runs. */
   | { t: 'newer' }
 
@@ -58,7 +65,10 @@ export class Hub {
   /** Rounds without anything new, and whether the one under way had something. */
   private quiet = 0
   private news = false
-  /** Who draws terminals, to the daemon: all tabs of this browser together. */
+  /** Which tab types into a terminal. */
+  private hands = new Map<string, unknown>()
+  private typists = new Map<string, Typist>()
+  /** Who draws terminals and types into them, to the daemon: all tabs of this browser together. */
   private viewer = requestId()
   private acks = new Map<string, { session: string; exec: string; offset: bigint; busy: boolean; more: boolean }>()
   /** Which page the gateway served when this began. */
@@ -72,7 +82,7 @@ export class Hub {
 
   receive(key: unknown, post: (message: FromHub) => void, message: ToHub): void {
     if (message.t === 'bye') {
-      this.ports.delete(key)
+      this.leave(key)
       return
     }
     let port = this.ports.get(key)
@@ -82,6 +92,7 @@ export class Hub {
       post({ t: 'state', link: this.link })
       post({ t: 'rows', rows: [...this.rows.values()] })
       if (this.newer) post({ t: 'newer' })
+      for (const exec of this.hands.keys()) post({ t: 'hand', exec, elsewhere: true })
     }
     port.heard = Date.now()
     if (message.t === 'want') {
@@ -97,12 +108,34 @@ export class Hub {
       }
     } else if (message.t === 'ack') {
       void this.ack(message.session, message.exec, message.offset)
+    } else if (message.t === 'type') {
+      this.type(key, post, message)
     } else if (this.link.state === 'up') {
       void this.ping()
     } else {
       this.wake?.()
     }
     if (!this.running) void this.run()
+  }
+
+  private leave(key: unknown): void {
+    this.ports.delete(key)
+    for (const [exec, hand] of this.hands) if (hand === key) this.give(exec, undefined)
+  }
+
+  private give(exec: string, key: unknown): void {
+    if (key === undefined) this.hands.delete(exec)
+    else this.hands.set(exec, key)
+    for (const [other, port] of this.ports) port.post({ t: 'hand', exec, elsewhere: key !== undefined && other !== key })
+  }
+
+  // All tabs of this browser are one writer, as they are one reader: what they type is in one order, and none of them
+  // has to take the input from another.
+  private type(key: unknown, post: (message: FromHub) => void, { session, exec, data, take }: ToHub & { t: 'type' }): void {
+    if (this.hands.get(exec) !== key) this.give(exec, key)
+    let typist = this.typists.get(exec)
+    if (!typist) this.typists.set(exec, (typist = new Typist(session, exec, this.viewer)))
+    typist.type({ data, take, said: (typed) => post({ t: 'typed', exec, ...typed }) })
   }
 
   // One call at a time for each terminal; of those that wait only the newest counts.
@@ -127,7 +160,7 @@ export class Hub {
   private tell(message: FromHub, session?: string): void {
     const now = Date.now()
     for (const [key, port] of this.ports) {
-      if (now - port.heard > SILENCE) this.ports.delete(key)
+      if (now - port.heard > SILENCE) this.leave(key)
       else if (!session || port.wants.has(session)) port.post(message)
     }
   }
@@ -212,6 +245,7 @@ export class Hub {
       clients: true,
       outputResume: this.continuation(sessionId),
       viewer: this.viewer,
+      writer: this.viewer,
     }))
     const behind = new Set(wanted)
     const up = (): void => {
@@ -296,7 +330,11 @@ export class Hub {
   private note(id: string, event: Event): void {
     const known = this.outputs.get(id)
     if (event.body.case === 'execStarted') known?.set(event.body.value.execId, [0n, 0n])
-    if (event.body.case === 'execFinished') known?.delete(event.body.value.execId)
+    if (event.body.case !== 'execFinished') return
+    const { execId } = event.body.value
+    known?.delete(execId)
+    this.typists.delete(execId)
+    this.hands.delete(execId)
   }
 
   private read(id: string, chunk: OutputChunk): void {

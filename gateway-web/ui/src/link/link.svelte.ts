@@ -6,6 +6,7 @@ import { sessions } from '../lib/api'
 import { millis } from '../lib/format'
 import { open } from './channel'
 import type { FromHub, LinkState, ToHub } from './hub'
+import type { Typed } from './typist'
 
 type Follower = { cursor: () => bigint; take: (item: WatchItem) => void }
 
@@ -25,6 +26,10 @@ class Link {
   boards = $state.raw<Map<string, bigint>>(new Map())
   /** Counts what was said about any session. */
   changes = $state(0)
+  /** Terminals that another tab of this browser types into. */
+  elsewhere = $state.raw<Set<string>>(new Set())
+  /** Hears what became of typed bytes. */
+  onTyped: ((exec: string, typed: Typed) => void) | undefined
   private rows = $state.raw<Map<string, Session>>(new Map())
   private followers = new Map<string, Set<Follower>>()
   private send: ((message: ToHub) => void) | undefined
@@ -88,6 +93,11 @@ class Link {
     this.send?.({ t: 'ack', session, exec, offset })
   }
 
+  /** Bytes for a terminal; with `take` the input is taken from whoever has it. */
+  type(session: string, exec: string, data: Uint8Array, take: boolean): void {
+    this.send?.({ t: 'type', session, exec, data, take })
+  }
+
   // The first list is asked for beside the stream: it is there before a worker has even started.
   private async list(): Promise<void> {
     try {
@@ -129,6 +139,13 @@ class Link {
       this.caught = { events: message.events, at: Date.now() }
     } else if (message.t === 'newer') {
       this.newer = true
+    } else if (message.t === 'typed') {
+      this.onTyped?.(message.exec, message)
+    } else if (message.t === 'hand') {
+      const all = new Set(this.elsewhere)
+      if (message.elsewhere) all.add(message.exec)
+      else all.delete(message.exec)
+      this.elsewhere = all
     } else {
       for (const follower of this.followers.get(message.item.sessionId) ?? []) follower.take(message.item)
     }

@@ -1431,7 +1431,8 @@ export type WatchSubscription = Message<"agentd.v1.WatchSubscription"> & {
    * With `output`: name of the viewer that draws terminals, chosen by the client and the same when it comes back: at
    * most 64 characters. Each terminal then begins with its screen, or where this viewer was, and its bytes come with
    * flow control: at most 256 KiB that ShellService.AckOutput has not acknowledged, and the screen of now instead of
-   * the bytes in between when the viewer lacks more than 1 MiB. Empty: terminals are sent as other output is.
+   * the bytes in between when the viewer lacks more than 1 MiB, and the screen again whenever the terminal becomes larger
+   * or smaller. Empty: terminals are sent as other output is.
    *
    * @generated from field: string viewer = 9;
    */

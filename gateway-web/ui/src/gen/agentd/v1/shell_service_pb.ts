@@ -331,7 +331,8 @@ export type ReadOutputRequest = Message<"agentd.v1.ReadOutputRequest"> & {
   viewer: string;
 
   /**
-   * With `viewer`: begin with the screen, not with the bytes from `stdout_offset` on.
+   * With `viewer`: begin with the screen, not with the bytes from `stdout_offset` on; and the screen again whenever the
+   * terminal becomes larger or smaller.
    *
    * @generated from field: bool screen = 7;
    */
@@ -1023,7 +1024,7 @@ export const ShellService: GenService<{
     output: typeof AckOutputResponseSchema;
   },
   /**
-   * Resizes a command's terminal.
+   * Resizes a command's terminal. Viewers on a watch get its screen in the new size.
    *
    * @generated from rpc agentd.v1.ShellService.ResizePty
    */
