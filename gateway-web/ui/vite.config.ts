@@ -14,8 +14,34 @@ const worker: Plugin = {
   },
 }
 
+// What a session's page is made of, named in the document: its chunk is else asked for only once the first one runs.
+const ahead: Plugin = {
+  name: 'ahead',
+  enforce: 'post',
+  generateBundle(_, bundle) {
+    const chunks = Object.values(bundle).filter((one) => one.type === 'chunk')
+    const page = bundle['index.html']
+    const entry = chunks.find((one) => one.isEntry && one.name === 'index')
+    const first = chunks.find((one) => one.facadeModuleId?.endsWith('/pages/Session.svelte'))
+    if (page?.type !== 'asset' || !entry || !first) return this.error('the page has no session')
+    const known = new Set<string>()
+    const all = new Set<string>()
+    const reach = (name: string, into: Set<string>): void => {
+      const chunk = bundle[name]
+      if (chunk?.type !== 'chunk' || into.has(name) || known.has(name)) return
+      into.add(name)
+      for (const style of chunk.viteMetadata?.importedCss ?? []) into.add(style)
+      for (const next of chunk.imports) reach(next, into)
+    }
+    reach(entry.fileName, known)
+    reach(first.fileName, all)
+    const names = [...all].map((name) => `/${name}`).sort()
+    page.source = String(page.source).replace('</title>', `</title>\n    <meta name="agentd-session" content="${names.join(' ')}" />`)
+  },
+}
+
 export default defineConfig({
-  plugins: [svelte(), worker],
+  plugins: [svelte(), worker, ahead],
   build: {
     target: 'es2022',
     outDir: 'dist',

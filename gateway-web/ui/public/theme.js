@@ -1,4 +1,4 @@
-// Sets the theme before the first paint, so that nobody sees a flash of the other one.
+// Before anything else: the theme, so that nobody sees a flash of the other one, and what a session's page is made of.
 ;(function () {
   var wish = null
   try {
@@ -10,4 +10,14 @@
   var high = matchMedia('(prefers-contrast: more)').matches
   var theme = wish && wish !== 'system' ? wish : high ? 'contrast' : dark ? 'dark' : 'light'
   document.documentElement.dataset.theme = theme
+  var session = document.querySelector('meta[name=agentd-session]')
+  if (!session || !/^\/s\/[^/]+$/.test(location.pathname)) return
+  session.content.split(' ').forEach(function (name) {
+    var link = document.createElement('link')
+    link.href = name
+    if (/\.css$/.test(name)) link.rel = 'stylesheet'
+    else link.rel = 'modulepreload'
+    link.crossOrigin = ''
+    document.head.append(link)
+  })
 })()

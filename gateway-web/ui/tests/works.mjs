@@ -67,6 +67,15 @@ try {
   await page.getByRole('region', { name: 'Limits, table' }).getByRole('rowheader', { name: 'open files' }).waitFor()
   await page.getByRole('region', { name: 'What fills the context' }).getByRole('rowheader', { name: 'your messages' }).waitFor()
 
+  step('what of a developer’s tools works in a jail there')
+  await page.getByRole('button', { name: 'Check the project' }).click()
+  const project = page.getByRole('region', { name: 'Project in the jail' })
+  await project.getByText('limit open files').waitFor()
+  const told = ctl('doctor', '--project', '-C', WORKSPACE, '-o', 'json')
+  for (const tool of ['git', 'make']) must(!told.includes(`"${tool}"`) || (await project.locator('dt', { hasText: tool }).count()) > 0, `${tool} is not told`)
+  await page.goto(`${at}/daemon`)
+  await page.getByRole('button', { name: 'Check the project' }).waitFor()
+
   step('what a session is about, in the list')
   await page.goto(`${at}/sessions`)
   await page.locator('a.row .title', { hasText: 'demo:' }).waitFor()
