@@ -1,4 +1,5 @@
 // How the page is built: small chunks, stable names, nothing inline (the content policy forbids it).
+import { readFileSync } from 'node:fs'
 import { svelte } from '@sveltejs/vite-plugin-svelte'
 import { defineConfig, type Plugin } from 'vite'
 
@@ -14,7 +15,9 @@ const worker: Plugin = {
   },
 }
 
-// What a session's page is made of, named in the document: its chunk is else asked for only once the first one runs.
+// What runs before anything is painted is a script of its own (the content policy forbids it inside the document), under
+// a name that may be kept for ever: nothing waits for it the next time. And what a session's page is made of is named in
+// the document: its chunk is else asked for only once the first one runs.
 const ahead: Plugin = {
   name: 'ahead',
   enforce: 'post',
@@ -36,7 +39,10 @@ const ahead: Plugin = {
     reach(entry.fileName, known)
     reach(first.fileName, all)
     const names = [...all].map((name) => `/${name}`).sort()
-    page.source = String(page.source).replace('</title>', `</title>\n    <meta name="agentd-session" content="${names.join(' ')}" />`)
+    const theme = this.getFileName(this.emitFile({ type: 'asset', name: 'theme.js', source: readFileSync('src/theme.js', 'utf8') }))
+    page.source = String(page.source)
+      .replace('</title>', `</title>\n    <meta name="agentd-session" content="${names.join(' ')}" />`)
+      .replace('<script src="/theme.js">', `<script src="/${theme}">`)
   },
 }
 

@@ -29,24 +29,45 @@ export type Trouble = { code: string; message: string; next: string[]; lost: boo
 export function trouble(thrown: unknown): Trouble {
   const error = ConnectError.from(thrown)
   const lost = error.code === Code.Unavailable || (error.code === Code.Unknown && !error.metadata.has('grpc-status'))
-  const named = reason(error)
+  const named = detail(error, 'google.rpc.ErrorInfo')[0]?.toLowerCase()
   // A missing key of a model's provider is "unauthenticated" too, and no matter of this browser.
   const denied = error.code === Code.Unauthenticated && (named === undefined || named === 'token_refused')
   const code = named ?? Code[error.code].toLowerCase()
-  const next = lost ? ['systemctl --user start agentd', 'agentctl daemon start'] : []
+  const next = lost ? ['systemctl --user start agentd', 'agentctl daemon start'] : detail(error, 'google.rpc.Help')
   return { code, message: error.rawMessage || 'the connection broke', next, lost, denied }
 }
 
-// The reason is in a google.rpc.Status; reading its few bytes by hand spares its whole schema.
-function reason(error: ConnectError): string | undefined {
-  for (const detail of error.details) {
-    if ('type' in detail && detail.type === 'google.rpc.ErrorInfo') {
-      const bytes = detail.value
-      const length = bytes[1] ?? 0
-      if (bytes[0] === 10) return new TextDecoder().decode(bytes.slice(2, 2 + length)).toLowerCase()
+/** The same in one line, where there is no room for more. */
+export function sentence(why: Trouble): string {
+  return `${why.message} [${why.code}]${why.next.length ? ` · next: ${why.next.join(' · ')}` : ''}`
+}
+
+// What the daemon adds to a refusal, as it is in a google.rpc.Status: the reason, and links whose descriptions are the
+// next steps. Reading their few bytes by hand spares the whole schema.
+function detail(error: ConnectError, type: string): string[] {
+  const text = new TextDecoder()
+  return error.details.flatMap((one) => {
+    if (!('type' in one) || one.type !== type) return []
+    const firsts = first(one.value)
+    return (type === 'google.rpc.Help' ? firsts.flatMap(first) : firsts.slice(0, 1)).map((bytes) => text.decode(bytes))
+  })
+}
+
+/** The fields numbered 1 of a message whose fields all have a length. */
+function first(bytes: Uint8Array): Uint8Array[] {
+  const found: Uint8Array[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const tag = bytes[at++]
+    let length = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++] ?? 0
+      length |= (byte & 127) << shift
+      if (byte < 128) break
     }
+    if (tag === 10) found.push(bytes.subarray(at, at + length))
+    at += length
   }
-  return undefined
+  return found
 }
 
 /** A POST outside the contract: sign-in and sign-out. */

@@ -62,7 +62,8 @@ class Link {
   }
 
   session(id: string): Session | undefined {
-    return this.rows.get(id) ?? this.sessions.find((one) => one.name === id || one.sessionId.startsWith(id))
+    const fits = (one: Session): boolean => one.name === id || one.sessionId.startsWith(id)
+    return this.rows.get(id) ?? this.sessions.find(fits) ?? [...this.rows.values()].find(fits)
   }
 
   follow(id: string, follower: Follower): () => void {

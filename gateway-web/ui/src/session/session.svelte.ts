@@ -2,7 +2,7 @@
 import type { Event } from '../gen/agentd/v1/event_pb'
 import type { Approval } from '../gen/agentd/v1/session_pb'
 import type { AttachedClient, OutputChunk, Preview, QueuedMessage, TerminalScreen, WatchItem } from '../gen/agentd/v1/session_service_pb'
-import { requestId, sessions, trouble, type Trouble } from '../lib/api'
+import { requestId, sessions, sentence, trouble, type Trouble } from '../lib/api'
 import { outbox, type Unsent } from '../lib/prefs.svelte'
 import { inTurn } from '../lib/turns'
 import { link } from '../link/link.svelte'
@@ -314,7 +314,7 @@ export class Following {
             if (link.state.state === 'up') this.later = window.setTimeout(() => void this.flush(), 2000)
             return
           }
-          const error = `${why.message} [${why.code}]`
+          const error = sentence(why)
           this.keep(this.unsent.map((other) => (other.requestId === own ? { ...other, error } : other)))
         }
       }
