@@ -301,12 +301,19 @@ pub(crate) fn resolved(id: &str) -> Body {
     })
 }
 
+/// The first that a command wrote.
 pub(crate) fn output(exec: &str, data: &str) -> FromLink {
+    output_from(exec, 0, data)
+}
+
+/// What it wrote from this byte on.
+pub(crate) fn output_from(exec: &str, offset: u64, data: &str) -> FromLink {
     FromLink::Output {
         session_id: "s-7k2f".into(),
         chunk: pb::OutputChunk {
             exec_id: exec.into(),
-            stream: 1,
+            stream: pb::OutputStream::Stdout.into(),
+            offset,
             data: data.to_owned().into(),
             ..Default::default()
         },

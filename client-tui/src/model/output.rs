@@ -1,9 +1,10 @@
 //! Owns: the end of a command's output, as lines a person reads.
-//! Guarantees: bounded; nothing of it can steer the terminal; a character cut between two chunks stays one.
+//! Guarantees: bounded; nothing of it can steer the terminal; a character cut between two chunks stays one; bytes that
+//! come once more, after a break or when it is read from its beginning, are not counted twice.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use agentd_proto::escape;
+use agentd_proto::{escape, pb};
 
 /// Lines kept of one command.
 pub(crate) const KEPT_LINES: usize = 2_000;
@@ -17,15 +18,39 @@ pub(crate) struct Output {
     partial: Vec<u8>,
     /// Lines that were there in all.
     count: u64,
-    /// How far it was read, so that a repeated read adds nothing.
+    /// Bytes taken in.
     pub(crate) bytes: u64,
     /// The daemon kept only the ends.
     pub(crate) dropped: u64,
+    /// How far each of its streams was read.
+    read: HashMap<i32, u64>,
+    /// Something is missing that the daemon may have.
+    torn: bool,
 }
 
 impl Output {
+    /// Takes in what follows of a piece.
+    pub(crate) fn chunk(&mut self, chunk: &pb::OutputChunk) {
+        let read = self.read.entry(chunk.stream).or_default();
+        let seen = read.saturating_sub(chunk.offset);
+        let end = chunk.offset + chunk.data.len() as u64;
+        self.torn |= chunk.offset > *read;
+        *read = end.max(*read);
+        let fresh = usize::try_from(seen).ok().and_then(|seen| chunk.data.get(seen..));
+        let Some(fresh) = fresh.filter(|fresh| !fresh.is_empty()) else {
+            return;
+        };
+        self.dropped += chunk.dropped_bytes;
+        self.feed(fresh);
+    }
+
+    /// True when every byte from the first on was taken in.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.read.is_empty() && !self.torn
+    }
+
     /// Takes in the next bytes.
-    pub(crate) fn feed(&mut self, data: &[u8]) {
+    fn feed(&mut self, data: &[u8]) {
         self.bytes += data.len() as u64;
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             let room = LINE_BYTES.saturating_sub(self.partial.len());

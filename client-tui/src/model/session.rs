@@ -242,9 +242,10 @@ impl OpenSession {
             self.outputs.retain(|id, _| Some(id) == running.as_ref());
             self.fetched.clear();
         }
-        let output = self.outputs.entry(chunk.exec_id.clone()).or_default();
-        output.dropped += chunk.dropped_bytes;
-        output.feed(&chunk.data);
+        self.outputs
+            .entry(chunk.exec_id.clone())
+            .or_default()
+            .chunk(chunk);
     }
 
     /// The open questions of this session, oldest first.

@@ -8,6 +8,7 @@ use super::{board, composer, decide, lifecycle, open, overlay, panel, queue, scr
 use crate::keys::Action;
 use crate::layout;
 use crate::model::editor::Editor;
+use crate::model::output::Output;
 use crate::model::overlay::{Ask, Overlay};
 use crate::model::session::Scroll;
 use crate::model::shell::RawShell;
@@ -434,7 +435,10 @@ fn expand(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if !open.expanded.remove(&seq) {
         open.expanded.insert(seq);
         // What was written before this client came is fetched when it is looked at.
-        if !exec.is_empty() && open.fetched.insert(exec.clone()) {
+        let whole = open.outputs.get(&exec).is_some_and(Output::is_whole);
+        if !exec.is_empty() && !whole && open.fetched.insert(exec.clone()) {
+            // A tail that is held gives way: it is in what is read.
+            open.outputs.remove(&exec);
             let session_id = open.id.clone();
             cmds.push(Cmd::Link(ToLink::ReadOutput {
                 session_id,

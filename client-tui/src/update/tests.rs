@@ -1,6 +1,7 @@
 //! What update does: the rules for approvals with a clock of our own, the composer, and a lost line.
 
 mod grant;
+mod output;
 
 use agentd_proto::pb::{ApprovalDecision as D, SessionState};
 use agentd_proto::{Cause, ClientError};

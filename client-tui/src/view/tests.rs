@@ -14,7 +14,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::{draw, hints};
-use crate::fixture::{Desk, answered, asked, began, called, finished, output, row, said, story};
+use crate::fixture::{Desk, answered, asked, began, called, finished, output, output_from, row, said, story};
 use crate::model::Model;
 use crate::msg::FromLink;
 use crate::text;
@@ -391,7 +391,7 @@ fn select_mode_is_bare_text_that_stands_still() {
         !rows(&before).iter().any(|row| row.starts_with(" │")) && !all.contains("SHELL"),
         "{all}"
     );
-    desk.news(output("x-1", "more of it\n"));
+    desk.news(output_from("x-1", 1 << 20, "more of it\n"));
     desk.type_in("x");
     assert_eq!(paint(&desk.model), before);
     assert_eq!(desk.draft(), "");
