@@ -248,15 +248,24 @@ pub(crate) fn palette(
         .chain(sessions)
         .chain(models)
         .chain(themes)
-        .filter(|entry| fits(&entry.words, search) || fits(&entry.keys, search))
+        .filter(|entry| fits(&entry.words, search) || fits(&entry.keys, search) || fits(name(entry), search))
         .collect();
     // What begins with the letters is meant before what has them here and there.
     let search = search.to_lowercase();
     entries.sort_by_key(|entry| {
         let words = entry.words.to_lowercase();
-        (!words.starts_with(&search), !words.contains(&search))
+        let inside = words.contains(&search) || name(entry).contains(&search);
+        (!words.starts_with(&search), !inside)
     });
     entries
+}
+
+/// What an action is called in `keys.toml`: people look for that word, too.
+fn name(entry: &Entry) -> &'static str {
+    match entry.what {
+        Choice::Action(action) => action.name(),
+        _ => "",
+    }
 }
 
 /// True when all letters of `search` come in `text`, in that order.

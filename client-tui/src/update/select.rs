@@ -54,13 +54,15 @@ pub(super) fn copy_item(model: &mut Model, code: bool, cmds: &mut Vec<Cmd>) {
     use agentd_proto::transcript::Kind;
     let Some(open) = &model.open else { return };
     let items = open.transcript.items();
-    let chosen = match open.selected {
-        Some(id) => open.transcript.get(layout::block_index(open, id)),
-        None => items
-            .iter()
-            .rev()
-            .find(|item| matches!(item.kind, Kind::Agent { .. })),
-    };
+    let place = open.selected.map(|id| layout::block_index(open, id));
+    // The end of a turn that went well has no words of its own: its answer is meant.
+    let chosen = place
+        .and_then(|place| items.get(place))
+        .filter(|item| !matches!(&item.kind, Kind::TurnEnd(end) if end.error_message.is_empty()));
+    let chosen = chosen.or_else(|| {
+        let above = items.iter().take(place.unwrap_or(items.len()));
+        above.rev().find(|item| matches!(item.kind, Kind::Agent { .. }))
+    });
     let text = chosen.map(|item| match &item.kind {
         Kind::You { text, .. } | Kind::Agent { text } => text.clone(),
         Kind::Tool {

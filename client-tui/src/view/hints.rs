@@ -16,20 +16,21 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let theme = &model.theme;
-    let mut spans = vec![Span::raw(" ")];
-    let mut used = 1;
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    let mut used = 0;
     for (context, action, words) in hints(model) {
         let Some(key) = model.keymap.shown(context, action) else {
             continue;
         };
-        used += text::width(&key) + 1 + text::width(words);
+        let before = if spans.is_empty() { " " } else { "   " };
+        used += text::width(before) + text::width(&key) + 1 + text::width(words);
         // Half a key is no hint; the first is cut where even that has no room.
-        if used > usize::from(area.width) && spans.len() > 1 {
+        if used > usize::from(area.width) && !spans.is_empty() {
             break;
         }
-        used += 3;
+        spans.push(Span::raw(before));
         spans.push(Span::styled(key, theme.key));
-        spans.push(Span::styled(format!(" {words}   "), theme.dim));
+        spans.push(Span::styled(format!(" {words}"), theme.dim));
     }
     put(
         buffer,

@@ -390,7 +390,15 @@ fn scrolled(model: &Model, area: Rect, lines: &[Line<'static>], scroll: usize, b
     };
     let room = usize::from(area.height);
     let from = scroll.min(lines.len().saturating_sub(room));
-    put_all(buffer, area, lines.iter().skip(from));
+    // What has no room says so.
+    let cells = usize::from(area.width);
+    let shown: Vec<Line<'static>> = lines
+        .iter()
+        .skip(from)
+        .take(room)
+        .map(|line| Line::from(text::clip(line.spans.clone(), cells)))
+        .collect();
+    put_all(buffer, area, &shown);
     let below = lines.len().saturating_sub(from + room);
     if below > 0 && area.height > 0 {
         let words = format!(" ↓ {below} more ");

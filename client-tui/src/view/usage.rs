@@ -167,18 +167,13 @@ impl Page<'_> {
 
     fn legend(&mut self, names: &[String]) {
         if self.model.usage.table && names.len() > 1 {
-            self.say(format!("   columns: {}", names.join(", ")), self.model.theme.dim);
+            let all: Vec<&str> = names.iter().map(|name| named(name)).collect();
+            self.say(format!("   columns: {}", all.join(", ")), self.model.theme.dim);
         } else if names.len() > 1 {
             let all: Vec<String> = names
                 .iter()
                 .enumerate()
-                .map(|(index, name)| {
-                    format!(
-                        "{} {}",
-                        self.pattern(index),
-                        if name.is_empty() { "(none)" } else { name }
-                    )
-                })
+                .map(|(index, name)| format!("{} {}", self.pattern(index), named(name)))
                 .collect();
             self.say(format!("   {}", all.join("  ")), self.model.theme.dim);
         }
@@ -339,11 +334,7 @@ impl Page<'_> {
         );
         for group in &data.top.groups {
             let sums = group.sums.unwrap_or_default();
-            let label = if group.label.is_empty() {
-                "(none)"
-            } else {
-                &group.label
-            };
+            let label = named(&group.label);
             let own = self.measure(&sums);
             self.bar(
                 label,
@@ -448,6 +439,11 @@ impl Page<'_> {
             self.say(format!("   most at {hour}:00: {number}"), self.model.theme.dim);
         }
     }
+}
+
+/// What has no name is told from what has none to show.
+fn named(name: &str) -> &str {
+    if name.is_empty() { "(none)" } else { name }
 }
 
 fn share(part: u64, whole: u64) -> String {
