@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::domain::approval::Approval;
 use crate::domain::event::Event;
+use crate::domain::find::Needle;
 use crate::domain::id::{ApprovalId, Seq, SessionId};
 use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
@@ -30,6 +31,7 @@ use crate::domain::session::{State, Summary};
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 use crate::personas::Personas;
 use crate::session::{self, Fault, SessionHandle, Settings};
+use crate::store::Places;
 pub use crate::store::{Found, RequestKey, RowChange, SearchWish, SessionFilter, SessionOrder};
 pub use bundle::Report;
 pub use create::NewSession;
@@ -256,6 +258,18 @@ impl Supervisor {
             Some(before) => self.0.store.events_before(session_id, before, limit).await?,
             None => self.0.store.events_after(session_id, after, limit).await?,
         })
+    }
+
+    /// Looks for a text in a session's log before `before`, newest first.
+    pub async fn find_text(
+        &self,
+        session_id: &SessionId,
+        needle: Needle,
+        before: Seq,
+        events: u32,
+        most: usize,
+    ) -> Result<Places, Fault> {
+        Ok(self.0.store.find(session_id, needle, before, events, most).await?)
     }
 
     /// Approvals across sessions, open ones first, each with its session's row.

@@ -18,6 +18,7 @@ use crate::board::Boards;
 use crate::domain::command::{Command, Reply as Answer};
 use crate::domain::event::TurnOptions;
 use crate::domain::find::{LONGEST, Needle};
+use crate::domain::id::Seq;
 use crate::domain::principal::Scope;
 use crate::domain::session::Summary;
 use crate::session::{Environment, Post};
@@ -25,9 +26,8 @@ use crate::supervisor::{NewSession, SessionFilter, Supervisor};
 
 /// Most sessions in one list.
 const MAX_PAGE: u32 = 1000;
-/// Events one call looks at, and how many are in memory at a time.
-const FIND_EVENTS: usize = 10_000;
-const FIND_PAGE: u32 = 1000;
+/// Events one call looks at.
+const FIND_EVENTS: u32 = 10_000;
 
 /// The service.
 pub(super) struct Sessions {
@@ -333,36 +333,19 @@ impl SessionService for Sessions {
         } else {
             wish.page_size.min(500) as usize
         };
-        let mut before = if wish.before_seq == 0 {
-            u64::MAX >> 1
+        let before = if wish.before_seq == 0 {
+            Seq::MAX
         } else {
             wish.before_seq
         };
-        let mut found = Vec::new();
-        let mut looked_at = 0;
-        // In pages, so that neither memory nor one call's time grows with the log.
-        while looked_at < FIND_EVENTS && found.len() < most && before > 1 {
-            let page = self
-                .supervisor
-                .events(&session_id, 0, Some(before), FIND_PAGE)
-                .await?;
-            if page.is_empty() {
-                before = 0;
-            }
-            looked_at += page.len();
-            for event in page.iter().rev() {
-                before = event.seq;
-                let line = needle.find(&event.body);
-                found.extend(line.map(|line| pb::FoundText { seq: event.seq, line }));
-                if found.len() >= most {
-                    break;
-                }
-            }
-        }
-        let next_before_seq = if before > 1 { before } else { 0 };
+        let places = self
+            .supervisor
+            .find_text(&session_id, needle, before, FIND_EVENTS, most)
+            .await?;
+        let found = places.found.into_iter();
         Ok(Response::new(pb::FindInSessionResponse {
-            found,
-            next_before_seq,
+            found: found.map(|(seq, line)| pb::FoundText { seq, line }).collect(),
+            next_before_seq: places.before,
         }))
     }
 

@@ -1,5 +1,6 @@
 //! Owns: finding a text in facts, as a person reads them. Pure.
-//! Guarantees: upper and lower case are the same; what is found comes with a line of what is around it.
+//! Guarantees: upper and lower case are the same; what is found comes with a line of what is around it; a fact whose
+//! JSON can't have the text is known without reading it.
 
 use regex::{Regex, RegexBuilder};
 
@@ -13,7 +14,11 @@ const AROUND: usize = 60;
 
 /// A text to look for.
 #[derive(Debug, Clone)]
-pub struct Needle(Regex);
+pub struct Needle {
+    text: Regex,
+    /// The same inside a JSON string.
+    json: Regex,
+}
 
 impl Needle {
     /// `None` for an empty or too long text.
@@ -22,10 +27,23 @@ impl Needle {
         if text.is_empty() || text.chars().count() > LONGEST {
             return None;
         }
-        let regex = RegexBuilder::new(&regex::escape(text))
-            .case_insensitive(true)
-            .build();
-        regex.ok().map(Self)
+        let json = serde_json::to_string(text).ok()?;
+        let quoted = json.strip_prefix('"')?.strip_suffix('"')?;
+        let whatever_the_case = |text: &str| {
+            RegexBuilder::new(&regex::escape(text))
+                .case_insensitive(true)
+                .build()
+                .ok()
+        };
+        Some(Self {
+            text: whatever_the_case(text)?,
+            json: whatever_the_case(quoted)?,
+        })
+    }
+
+    /// False: no fact with this JSON has the text. Reading all of a long log would take many times as long.
+    pub fn may_be_in(&self, json: &str) -> bool {
+        self.json.is_match(json)
     }
 
     /// The line around the first place in a fact that has it.
@@ -40,7 +58,7 @@ impl Needle {
     }
 
     fn line(&self, text: &str) -> Option<String> {
-        let place = self.0.find(text)?;
+        let place = self.text.find(text)?;
         let (before, after) = (text.get(..place.start())?, text.get(place.end()..)?);
         let start = before
             .char_indices()
@@ -135,6 +153,24 @@ mod tests {
         assert_eq!(find("axb", "a.b"), None);
         assert_eq!(find("  ", "anything"), None);
         assert_eq!(find(&"x".repeat(LONGEST + 1), "x"), None);
+    }
+
+    #[test]
+    fn what_is_found_is_seen_in_the_json_before() {
+        let all = [
+            ("say \"No\"", "they SAY \"no\" again"),
+            ("a\\b\nc", "A\\B\nC"),
+            ("ÄPFEL \u{1b}[0m", "äpfel \u{1b}[0m"),
+            ("tab\there", "a TAB\tHERE"),
+            ("\u{2028}</x>", "\u{2028}</X>"),
+        ];
+        for (needle, text) in all {
+            let needle = Needle::new(needle).unwrap();
+            let body = note(text);
+            assert!(needle.find(&body).is_some(), "{text}");
+            assert!(needle.may_be_in(&serde_json::to_string(&body).unwrap()), "{text}");
+            assert!(!needle.may_be_in(&serde_json::to_string(&note("other")).unwrap()));
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Unkept {
         }
     }
 
+    /// What a fact says beyond what the log has of it.
+    pub(super) fn said(&self, session_id: &SessionId, seq: Seq) -> Option<EventBody> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(session_id)?.get(&seq).cloned()
+    }
+
     /// Forgets the words of a session.
     pub(super) fn forget(&self, session_id: &SessionId) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
