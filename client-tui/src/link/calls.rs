@@ -272,7 +272,7 @@ async fn perform(
             what,
             session_id,
             deed,
-        } => super::panel::perform(client, what, session_id, deed).await,
+        } => super::panel::perform(client, news, what, session_id, deed).await,
         ToLink::Choose {
             session_id,
             what,

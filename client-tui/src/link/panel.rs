@@ -3,9 +3,9 @@
 use agentd_proto::{Client, ClientError, id, pb, surroundings};
 
 use super::calls::Failed;
-use super::policies;
+use super::{News, policies};
 use crate::model::panel::{Data, Deed, Panel, Trial};
-use crate::msg::FromLink;
+use crate::msg::{FromLink, Msg};
 
 /// Connections that the network panel shows.
 const CONNECTIONS: u32 = 100;
@@ -13,6 +13,7 @@ const CONNECTIONS: u32 = 100;
 /// Does what a row was chosen for, then reads the panel anew.
 pub(super) async fn perform(
     client: &Client,
+    news: &News,
     what: Panel,
     session_id: String,
     deed: Option<Deed>,
@@ -20,8 +21,12 @@ pub(super) async fn perform(
     let data = match deed {
         Some(Deed::Try(trial)) => policies::tried(client, &session_id, trial).await,
         deed => {
-            if let Some(deed) = deed {
-                act(client, &session_id, deed).await?;
+            if let Some(deed) = deed
+                && let Err((what, error)) = act(client, &session_id, deed).await
+            {
+                // What could not be done is told, and the panel shows how it stands all the same.
+                let failed = FromLink::Failed { what, error };
+                drop(news.send(Msg::Link(failed)).await);
             }
             load(client, what, &session_id).await
         }

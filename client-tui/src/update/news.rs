@@ -159,6 +159,7 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
         FromLink::Failed { what, error } => {
             let why = words(&error);
             decide::refused(model, what, &why);
+            panel::failed(model, what, &why);
             let kept = panel::kept(model, what);
             model.notice(Level::Problem, format!("{what}: {why}{kept}"));
         }

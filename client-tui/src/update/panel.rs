@@ -185,17 +185,30 @@ pub(super) fn edited(model: &mut Model, text: Option<String>, cmds: &mut Vec<Cmd
     }
 }
 
+/// A panel that waits for its rows gets none: why stands in it.
+pub(super) fn failed(model: &mut Model, what: &str, why: &str) {
+    if let Some(Overlay::Panel(view)) = &mut model.overlay
+        && view.rows.is_none()
+        && view.what.title() == what
+    {
+        view.failed(why);
+    }
+}
+
 /// What to say when a file was not taken: what was written of it is there.
 pub(super) fn kept(model: &Model, what: &str) -> String {
     match &model.unsaved {
         Some(draft) if what == SAVE => {
             let keys = &model.keymap;
             let key = keys.shown(crate::keys::Context::Panel, Action::PanelEdit);
-            format!(
-                " · your text is kept: {} on {} goes on with it",
-                key.unwrap_or_default(),
-                agentd_proto::escape::line(&draft.name)
-            )
+            let name = agentd_proto::escape::line(&draft.name);
+            match draft.create {
+                true => format!(" · your text is kept: another copy named {name} goes on with it"),
+                false => {
+                    let key = key.unwrap_or_default();
+                    format!(" · your text is kept: {key} on {name} goes on with it")
+                }
+            }
         }
         _ => String::new(),
     }

@@ -75,6 +75,21 @@ pub(crate) struct View {
     pub(crate) selected: usize,
 }
 
+impl View {
+    /// The daemon did not answer with rows: why, and what can be done instead.
+    pub(crate) fn failed(&mut self, why: &str) {
+        let mut rows = vec![Row::bad(why)];
+        if self.what == Panel::Trial {
+            let again = Row::field("command", &self.trial.command);
+            rows.push(again.can(Deed::AskTry(self.trial.clone())));
+            let rule = Row::field("rule", &self.trial.rule);
+            rows.push(rule.can(Deed::AskRule(self.trial.clone())));
+        }
+        self.selected = rows.len() - 1;
+        self.rows = Some(rows);
+    }
+}
+
 /// How a row looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {

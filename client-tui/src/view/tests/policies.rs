@@ -409,6 +409,30 @@ fn trying_a_command_needs_no_session_and_may_be_done_by_readers() {
 }
 
 #[test]
+fn a_panel_that_gets_no_rows_says_why_and_how_to_go_on() {
+    let mut desk = Desk::session(80, 24, story());
+    desk.type_in("/try ls\n");
+    desk.press("r");
+    desk.news(FromLink::Failed {
+        what: "which rule decides",
+        error: ClientError::other("rule_invalid", "position 7: no subject"),
+    });
+    let screen = rows(&paint(&desk.model)).join("\n");
+    assert!(
+        screen.contains("position 7: no subject") && !screen.contains("asking"),
+        "{screen}"
+    );
+    desk.press("enter");
+    desk.type_in("allow reads\n");
+    let again = Trial {
+        command: "ls".into(),
+        rule: "allow reads".into(),
+        ..Trial::default()
+    };
+    assert_eq!(deeds(&desk).last(), Some(&Deed::Try(again)));
+}
+
+#[test]
 fn they_hold_nothing_raw_and_fit_every_width() {
     let all = [
         ("ctrl-x p", personas as fn() -> Data),
