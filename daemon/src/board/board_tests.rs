@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::state::BoardState;
 use super::{Boards, ClaimWish, EditWish, Holder, Keep, Refusal, Settings};
+use crate::clock::now_us;
 use crate::domain::principal::{Caller, Client};
 use crate::domain::rejection::Rejection;
 use crate::domain::task::{Field, Fields, TaskState};
@@ -174,6 +176,44 @@ async fn the_first_task_makes_the_file() {
         .unwrap();
     assert_eq!(id.as_str(), "T-1");
     assert!(place.file().starts_with("# Tasks\n\n| ID | Title |"));
+}
+
+#[tokio::test]
+async fn what_is_just_being_read_from_the_file_is_not_overwritten() {
+    let place = Place::new(FILE);
+    let rev = place.boards.view(place.ws()).await.unwrap().rev;
+    place.write(&FILE.replace("| one |", "| by hand |"));
+    // A look at the file holds the board and has found the hand's change, which is not in the store yet.
+    let (found, held) = tokio::sync::oneshot::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (boards, ws) = (place.boards.clone(), place.ws().to_owned());
+    let look = tokio::spawn(async move {
+        let work = move |state: &mut BoardState| {
+            state.sync(now_us());
+            found.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok(())
+        };
+        boards.with(&ws, work).await
+    });
+    held.await.unwrap();
+    let mut edit = std::pin::pin!(place.edit("T-1", Field::Title, "by board", rev));
+    assert!(futures::poll!(edit.as_mut()).is_pending());
+    // What the edit may have asked of the store is answered before this.
+    let key = place.ws().to_string_lossy().into_owned();
+    let id = "T-1".parse().unwrap();
+    place
+        .boards
+        .0
+        .store
+        .task_history(&key, &id, rev, 9)
+        .await
+        .unwrap();
+    assert!(futures::poll!(edit.as_mut()).is_pending());
+    go.send(()).unwrap();
+    look.await.unwrap().unwrap();
+    assert_eq!(edit.await.unwrap(), 1, "both are kept, and asked about");
+    assert!(place.file().contains("| by hand |"), "{}", place.file());
 }
 
 #[tokio::test]

@@ -239,49 +239,34 @@ impl Boards {
         by: &str,
         wish: EditWish,
     ) -> Result<(TaskId, Vec<Conflict>), Refusal> {
-        // What changed since the wisher looked, undone from now backwards, is what was looked at.
-        let past = if wish.base_rev > 0 {
-            match wanted.parse::<TaskId>() {
-                Ok(id) => {
-                    self.0
-                        .store
-                        .task_history(&workspace.to_string_lossy(), &id, wish.base_rev, 1000)
-                        .await?
+        loop {
+            // Only once the files were read, and what was found in them kept, does the store have all that changed
+            // since the wisher looked.
+            let (rev, past) = match wanted.parse::<TaskId>() {
+                Ok(id) if wish.base_rev > 0 => {
+                    let look = |state: &mut BoardState| {
+                        state.sync(now_us());
+                        Ok(state.rev)
+                    };
+                    let rev = self.with(workspace, look).await?;
+                    let key = workspace.to_string_lossy();
+                    let past = self.0.store.task_history(&key, &id, wish.base_rev, 1000);
+                    (Some(rev), past.await?)
                 }
-                Err(_) => Vec::new(),
-            }
-        } else {
-            Vec::new()
-        };
-        let (wanted, by) = (wanted.to_owned(), by.to_owned());
-        self.with(workspace, move |state| {
-            let mut base = state.twin(&wanted).ok().map(|twin| twin.task.fields.clone());
-            if let Some(base) = &mut base {
-                for change in past.iter().rev().filter(|change| change.what == "edited") {
-                    for field in &change.fields {
-                        base.set(field.field, &field.before);
-                    }
-                }
-            }
-            state.sync(now_us());
-            let id = state.twin(&wanted)?.task.task_id.clone();
-            let renamed = wish.new_id.clone();
-            let changes = Wish {
-                set: wish.set,
-                note: wish.note,
-                id: wish.new_id,
+                _ => (None, Vec::new()),
             };
-            let done = state.edit(&id, changes, base.as_ref(), &by, now_us())?;
-            let ends = matches!(
-                state.twins.get(&id).map(|twin| twin.task.fields.status),
-                Some(TaskState::Done | TaskState::Review)
-            );
-            if ends {
-                state.release(&id, &by, "handed on", false, now_us())?;
+            let (wanted, by, wish) = (wanted.to_owned(), by.to_owned(), wish.clone());
+            let done = self
+                .with(workspace, move |state| match rev {
+                    // Somebody was faster: that has to be known, too.
+                    Some(rev) if rev != state.rev => Ok(None),
+                    _ => edited(state, &wanted, &by, wish, &past).map(Some),
+                })
+                .await?;
+            if let Some(done) = done {
+                return Ok(done);
             }
-            Ok((renamed.unwrap_or(id), done.conflicts))
-        })
-        .await
+        }
     }
 
     /// Adds a task.
@@ -536,4 +521,40 @@ fn of_workspace(workspace: &str) -> SessionFilter {
 
 async fn pause() {
     tokio::time::sleep(LOOK_EVERY).await;
+}
+
+/// Changes a task that was looked at before all in `past`, oldest first.
+fn edited(
+    state: &mut BoardState,
+    wanted: &str,
+    by: &str,
+    wish: EditWish,
+    past: &[Change],
+) -> Result<(TaskId, Vec<Conflict>), Rejection> {
+    let mut base = state.twin(wanted).ok().map(|twin| twin.task.fields.clone());
+    if let Some(base) = &mut base {
+        // Undone from now backwards, that is what was looked at.
+        for change in past.iter().rev().filter(|change| change.what == "edited") {
+            for field in &change.fields {
+                base.set(field.field, &field.before);
+            }
+        }
+    }
+    state.sync(now_us());
+    let id = state.twin(wanted)?.task.task_id.clone();
+    let renamed = wish.new_id.clone();
+    let changes = Wish {
+        set: wish.set,
+        note: wish.note,
+        id: wish.new_id,
+    };
+    let done = state.edit(&id, changes, base.as_ref(), by, now_us())?;
+    let ends = matches!(
+        state.twins.get(&id).map(|twin| twin.task.fields.status),
+        Some(TaskState::Done | TaskState::Review)
+    );
+    if ends {
+        state.release(&id, by, "handed on", false, now_us())?;
+    }
+    Ok((renamed.unwrap_or(id), done.conflicts))
 }
