@@ -168,8 +168,18 @@ impl Supervisor {
         }
     }
 
+    async fn live_handle(&self, session_id: &SessionId) -> Option<SessionHandle> {
+        self.0.live.lock().await.get(session_id)?.get().cloned()
+    }
+
     /// Finds one session by id, unique prefix of one, or name.
     pub async fn find(&self, text: &str, caller: &Caller) -> Result<SessionHandle, Fault> {
+        // The whole id of a live session, which clients use: no row is read for that.
+        if let Ok(session_id) = text.parse::<SessionId>()
+            && let Some(handle) = self.live_handle(&session_id).await
+        {
+            return Ok(handle);
+        }
         let summary = self.find_summary(text, caller).await?;
         self.handle(&summary.session_id).await
     }

@@ -17,6 +17,8 @@ use rustix::net::{
 pub(crate) struct Link {
     pub(crate) fd: OwnedFd,
     waiting: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    /// Where frames are received.
+    buf: Vec<u8>,
 }
 
 /// What one read brought.
@@ -31,6 +33,7 @@ impl Link {
         Self {
             fd,
             waiting: VecDeque::new(),
+            buf: vec![0; MAX_FRAME],
         }
     }
 
@@ -90,12 +93,16 @@ impl Link {
         }
     }
 
-    pub(crate) fn receive(&self) -> io::Result<Received> {
-        let mut buf = vec![0; MAX_FRAME];
+    pub(crate) fn receive(&mut self) -> io::Result<Received> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        match recvmsg(&self.fd, &mut [IoSliceMut::new(&mut buf)], &mut control, flags) {
+        match recvmsg(
+            &self.fd,
+            &mut [IoSliceMut::new(&mut self.buf)],
+            &mut control,
+            flags,
+        ) {
             Ok(message) if message.bytes == 0 => Ok(Received::Gone),
             Ok(message) => {
                 let mut fds = Vec::new();
@@ -104,8 +111,8 @@ impl Link {
                         fds.extend(rights);
                     }
                 }
-                buf.truncate(message.bytes);
-                Ok(Received::Frame(buf, fds))
+                let frame = self.buf.get(..message.bytes).unwrap_or_default();
+                Ok(Received::Frame(frame.to_vec(), fds))
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
             Err(_) => Ok(Received::Gone),

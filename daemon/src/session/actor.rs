@@ -239,6 +239,7 @@ impl State {
             // The fold holds what was taken out: it begins anew from the log.
             let (session, history) = super::recover::fold(&self.store, &self.session.session_id).await?;
             (self.session, self.history) = (session, history);
+            self.execs.forget_ends();
         }
         if self.session.network != network {
             self.execs.set_network(self.session.network);

@@ -15,11 +15,10 @@ mod wall;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use ends::{failed, remove_if_empty, spool_end};
+use ends::{Ends, failed, remove_if_empty, spool_end};
 pub use jobs::{Job, JobProcess};
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
@@ -73,6 +72,7 @@ pub(super) struct Execs {
     live: Mutex<BTreeMap<ExecId, RunHandle>>,
     terminals: Mutex<BTreeMap<ExecId, Arc<terminals::Terminal>>>,
     cwd: Mutex<Option<String>>,
+    ends: Ends,
     kept: Arc<tokio::sync::Mutex<Kept>>,
     /// The run that waits for input.
     waits: watch::Sender<Option<InputWait>>,
@@ -88,19 +88,8 @@ pub(super) struct Execs {
 /// The terminal of a command that a model runs interactively, until a person's client sets another size.
 pub(super) const MODELS_TERMINAL: PtySize = PtySize { rows: 30, cols: 100 };
 
-/// Which state of the shell was kept last, by its hash.
-#[derive(Default)]
-struct Kept(Option<[u8; 32]>);
-
-impl Kept {
-    fn of(text: &str) -> Self {
-        Self(Some(Sha256::digest(text).into()))
-    }
-
-    fn is(&self, text: &str) -> bool {
-        self.0 == Self::of(text).0
-    }
-}
+/// Which state of the shell was kept last, by its digest.
+type Kept = Option<[u8; 32]>;
 
 impl Execs {
     /// Opens the shell of a session; takes up the runs of a live jail.
@@ -139,7 +128,6 @@ impl Execs {
                 session.spec.shell,
             )
         };
-        let kept = snapshot.as_deref().map(Kept::of).unwrap_or_default();
         let snapshot: Option<ShellSnapshot> = snapshot.and_then(|text| match serde_json::from_str(&text) {
             Ok(snapshot) => Some(snapshot),
             Err(error) => {
@@ -147,6 +135,7 @@ impl Execs {
                 None
             }
         });
+        let kept = snapshot.as_ref().map(ShellSnapshot::digest);
         let cwd = snapshot.as_ref().map(|s| s.cwd.display().to_string());
         let time = purse::TimePurse::open(&store, &session.session_id, spec.limits.session_time).await;
         let shell = Shell::open(settings.jails.clone(), spec.clone(), snapshot).with_gate(net.clone());
@@ -162,6 +151,7 @@ impl Execs {
             live: Mutex::default(),
             terminals: Mutex::default(),
             cwd: Mutex::new(cwd),
+            ends: Ends::default(),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             waits: watch::Sender::new(None),
             time,
@@ -380,17 +370,21 @@ impl Execs {
         let (shell, store, id) = (self.shell(), self.store.clone(), self.session_id.clone());
         let kept_before = self.kept.clone();
         self.tasks.spawn(async move {
-            let Some(snapshot) = shell.settled().await else {
+            shell.settled().await;
+            let mut last = kept_before.lock().await;
+            // Taken now: of several that waited here, one writes and the others find it written.
+            let Some(snapshot) = shell.snapshot() else {
                 return;
             };
-            let mut last = kept_before.lock().await;
+            let digest = Some(snapshot.digest());
+            // Most commands change nothing of the shell: they cost no write.
+            if *last == digest {
+                return;
+            }
             let kept = match serde_json::to_string(&snapshot) {
-                // Most commands change nothing of the shell: they cost no write.
-                Ok(text) if last.is(&text) => Ok(()),
                 Ok(text) => {
-                    let hash = Kept::of(&text);
                     let put = store.put_snapshot(&id, now_us(), text).await;
-                    put.map(|()| *last = hash).map_err(|e| e.to_string())
+                    put.map(|()| *last = digest).map_err(|e| e.to_string())
                 }
                 Err(error) => Err(error.to_string()),
             };
@@ -416,6 +410,22 @@ impl Execs {
     /// The end of a run is in the log: its jail may forget it.
     pub(super) fn acknowledge(&self, exec_id: &ExecId) {
         self.shell().acknowledge(exec_id);
+    }
+
+    /// The end of a run was committed.
+    pub(super) fn end_committed(&self, exec_id: &ExecId, result: &ExecResult) {
+        self.ends.note(exec_id, result);
+        self.acknowledge(exec_id);
+    }
+
+    /// How a run ended, where that was committed not long ago.
+    pub(super) fn end_of(&self, exec_id: &ExecId) -> Option<ExecResult> {
+        self.ends.of(exec_id)
+    }
+
+    /// The log says other words now.
+    pub(super) fn forget_ends(&self) {
+        self.ends.forget();
     }
 
     /// What a daemon that was killed while it put a long output in order has left; the output itself is whole.

@@ -421,6 +421,9 @@ impl SessionHandle {
 
     /// How a command ended; `None` while it runs.
     pub async fn exec_result(&self, exec_id: &ExecId) -> Result<Option<ExecResult>, Fault> {
+        if let Some(result) = self.execs.end_of(exec_id) {
+            return Ok(Some(result));
+        }
         match self.store.exec(&self.session_id, exec_id).await? {
             None => Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
             Some(row) => Ok(row.result),
@@ -429,6 +432,9 @@ impl SessionHandle {
 
     /// Where a command's output is.
     pub async fn output(&self, exec_id: &ExecId) -> Result<ExecOutput, Fault> {
+        if self.execs.is_running(exec_id) || self.execs.end_of(exec_id).is_some() {
+            return Ok(self.execs.output(exec_id));
+        }
         match self.store.exec(&self.session_id, exec_id).await? {
             None => Err(Rejection::ExecNotFound(exec_id.to_string()).into()),
             Some(_) => Ok(self.execs.output(exec_id)),

@@ -219,7 +219,8 @@ impl TurnJob {
             guard: self.guard.clone(),
             paths: self.execs.paths(),
         };
-        let gathered = tokio::task::spawn_blocking(move || {
+        let nothing = oriented && dirs.is_empty() && words.is_empty();
+        let gather = move || {
             let mut items = Vec::new();
             if !oriented {
                 items.push(surroundings::environment(
@@ -233,9 +234,13 @@ impl TurnJob {
             }
             items.extend(surroundings::mentions(&place, &words));
             items
-        });
-        // What can't be gathered is missing, no more.
-        let mut items = gathered.await.unwrap_or_default();
+        };
+        let mut items = if nothing {
+            Vec::new()
+        } else {
+            // What can't be gathered is missing, no more.
+            tokio::task::spawn_blocking(gather).await.unwrap_or_default()
+        };
         if fresh && let Some(schema) = &view.options.json_schema {
             let text = format!(
                 "Your final message must be one JSON value that matches this JSON Schema, and nothing else:\n{schema}"

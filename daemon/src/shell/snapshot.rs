@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// Larger states are not kept; the one before stays.
 pub(crate) const MAX: u64 = 8 * 1024 * 1024;
@@ -134,6 +135,25 @@ impl ShellSnapshot {
         }
     }
 
+    /// The same for two states of which neither says anything else than the other.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut sum = Sha256::new();
+        sum.update(self.cwd.as_os_str().as_encoded_bytes());
+        for line in self.variables.bytes().split(|b| *b == b'\n') {
+            if !is_leftover(line) {
+                sum.update(line);
+            }
+            sum.update(b"\n");
+        }
+        for text in [&self.words, &self.options] {
+            sum.update(b"\0");
+            sum.update(text.bytes());
+        }
+        sum.update(self.umask.to_le_bytes());
+        sum.update(self.last_status.to_le_bytes());
+        sum.finalize().into()
+    }
+
     /// The script that puts the state back into a shell that has nothing.
     pub(crate) fn restore(&self) -> Vec<u8> {
         let mut text = Vec::new();
@@ -154,6 +174,16 @@ impl ShellSnapshot {
         text.extend_from_slice(self.options.bytes());
         text
     }
+}
+
+/// What every command leaves behind and the next one overwrites: how many lines bash has read by now, and dash's word for
+/// the file it read last.
+fn is_leftover(line: &[u8]) -> bool {
+    let between = |from: &[u8], to: &[u8]| line.strip_prefix(from)?.strip_suffix(to);
+    let lines = between(b"declare -a BASH_LINENO=([0]=\"", b"\")");
+    let file = between(b"_='", b"'");
+    lines.is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+        || file.is_some_and(|word| !word.contains(&b'\''))
 }
 
 /// Lines, where a newline inside single quotes does not end one.
@@ -209,6 +239,21 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\\umask 0027"), "{text}");
+    }
+
+    #[test]
+    fn what_a_command_only_leaves_behind_gives_the_same_digest() {
+        let state = |variables: &str, status| {
+            let text = format!("declare -a BASH_SOURCE=()\n{variables}\ndeclare -x A=\"1\"\n");
+            ShellSnapshot::new("/d".into(), 0o22, status, true, text.into_bytes(), b"").digest()
+        };
+        let before = state("declare -a BASH_LINENO=([0]=\"5\")", 0);
+        assert_eq!(before, state("declare -a BASH_LINENO=([0]=\"11\")", 0));
+        assert_ne!(before, state("declare -a BASH_LINENO=([0]=\"5\")", 1));
+        assert_ne!(before, state("declare -a B=([0]=\"5\")", 0));
+        let last = |word: &str| state(&format!("_='{word}'"), 0);
+        assert_eq!(last("/run/j/x-a.s"), last("/run/j/x-b.s"));
+        assert_ne!(last("it'\"'\"'s"), last("it'\"'\"'so"));
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub(crate) fn kept(path: &Path, total: u64, cap: u64) -> u64 {
 /// Puts the ring of newest bytes in order, once: a sorted file is read-only. The file's length is the cap, once it was
 /// reached. Not while anybody still writes.
 pub(crate) fn finalise(path: &Path, total: u64) -> io::Result<()> {
+    if total == 0 {
+        return Ok(());
+    }
     let file = File::open(path)?;
     let meta = file.metadata()?;
     let cap = meta.len();

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{StoreError, codec, search};
+use super::{StoreError, codec};
 use crate::domain::event::{Event, EventBody, SCHEMA};
 use crate::domain::id::{Seq, SessionId};
 
@@ -58,7 +58,7 @@ pub(super) fn put_prefix(
                     )?
                     .execute(params![session_id.as_str(), text])?;
             }
-            search::index_all(connection, Some(session_id))
+            Ok(())
         }
         Prefix::Events(events) => {
             for event in events {
@@ -93,5 +93,5 @@ fn put_event(connection: &Connection, event: &Event) -> Result<(), StoreError> {
     ) {
         super::index::note(connection, event)?;
     }
-    search::note(connection, event)
+    Ok(())
 }

@@ -104,25 +104,7 @@ pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<()
                 summary.standing.purge_us
             ])
     } else {
-        connection
-            .prepare_cached(
-                "UPDATE sessions SET name = ?2, state = ?3, head = ?4, updated_us = ?5, rev = ?6, open_work = ?7, summary = ?8,
-                    cost_micro_usd = ?10, purge_us = ?11
-                 WHERE session_id = ?1 AND head = ?9",
-            )?
-            .execute(params![
-                summary.session_id.as_str(),
-                summary.name,
-                summary.state.word(),
-                summary.head,
-                summary.updated_us,
-                rev,
-                open_work,
-                text,
-                append.expected_head,
-                summary.spent.micro_usd,
-                summary.standing.purge_us
-            ])
+        move_session(connection, append, rev, open_work, &text)
     };
     match result {
         Ok(1) => Ok(()),
@@ -137,6 +119,47 @@ pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<()
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Moves a session's row on. Most facts change neither name nor state: then the indexes over these stay as they are.
+fn move_session(
+    connection: &Connection,
+    append: &Append,
+    rev: u64,
+    open_work: bool,
+    text: &str,
+) -> rusqlite::Result<usize> {
+    let summary = &append.summary;
+    let values = params![
+        summary.session_id.as_str(),
+        append.expected_head,
+        summary.head,
+        summary.updated_us,
+        rev,
+        text,
+        summary.name,
+        summary.state.word(),
+        open_work,
+        summary.spent.micro_usd,
+        summary.standing.purge_us
+    ];
+    let moved = connection
+        .prepare_cached(
+            "UPDATE sessions SET head = ?3, updated_us = ?4, rev = ?5, summary = ?6
+             WHERE session_id = ?1 AND head = ?2 AND name = ?7 AND state = ?8 AND open_work = ?9
+               AND cost_micro_usd = ?10 AND purge_us IS ?11",
+        )?
+        .execute(values)?;
+    if moved > 0 {
+        return Ok(moved);
+    }
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET head = ?3, updated_us = ?4, rev = ?5, summary = ?6, name = ?7, state = ?8, open_work = ?9,
+                cost_micro_usd = ?10, purge_us = ?11
+             WHERE session_id = ?1 AND head = ?2",
+        )?
+        .execute(values)
 }
 
 /// Writes what a session is doing anew; the log stands where it stood. Nothing when it moved on meanwhile.

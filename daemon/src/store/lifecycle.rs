@@ -132,6 +132,7 @@ fn purge(connection: &Connection, id: &SessionId) -> Result<(), StoreError> {
             "execs",
             "snapshots",
             "requests",
+            "search_behind",
             "sessions",
         ] {
             connection
@@ -157,6 +158,8 @@ pub(super) fn rewrite(
     if rewrites.is_empty() {
         return Ok(());
     }
+    // What is not indexed yet would be a second time, after this.
+    search::catch_up_with(connection, id)?;
     let seqs: Vec<Seq> = rewrites.iter().map(|(seq, _)| *seq).collect();
     search::forget(connection, id, Some(&seqs), true)?;
     connection.pragma_update(None, "secure_delete", "ON")?;

@@ -113,6 +113,7 @@ impl Store {
                 Ok(append.sealed)
             })
             .await?;
+        self.index_soon();
         Ok(sealed.spoken.unwrap_or(sealed.kept))
     }
 
@@ -276,8 +277,12 @@ pub(super) fn append_in(connection: &Connection, append: &Append) -> Result<(), 
             body,
         ])?;
         index::note(connection, event)?;
-        search::note(connection, event)?;
     }
+    let indexed = match &append.begins_with {
+        Some(_) => 0,
+        None => append.expected_head,
+    };
+    search::fall_behind(connection, &append.session_id, indexed)?;
     super::ledger::put(connection, append)?;
     super::lifecycle::rewrite(connection, &append.session_id, &append.rewrites)
 }

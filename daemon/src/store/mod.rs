@@ -45,6 +45,9 @@ pub struct Store {
     readers: reader::Readers,
     redactor: Arc<Redactor>,
     unkept: unkept::Unkept,
+    lag: search::Lag,
+    /// As they are in the database; `None`: not read since one changed.
+    budgets: Arc<tokio::sync::Mutex<Option<Vec<crate::domain::budget::Budget>>>>,
     path: Arc<PathBuf>,
 }
 
@@ -67,6 +70,8 @@ impl Store {
             readers,
             redactor,
             unkept: unkept::Unkept::default(),
+            lag: search::Lag::default(),
+            budgets: Arc::default(),
             path: Arc::new(path.to_owned()),
         })
     }

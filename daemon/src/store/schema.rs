@@ -16,12 +16,16 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/v4.sql"),
     include_str!("migrations/v5.sql"),
     include_str!("migrations/v6.sql"),
+    include_str!("migrations/v7.sql"),
 ];
 /// The step that begins the search index; what was there before is taken in with it.
 const SEARCH_STEP: usize = 3;
 
 /// The step that brought sums over the ledger: those of the rows that are there already are made with it.
 const LEDGER_SUMS: usize = 2;
+
+/// Statements that a connection keeps compiled: more than there are, since compiling one takes longer than running it.
+const STATEMENTS: usize = 256;
 
 /// The schema this build writes.
 pub(super) fn known() -> u32 {
@@ -57,6 +61,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if version > 0 && version < known() {
         back_up(&connection, path, version)?;
     }
@@ -69,6 +74,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -80,7 +86,7 @@ fn migrate(connection: &mut Connection, from: u32) -> Result<(), StoreError> {
             super::ledger::rebuild(&transaction)?;
         }
         if index == SEARCH_STEP {
-            super::search::index_all(&transaction, None)?;
+            super::search::index_all(&transaction)?;
         }
         transaction.pragma_update(None, "user_version", u32::try_from(index + 1).unwrap_or(u32::MAX))?;
         Point::StoreMigration.through(|| transaction.commit())?;

@@ -1,8 +1,13 @@
 //! Owns: full-text search over sessions, commands and outputs.
-//! Guarantees: a fact is found as soon as it is committed; indexing costs what the fact has, not what the log
-//! has; what was redacted or purged is not found.
+//! Guarantees: a fact is found as soon as it is committed, though it is indexed later, together with others: no commit
+//! waits for that, and who searches waits for what is left; indexing costs what the facts have, not what the log has;
+//! what was redacted or purged is not found.
 
-use rusqlite::{Connection, params};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, StoreError, codec};
 use crate::domain::event::{Event, EventBody};
@@ -12,6 +17,10 @@ use crate::domain::session::Summary;
 
 /// Bytes of one text that are indexed: half from its head, half from its tail.
 const INDEXED_BYTES: usize = 64 * 1024;
+/// How long facts wait for others to be indexed with.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// Bytes of bodies that are indexed in one go: other writes wait no longer than that takes.
+const AT_ONCE: usize = 512 * 1024;
 /// Most words of a query.
 const MAX_WORDS: usize = 16;
 /// Characters around a hit that a person is shown.
@@ -41,17 +50,65 @@ pub struct SearchWish {
     pub limit: u32,
 }
 
+/// Whether the index is behind the log.
+#[derive(Clone)]
+pub(super) struct Lag {
+    /// It may be: true until somebody looked.
+    behind: Arc<AtomicBool>,
+    /// Somebody will look.
+    awaited: Arc<AtomicBool>,
+}
+
+impl Default for Lag {
+    fn default() -> Self {
+        Self {
+            // What the last process left.
+            behind: Arc::new(AtomicBool::new(true)),
+            awaited: Arc::default(),
+        }
+    }
+}
+
 impl Store {
     /// What has all the words, newest first. Sessions in the trash are not looked at.
     pub async fn search(&self, wish: SearchWish) -> Result<Vec<Found>, StoreError> {
+        self.catch_up().await?;
         self.readers.read(move |c| search(c, &wish)).await
     }
 
-    /// Indexes what a command wrote, under the fact of its end.
-    pub async fn index_output(&self, session_id: &SessionId, seq: Seq, text: &str) -> Result<(), StoreError> {
-        let id = session_id.clone();
-        let text = self.redactor.redact(&ends(text)).into_owned();
-        self.writer.write(move |c| put(c, &id, seq, &text)).await
+    /// Sees to it that what was just committed is indexed before long.
+    pub(super) fn index_soon(&self) {
+        self.lag.behind.store(true, Ordering::SeqCst);
+        if self.lag.awaited.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let me = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(TOGETHER).await;
+            me.lag.awaited.store(false, Ordering::SeqCst);
+            match me.catch_up().await {
+                // The next process goes on with it.
+                Ok(()) | Err(StoreError::Closed) => {}
+                Err(error) => tracing::warn!(%error, "store: new facts can't be searched for yet"),
+            }
+        });
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        // Before the look: what is committed during it wants another.
+        if !self.lag.behind.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        loop {
+            match self.writer.write(catch_up).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.lag.behind.store(true, Ordering::SeqCst);
+                    return Err(error);
+                }
+            }
+        }
     }
 }
 
@@ -96,6 +153,78 @@ fn text_of(body: &EventBody) -> Option<String> {
         _ => None,
     }
     .filter(|text| !text.trim().is_empty())
+}
+
+/// Remembers that the facts of a session after `seq` are not indexed.
+pub(super) fn fall_behind(
+    connection: &Connection,
+    session_id: &SessionId,
+    seq: Seq,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO search_behind (session_id, seq) VALUES (?1, ?2)")?
+        .execute(params![session_id.as_str(), seq])?;
+    Ok(())
+}
+
+/// Indexes some of what is not yet; true when there is more.
+fn catch_up(connection: &Connection) -> Result<bool, StoreError> {
+    let mut room = AT_ONCE;
+    while let Some((session_id, seq)) = connection
+        .prepare_cached("SELECT session_id, seq FROM search_behind LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+        .optional()?
+    {
+        if !index_after(connection, &session_id, seq, &mut room)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Indexes all that a session's log has and the index has not.
+pub(super) fn catch_up_with(connection: &Connection, session_id: &SessionId) -> Result<(), StoreError> {
+    let seq: Option<Seq> = connection
+        .prepare_cached("SELECT seq FROM search_behind WHERE session_id = ?1")?
+        .query_row([session_id.as_str()], |row| row.get(0))
+        .optional()?;
+    if let Some(seq) = seq {
+        let mut room = usize::MAX;
+        index_after(connection, session_id.as_str(), seq, &mut room)?;
+    }
+    Ok(())
+}
+
+/// Indexes a session's facts after `seq`, as far as there is room; true when none is left.
+fn index_after(
+    connection: &Connection,
+    session_id: &str,
+    seq: Seq,
+    room: &mut usize,
+) -> Result<bool, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM events WHERE session_id = ?1 AND seq > ?2 ORDER BY seq",
+        codec::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![session_id, seq])?;
+    let mut done = seq;
+    while let Some(row) = rows.next()? {
+        if *room == 0 {
+            connection
+                .prepare_cached("UPDATE search_behind SET seq = ?2 WHERE session_id = ?1")?
+                .execute(params![session_id, done])?;
+            return Ok(false);
+        }
+        *room = room.saturating_sub(codec::body_len(row)?.max(1));
+        let event = codec::decode(row)?;
+        done = event.seq;
+        note(connection, &event)?;
+    }
+    connection
+        .prepare_cached("DELETE FROM search_behind WHERE session_id = ?1")?
+        .execute([session_id])?;
+    Ok(true)
 }
 
 /// Takes a fact into the index.
@@ -151,14 +280,11 @@ pub(super) fn forget(
     Ok(())
 }
 
-/// Indexes a whole log: for databases and sessions that come from elsewhere.
-pub(super) fn index_all(connection: &Connection, session_id: Option<&SessionId>) -> Result<(), StoreError> {
-    let sql = format!(
-        "SELECT {} FROM events WHERE ?1 IS NULL OR session_id = ?1 ORDER BY session_id, seq",
-        codec::COLUMNS
-    );
+/// Indexes all logs: for databases from before there was an index.
+pub(super) fn index_all(connection: &Connection) -> Result<(), StoreError> {
+    let sql = format!("SELECT {} FROM events ORDER BY session_id, seq", codec::COLUMNS);
     let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([session_id.map(SessionId::as_str)])?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         note(connection, &codec::decode(row)?)?;
     }

@@ -1,6 +1,11 @@
-//! Owns: the one thread that writes, and group commit.
+//! Owns: the one thread that writes, group commit, and when the write-ahead log goes into the database.
 //! Guarantees: jobs run in the order they were sent; a job's answer comes after the commit that holds it;
-//! a failed job leaves nothing behind and does not harm its neighbours.
+//! a failed job leaves nothing behind and does not harm its neighbours; nobody waits for a checkpoint of another's pages
+//! unless the log has outgrown all measure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +17,11 @@ use crate::durable::Point;
 const GROUP: usize = 64;
 /// How many jobs may wait. Beyond that, senders wait: back-pressure instead of memory.
 const WAITING: usize = 1024;
+/// How long what can wait does so for a commit that there is anyway.
+const LATER: Duration = Duration::from_millis(200);
+/// Pages of the write-ahead log that are put into the database while nobody waits; and beyond which somebody must.
+const CHECKPOINT: u32 = 1000;
+const CHECKPOINT_AT_ONCE: u32 = 8000;
 
 /// Runs inside the transaction (or is told that there is none); gives what to do once the commit's fate is known.
 type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Done + Send>;
@@ -20,6 +30,10 @@ type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 enum Order {
     Run(Job),
+    /// Goes with the next commit; needs none of its own.
+    Later(Job),
+    /// What waits has waited long enough.
+    Hurry,
     Pulse(oneshot::Sender<()>),
     Scrub(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
@@ -32,11 +46,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(mut connection: Connection) -> Result<Self, StoreError> {
         let (orders, inbox) = mpsc::channel(WAITING);
+        let pages = Arc::new(AtomicU32::new(0));
+        let told = pages.clone();
+        // In the place of SQLite's own, which checkpoints before a commit is answered.
+        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+            told.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(connection, inbox))?;
+            .spawn(move || run(connection, inbox, &pages))?;
         Ok(Self { orders })
     }
 
@@ -54,7 +75,26 @@ impl Writer {
         wait.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The same, holding up the calling thread.
+    /// Runs `work` in the next commit that there is for another reason, or in one of its own after a while.
+    pub(super) async fn write_later<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, mut wait) = oneshot::channel();
+        let send = async |order| self.orders.send(order).await.map_err(|_| StoreError::Closed);
+        send(Order::Later(job(work, answer))).await?;
+        let answered = match tokio::time::timeout(LATER, &mut wait).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                send(Order::Hurry).await?;
+                wait.await
+            }
+        };
+        answered.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same as [`Self::write`], holding up the calling thread.
     pub(super) fn write_blocking<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -137,50 +177,89 @@ fn in_savepoint<T>(
     }
 }
 
-fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>) {
-    while let Some(order) = inbox.blocking_recv() {
-        let first = match order {
-            Order::Run(job) => job,
-            Order::Pulse(answer) => {
-                let _unheard = answer.send(());
-                continue;
+/// What the thread took up and has not done yet.
+#[derive(Default)]
+struct Work {
+    jobs: Vec<Job>,
+    /// One of them waits for its answer.
+    due: bool,
+    pulses: Vec<oneshot::Sender<()>>,
+    scrub: Option<oneshot::Sender<()>>,
+    close: Option<oneshot::Sender<()>>,
+}
+
+impl Work {
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Run(job) => {
+                self.jobs.push(job);
+                self.due = true;
             }
-            Order::Scrub(done) => {
-                rewrite(&connection);
-                let _unheard = done.send(());
-                continue;
+            Order::Later(job) => self.jobs.push(job),
+            Order::Hurry => self.due = true,
+            Order::Pulse(answer) => self.pulses.push(answer),
+            Order::Scrub(done) => self.scrub = Some(done),
+            Order::Close(closed) => self.close = Some(closed),
+        }
+    }
+
+    fn ends(&self) -> bool {
+        self.scrub.is_some() || self.close.is_some()
+    }
+
+    fn is_full(&self) -> bool {
+        self.jobs.len() >= GROUP || self.ends()
+    }
+}
+
+fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>, pages: &AtomicU32) {
+    let mut work = Work::default();
+    loop {
+        let order = match inbox.try_recv() {
+            Ok(order) => Some(order),
+            Err(_) => {
+                // Nobody waits: now it costs nobody anything.
+                checkpoint(&connection, pages, CHECKPOINT);
+                inbox.blocking_recv()
             }
-            Order::Close(closed) => return finish(connection, closed),
         };
-        let (mut close, mut scrub) = (None, None);
-        let mut pulses = Vec::new();
-        let mut jobs = vec![first];
-        while jobs.len() < GROUP {
-            match inbox.try_recv() {
-                Ok(Order::Run(job)) => jobs.push(job),
-                Ok(Order::Pulse(answer)) => pulses.push(answer),
-                Ok(Order::Scrub(done)) => {
-                    scrub = Some(done);
-                    break;
-                }
-                Ok(Order::Close(closed)) => {
-                    close = Some(closed);
-                    break;
-                }
-                Err(_) => break,
+        let Some(order) = order else { return };
+        work.take(order);
+        while !work.is_full()
+            && let Ok(order) = inbox.try_recv()
+        {
+            work.take(order);
+        }
+        if work.due || work.is_full() {
+            work.due = false;
+            let jobs = std::mem::take(&mut work.jobs);
+            if !jobs.is_empty() {
+                commit(&connection, jobs);
             }
         }
-        commit(&connection, jobs);
-        for answer in pulses {
+        for answer in work.pulses.drain(..) {
             let _unheard = answer.send(());
         }
-        if let Some(done) = scrub {
+        if let Some(done) = work.scrub.take() {
             rewrite(&connection);
             let _unheard = done.send(());
         }
-        if let Some(closed) = close {
+        if let Some(closed) = work.close.take() {
             return finish(connection, closed);
         }
+        checkpoint(&connection, pages, CHECKPOINT_AT_ONCE);
+    }
+}
+
+/// Puts the write-ahead log into the database once it has so many pages; the next write then begins it anew.
+fn checkpoint(connection: &Connection, pages: &AtomicU32, most: u32) {
+    if pages.load(Ordering::Relaxed) < most {
+        return;
+    }
+    // The next commit says anew how many there are: all of them again where a reader held a part.
+    pages.store(0, Ordering::Relaxed);
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        tracing::debug!(%error, "store: the write-ahead log stays");
     }
 }
 

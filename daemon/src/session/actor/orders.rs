@@ -49,7 +49,7 @@ impl State {
     pub(super) async fn follow_up(&self, draft: &Session, events: &[Event]) {
         for event in events {
             match &event.body {
-                EventBody::ExecFinished { exec_id, .. } => self.execs.acknowledge(exec_id),
+                EventBody::ExecFinished { exec_id, result } => self.execs.end_committed(exec_id, result),
                 EventBody::ApprovalResolved {
                     verdict: Verdict::ApprovedProject,
                     ..

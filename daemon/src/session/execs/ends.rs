@@ -1,10 +1,47 @@
-//! Owns: small things at the end of a run: its last words, a run that never began, an empty spool.
-//! Guarantees: nothing here fails; what can't be read is empty.
+//! Owns: small things at the end of a run: its last words, a run that never began, an empty spool, the last ends.
+//! Guarantees: nothing here fails; what can't be read is empty; an end is known here only once it is in the log.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::event::ExecResult;
+use crate::domain::id::ExecId;
 use crate::shell::ShellError;
+
+/// Ends that are remembered: of those that somebody still waits for.
+const MOST: usize = 64;
+
+/// The last ends, for whoever waits for one: the log need not be read for it.
+#[derive(Default)]
+pub(super) struct Ends(Mutex<VecDeque<(ExecId, ExecResult)>>);
+
+impl Ends {
+    /// An end that was committed.
+    pub(super) fn note(&self, exec_id: &ExecId, result: &ExecResult) {
+        let mut last = self.lock();
+        if last.len() >= MOST {
+            last.pop_front();
+        }
+        last.push_back((exec_id.clone(), result.clone()));
+    }
+
+    pub(super) fn of(&self, exec_id: &ExecId) -> Option<ExecResult> {
+        let last = self.lock();
+        let found = last.iter().rev().find(|(id, _)| id == exec_id);
+        found.map(|(_, result)| result.clone())
+    }
+
+    /// What they say may no longer be what the log says.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(ExecId, ExecResult)>> {
+        // A list is whole after any panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Bytes of a stream's end that are looked at.
 const END: u64 = 4096;

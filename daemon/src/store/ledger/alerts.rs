@@ -16,23 +16,33 @@ fn broken(error: serde_json::Error) -> StoreError {
 impl Store {
     /// All budgets, oldest first.
     pub async fn budgets(&self) -> Result<Vec<Budget>, StoreError> {
-        self.readers
+        // Asked before and after each model request, and hardly ever changed. Held over the read: what is changed
+        // meanwhile is forgotten afterwards.
+        let mut known = self.budgets.lock().await;
+        if let Some(known) = &*known {
+            return Ok(known.clone());
+        }
+        let read = self
+            .readers
             .read(|c| {
                 let mut statement =
                     c.prepare_cached("SELECT budget FROM budgets ORDER BY created_us, budget_id")?;
                 let mut rows = statement.query([])?;
                 let mut found = Vec::new();
                 while let Some(row) = rows.next()? {
-                    found.push(serde_json::from_str(&row.get::<_, String>(0)?).map_err(broken)?);
+                    found.push(serde_json::from_str::<Budget>(&row.get::<_, String>(0)?).map_err(broken)?);
                 }
                 Ok(found)
             })
-            .await
+            .await?;
+        *known = Some(read.clone());
+        Ok(read)
     }
 
     /// Makes or replaces a budget.
     pub async fn put_budget(&self, budget: Budget, now_us: i64) -> Result<(), StoreError> {
-        self.writer
+        let put = self
+            .writer
             .write(move |c| {
                 c.execute(
                     "INSERT INTO budgets VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET budget = excluded.budget",
@@ -40,15 +50,20 @@ impl Store {
                 )?;
                 Ok(())
             })
-            .await
+            .await;
+        *self.budgets.lock().await = None;
+        put
     }
 
     /// Takes a budget away. False when there is none.
     pub async fn delete_budget(&self, budget_id: &str) -> Result<bool, StoreError> {
         let id = budget_id.to_owned();
-        self.writer
+        let deleted = self
+            .writer
             .write(move |c| Ok(c.execute("DELETE FROM budgets WHERE budget_id = ?1", [id])? > 0))
-            .await
+            .await;
+        *self.budgets.lock().await = None;
+        deleted
     }
 
     /// Keeps an alert, unless one about the same thing was kept before. False when it was.
