@@ -100,6 +100,123 @@ fn notice(text: &str) -> EventBody {
     }
 }
 
+async fn finds(store: &Store, text: &str) -> Vec<u64> {
+    let wish = SearchWish {
+        text: text.into(),
+        limit: 100,
+        ..SearchWish::default()
+    };
+    let found = store.search(wish).await.expect("searches");
+    found.iter().map(|hit| hit.event.seq).collect()
+}
+
+fn count(dir: &Path, sql: &str) -> u64 {
+    let connection = rusqlite::Connection::open(dir.join("agentd.db")).expect("opens");
+    connection.query_row(sql, [], |row| row.get(0)).expect("counts")
+}
+
+#[tokio::test]
+async fn a_fact_is_found_at_once_and_once_though_no_commit_indexes_it() {
+    let dir = tempfile::tempdir().expect("dir");
+    let id = SessionId::random();
+    let (mut state, first) = (None, store(dir.path()));
+    append(&first, &mut state, &id, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
+    append(&first, &mut state, &id, notice("a needle"))
+        .await
+        .expect("appended");
+    assert_eq!(count(dir.path(), "SELECT count(*) FROM search_rows"), 0);
+    assert_eq!(finds(&first, "needle").await, [2]);
+    assert_eq!(count(dir.path(), "SELECT count(*) FROM search_behind"), 0);
+    // What is not indexed when the process goes is indexed by the next one.
+    append(&first, &mut state, &id, notice("another needle"))
+        .await
+        .expect("appended");
+    first.close().await;
+    assert_eq!(count(dir.path(), "SELECT seq FROM search_behind"), 2);
+    let second = store(dir.path());
+    assert_eq!(finds(&second, "needle").await, [3, 2]);
+    assert_eq!(finds(&second, "needle").await, [3, 2]);
+    // More than one go can take.
+    let long = format!("straw {}", "x ".repeat(300_000));
+    for _ in 0..3 {
+        append(&second, &mut state, &id, notice(&long))
+            .await
+            .expect("appended");
+    }
+    assert_eq!(finds(&second, "straw").await, [6, 5, 4]);
+    second.purge(&id).await.expect("purged");
+    assert!(finds(&second, "needle").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_taken_out_before_it_was_indexed_is_not_found_and_the_rest_once() {
+    let dir = tempfile::tempdir().expect("dir");
+    let id = SessionId::random();
+    let (mut state, store) = (None, store(dir.path()));
+    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
+    append(&store, &mut state, &id, notice("a needle in hay"))
+        .await
+        .expect("appended");
+    let session = state.as_ref().expect("state");
+    let new = NewEvent {
+        time_us: 2,
+        caller: caller(),
+        body: notice("something was taken out"),
+    };
+    let sealed = store
+        .seal(&id, LogLevel::default(), session.head, vec![new])
+        .expect("sealed");
+    let mut draft = session.clone();
+    draft.apply(&sealed.events()[0]);
+    let rewriting = Append {
+        session_id: id.clone(),
+        expected_head: session.head,
+        sealed,
+        summary: draft.summary(),
+        request: None,
+        asker: None,
+        open_calls: Vec::new(),
+        begins_with: None,
+        rewrites: vec![(2, notice("nothing in hay"))],
+    };
+    store.append(rewriting).await.expect("rewritten");
+    assert!(finds(&store, "needle").await.is_empty());
+    assert_eq!(finds(&store, "hay").await, [2]);
+    assert_eq!(finds(&store, "taken").await, [3]);
+}
+
+#[tokio::test]
+async fn what_can_wait_goes_with_the_next_commit_or_by_itself() {
+    let dir = tempfile::tempdir().expect("dir");
+    let id = SessionId::random();
+    let (mut state, store) = (None, store(dir.path()));
+    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
+    store.put_snapshot(&id, 1, "one".into()).await.expect("by itself");
+    assert_eq!(store.snapshot(&id).await.expect("read").as_deref(), Some("one"));
+    let put = store.put_snapshot(&id, 2, "two".into());
+    let (put, appended) = tokio::join!(put, append(&store, &mut state, &id, notice("x")));
+    appended.expect("appended");
+    put.expect("with it");
+    assert_eq!(store.snapshot(&id).await.expect("read").as_deref(), Some("two"));
+    // A close waits for it, too.
+    let put = store.put_snapshot(&id, 3, "three".into());
+    let (put, ()) = tokio::join!(put, store.close());
+    put.expect("at the close");
+    assert_eq!(
+        count(
+            dir.path(),
+            "SELECT count(*) FROM snapshots WHERE snapshot = 'three'"
+        ),
+        1
+    );
+}
+
 #[tokio::test]
 async fn what_was_appended_is_read_back_after_a_reopen() {
     let dir = tempfile::tempdir().expect("dir");
