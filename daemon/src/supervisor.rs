@@ -169,7 +169,7 @@ impl Supervisor {
     }
 
     async fn live_handle(&self, session_id: &SessionId) -> Option<SessionHandle> {
-        self.0.live.lock().await.get(session_id)?.get().cloned()
+        self.0.live.lock().await.handle(session_id)
     }
 
     /// Finds one session by id, unique prefix of one, or name.

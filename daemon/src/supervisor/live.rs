@@ -48,6 +48,14 @@ impl Live {
         self.cells.remove(id);
     }
 
+    /// The actor of a session, where it has one.
+    pub(super) fn handle(&mut self, id: &SessionId) -> Option<SessionHandle> {
+        let (cell, used) = self.cells.get_mut(id)?;
+        self.uses = self.uses.wrapping_add(1);
+        *used = self.uses;
+        cell.get().cloned()
+    }
+
     /// Those that have an actor.
     pub(super) fn handles(&self) -> Vec<SessionHandle> {
         let cells = self.cells.values();
