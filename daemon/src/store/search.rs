@@ -57,6 +57,8 @@ pub(super) struct Lag {
     behind: Arc<AtomicBool>,
     /// Somebody will look.
     awaited: Arc<AtomicBool>,
+    /// Held while it is brought up: who comes meanwhile waits, or would find less than is committed.
+    bringing_up: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Lag {
@@ -65,6 +67,7 @@ impl Default for Lag {
             // What the last process left.
             behind: Arc::new(AtomicBool::new(true)),
             awaited: Arc::default(),
+            bringing_up: Arc::default(),
         }
     }
 }
@@ -95,6 +98,7 @@ impl Store {
     }
 
     async fn catch_up(&self) -> Result<(), StoreError> {
+        let _turn = self.lag.bringing_up.lock().await;
         // Before the look: what is committed during it wants another.
         if !self.lag.behind.swap(false, Ordering::SeqCst) {
             return Ok(());
