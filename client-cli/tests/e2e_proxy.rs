@@ -142,7 +142,7 @@ fn a_companys_proxy_may_be_over_tls_or_socks_for_programs_pages_and_models() {
              [network]\nca_file = \"{ca}\"\nallow = [\"listed.test\"]\nproxy = \"{proxy}\"\n"
         )
     };
-    let mut home = TestDaemon::home();
+    let mut home = TestDaemon::start();
     let (tls, socks) = (
         format!("localhost:{}", proxies.tls),
         format!("127.0.0.1:{}", proxies.socks),

@@ -279,7 +279,11 @@ impl Supervisor {
         events: u32,
         most: usize,
     ) -> Result<Places, Fault> {
-        Ok(self.0.store.find(session_id, needle, before, events, most).await?)
+        Ok(self
+            .0
+            .store
+            .find(session_id, needle, before, events, most)
+            .await?)
     }
 
     /// Approvals across sessions, open ones first, each with its session's row.

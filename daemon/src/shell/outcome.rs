@@ -106,6 +106,9 @@ impl Actor {
                 spool::finalise(&job.spool.stderr, bytes.1),
             );
         }
+        if was_current && !end.shell_died {
+            self.ask_for_snapshot().await;
+        }
         job.side.progress.send_modify(|p| {
             *p = Progress {
                 stdout_bytes: bytes.0,
@@ -116,10 +119,6 @@ impl Actor {
         });
         job.side.result.send_replace(Some(result));
         self.jobs.insert(id.to_owned(), job);
-        // After the answer, and before anybody who has it can ask anything of us.
-        if was_current && !end.shell_died {
-            self.ask_for_snapshot().await;
-        }
     }
 
     pub(super) fn closed(&mut self, id: &str, out: u64, err: u64) {

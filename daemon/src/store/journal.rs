@@ -9,8 +9,7 @@ use super::{Store, StoreError};
 use crate::domain::id::SessionId;
 
 impl Store {
-    /// Keeps the shell's state after a command (JSON text of the shell module): with the next commit, since the jail has it
-    /// too, and only a machine that goes down at once loses it.
+    /// Keeps the shell's state after a command (JSON text of the shell module).
     pub async fn put_snapshot(
         &self,
         session_id: &SessionId,
@@ -20,7 +19,7 @@ impl Store {
         let id = session_id.clone();
         let snapshot = self.redactor.redact_json(&snapshot).unwrap_or(snapshot);
         self.writer
-            .write_later(move |c| {
+            .write(move |c| {
                 c.prepare_cached(
                     "INSERT OR REPLACE INTO snapshots (session_id, time_us, snapshot) VALUES (?1, ?2, ?3)",
                 )?

@@ -190,34 +190,6 @@ async fn what_is_taken_out_before_it_was_indexed_is_not_found_and_the_rest_once(
 }
 
 #[tokio::test]
-async fn what_can_wait_goes_with_the_next_commit_or_by_itself() {
-    let dir = tempfile::tempdir().expect("dir");
-    let id = SessionId::random();
-    let (mut state, store) = (None, store(dir.path()));
-    append(&store, &mut state, &id, EventBody::SessionCreated(spec("shop")))
-        .await
-        .expect("created");
-    store.put_snapshot(&id, 1, "one".into()).await.expect("by itself");
-    assert_eq!(store.snapshot(&id).await.expect("read").as_deref(), Some("one"));
-    let put = store.put_snapshot(&id, 2, "two".into());
-    let (put, appended) = tokio::join!(put, append(&store, &mut state, &id, notice("x")));
-    appended.expect("appended");
-    put.expect("with it");
-    assert_eq!(store.snapshot(&id).await.expect("read").as_deref(), Some("two"));
-    // A close waits for it, too.
-    let put = store.put_snapshot(&id, 3, "three".into());
-    let (put, ()) = tokio::join!(put, store.close());
-    put.expect("at the close");
-    assert_eq!(
-        count(
-            dir.path(),
-            "SELECT count(*) FROM snapshots WHERE snapshot = 'three'"
-        ),
-        1
-    );
-}
-
-#[tokio::test]
 async fn what_was_appended_is_read_back_after_a_reopen() {
     let dir = tempfile::tempdir().expect("dir");
     let id = SessionId::random();

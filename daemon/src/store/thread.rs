@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -17,8 +16,6 @@ use crate::durable::Point;
 const GROUP: usize = 64;
 /// How many jobs may wait. Beyond that, senders wait: back-pressure instead of memory.
 const WAITING: usize = 1024;
-/// How long what can wait does so for a commit that there is anyway.
-const LATER: Duration = Duration::from_millis(200);
 /// Pages of the write-ahead log that are put into the database while nobody waits; and beyond which somebody must.
 const CHECKPOINT: u32 = 1000;
 const CHECKPOINT_AT_ONCE: u32 = 8000;
@@ -30,10 +27,6 @@ type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 enum Order {
     Run(Job),
-    /// Goes with the next commit; needs none of its own.
-    Later(Job),
-    /// What waits has waited long enough.
-    Hurry,
     Pulse(oneshot::Sender<()>),
     Scrub(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
@@ -73,25 +66,6 @@ impl Writer {
             .await
             .map_err(|_| StoreError::Closed)?;
         wait.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// Runs `work` in the next commit that there is for another reason, or in one of its own after a while.
-    pub(super) async fn write_later<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    {
-        let (answer, mut wait) = oneshot::channel();
-        let send = async |order| self.orders.send(order).await.map_err(|_| StoreError::Closed);
-        send(Order::Later(job(work, answer))).await?;
-        let answered = match tokio::time::timeout(LATER, &mut wait).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                send(Order::Hurry).await?;
-                wait.await
-            }
-        };
-        answered.map_err(|_| StoreError::Closed)?
     }
 
     /// The same as [`Self::write`], holding up the calling thread.
@@ -181,8 +155,6 @@ fn in_savepoint<T>(
 #[derive(Default)]
 struct Work {
     jobs: Vec<Job>,
-    /// One of them waits for its answer.
-    due: bool,
     pulses: Vec<oneshot::Sender<()>>,
     scrub: Option<oneshot::Sender<()>>,
     close: Option<oneshot::Sender<()>>,
@@ -191,12 +163,7 @@ struct Work {
 impl Work {
     fn take(&mut self, order: Order) {
         match order {
-            Order::Run(job) => {
-                self.jobs.push(job);
-                self.due = true;
-            }
-            Order::Later(job) => self.jobs.push(job),
-            Order::Hurry => self.due = true,
+            Order::Run(job) => self.jobs.push(job),
             Order::Pulse(answer) => self.pulses.push(answer),
             Order::Scrub(done) => self.scrub = Some(done),
             Order::Close(closed) => self.close = Some(closed),
@@ -230,12 +197,9 @@ fn run(connection: Connection, mut inbox: mpsc::Receiver<Order>, pages: &AtomicU
         {
             work.take(order);
         }
-        if work.due || work.is_full() {
-            work.due = false;
-            let jobs = std::mem::take(&mut work.jobs);
-            if !jobs.is_empty() {
-                commit(&connection, jobs);
-            }
+        let jobs = std::mem::take(&mut work.jobs);
+        if !jobs.is_empty() {
+            commit(&connection, jobs);
         }
         for answer in work.pulses.drain(..) {
             let _unheard = answer.send(());

@@ -53,7 +53,7 @@ try {
     })
     eye.observe(document, { subtree: true, childList: true })
   })
-  await send(page, 'demo:\nsay look\nrun for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.1; done\nask')
+  await send(page, 'demo:\nsay look\nrun for i in $(seq 40); do echo line $i; sleep 0.1; done\nask')
   await page.locator('pre.tail', { hasText: 'line 3' }).first().waitFor()
   const ask = page.getByRole('region', { name: /^Approval a-/ })
   await ask.waitFor()
