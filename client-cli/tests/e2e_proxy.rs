@@ -201,7 +201,10 @@ fn a_companys_proxy_may_be_over_tls_or_socks_for_programs_pages_and_models() {
                 "https://listed.test/hello",
             ])
             .exits(0);
-        assert!(ran.out().contains("hello from listed.test"), "{kind}: {ran}");
+        assert!(
+            ran.out().starts_with("200 https://listed.test/hello\n") && ran.out().contains("23 bytes"),
+            "{kind}: {ran}"
+        );
         let log = proxies.log().split_off(before);
         for line in asked {
             assert!(log.contains(line), "{kind}: {line}: {log}");

@@ -18,6 +18,7 @@ pub mod network;
 pub mod persona;
 pub mod policy;
 pub mod principal;
+pub mod proxy;
 mod queue;
 pub mod reach;
 pub mod redaction;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::error::ModelError;
 use super::install_tls;
+use crate::domain::proxy::address;
 
 /// A way out of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -75,7 +76,7 @@ fn build(route: &Route) -> Result<reqwest::Client, ModelError> {
         .user_agent(concat!("agentd/", env!("CARGO_PKG_VERSION")));
     if let Some(proxy) = &route.proxy {
         let no_proxy = route.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
-        let proxy = reqwest::Proxy::all(proxy)
+        let proxy = reqwest::Proxy::all(address(proxy))
             .map_err(|_| ModelError::Config("the proxy is not a usable URL (http://host:port)".into()))?;
         builder = builder.proxy(proxy.no_proxy(no_proxy));
     }

@@ -669,6 +669,9 @@ fn a_projects_shell_init_is_agreed_to_text_by_text() {
         (format!("allow init: {OTHER}"), false),
         ("allow init".into(), false),
     ] {
-        assert_eq!(check_rules(std::slice::from_ref(&allows), None, &[wanted]).is_ok(), fits);
+        assert_eq!(
+            check_rules(std::slice::from_ref(&allows), None, &[wanted]).is_ok(),
+            fits
+        );
     }
 }

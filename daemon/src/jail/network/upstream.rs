@@ -21,6 +21,7 @@ use tokio_util::either::Either;
 
 use super::socks;
 use crate::domain::network::Target;
+use crate::domain::proxy;
 use crate::domain::secret::Secret;
 
 /// How long the proxy may take to be connected to, and again to open a tunnel.
@@ -58,11 +59,7 @@ impl Upstream {
     /// # Errors
     /// Why it can't be used, as a sentence without the password.
     pub fn new(url: &str, except: &str, ca_file: Option<&Path>) -> Result<Self, String> {
-        // Names are the proxy's to look up, whichever of the two spellings is used.
-        let url = match url.strip_prefix("socks5://") {
-            Some(rest) => format!("socks5h://{rest}"),
-            None => url.to_owned(),
-        };
+        let url = proxy::address(url);
         let matcher = Matcher::builder().all(url.as_str()).no(except).build();
         let usual = Matcher::builder().all(url.as_str()).build();
         let proxy = usual.intercept(&Uri::from_static("https://example.org/"));
