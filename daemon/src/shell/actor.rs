@@ -79,6 +79,8 @@ pub(crate) struct Actor {
     /// Who asked what runs in the background, oldest first.
     pub(super) job_askers: VecDeque<tokio::sync::oneshot::Sender<Vec<JobProcess>>>,
     pub(super) begin: Begin,
+    /// Runs of which a file may be left that the shell reads after their end.
+    pub(super) afters: Vec<String>,
 }
 
 impl Actor {
@@ -122,6 +124,7 @@ impl Actor {
             inputs: Inputs::default(),
             job_askers: VecDeque::new(),
             begin: Begin::default(),
+            afters: Vec::new(),
         }
     }
 

@@ -60,11 +60,16 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
     })
 }
 
-/// Removes whatever a run left.
+/// Removes whatever a run left, but for what the shell reads after it has told the end: that is [`remove_after`]'s.
 pub(crate) fn remove(exchange: &Path, id: &str) {
-    for part in names::ALL {
+    for part in names::ALL.into_iter().filter(|part| *part != names::AFTER) {
         let _never_made = std::fs::remove_file(names::of(exchange, id, part));
     }
+}
+
+/// Removes what the shell read after a run: it has gone on to something else.
+pub(crate) fn remove_after(exchange: &Path, id: &str) {
+    let _never_made = std::fs::remove_file(names::of(exchange, id, names::AFTER));
 }
 
 /// Only a name that every shell takes as one.

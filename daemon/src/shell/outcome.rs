@@ -130,6 +130,7 @@ impl Actor {
         }
         if let Some(jail) = &self.jail {
             exchange::remove(jail.exchange(), id);
+            self.afters.push(id.to_owned());
         }
         let Some(job) = self.jobs.remove(id) else { return };
         if job.init.is_some() {

@@ -35,6 +35,10 @@ impl Actor {
 
     pub(super) async fn ask_for_snapshot(&mut self) {
         let Some(jail) = &self.jail else { return };
+        // Those were closed before the run that has just ended: the shell has read all of theirs.
+        for id in self.afters.drain(..) {
+            exchange::remove_after(jail.exchange(), &id);
+        }
         let asked = async {
             exchange::remove(jail.exchange(), names::SNAPSHOT);
             let file = |part| names::of(jail.exchange(), names::SNAPSHOT, part);
