@@ -18,8 +18,26 @@ struct Cell<'a> {
     style: Style,
 }
 
+/// The graphemes of a text. Of plain ASCII, as most is, each byte is one: that needs no tables.
+fn graphemes(text: &str) -> impl Iterator<Item = &str> {
+    let plain = text.is_ascii() && !text.contains('\r');
+    let mut others = (!plain).then(|| text.graphemes(true));
+    let mut rest = text;
+    std::iter::from_fn(move || match &mut others {
+        Some(graphemes) => graphemes.next(),
+        None => {
+            let (first, more) = rest.split_at_checked(1)?;
+            rest = more;
+            Some(first)
+        }
+    })
+}
+
 /// Cells that a text takes.
 pub(crate) fn width(text: &str) -> usize {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.len();
+    }
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
@@ -139,7 +157,7 @@ fn rows<'a>(spans: &'a [Span<'static>]) -> Vec<Vec<Cell<'a>>> {
     let mut rows = vec![Vec::new()];
     let mut column = 0;
     for span in spans {
-        for symbol in span.content.graphemes(true) {
+        for symbol in graphemes(&span.content) {
             let style = span.style;
             if symbol == "\n" || symbol == "\r\n" {
                 rows.push(Vec::new());

@@ -1,6 +1,8 @@
 //! Owns: the model's Markdown as styled lines, also while it is still being written.
 //! Guarantees: an open fence is already code; nothing in it can steer the terminal; finished blocks of a
-//! growing text are laid out once.
+//! growing text, and the lines of a long paragraph, are laid out once.
+
+use std::rc::Rc;
 
 use agentd_proto::escape;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
@@ -11,19 +13,32 @@ use crate::model::session::Preview;
 use crate::text;
 use crate::theme::Theme;
 
-/// A text that grows: lines of what is finished, and how far that reaches.
+/// A text that grows: its lines, and how far they are final.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {
     step: (String, u32),
     width: usize,
     theme: &'static str,
+    /// Bytes of the text whose lines stay.
     settled: usize,
-    lines: Vec<Line<'static>>,
+    /// All lines of the last look, below an empty one.
+    lines: Rc<Vec<Line<'static>>>,
+    /// How many of them stay.
+    kept: usize,
 }
 
+/// A paragraph longer than this, bytes, is settled up to its last line.
+const LONG: usize = 1024;
+
 impl Growing {
-    /// The lines of the answer so far.
-    pub(crate) fn lines(&mut self, preview: &Preview, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    /// An empty line, the lines of the answer so far, and what comes `below` them.
+    pub(crate) fn lines(
+        &mut self,
+        preview: &Preview,
+        width: usize,
+        theme: &Theme,
+        below: Option<Line<'static>>,
+    ) -> Rc<Vec<Line<'static>>> {
         let whole = preview.text.as_str();
         let same = self.step.0 == preview.turn_id && self.step.1 == preview.step;
         if !same || self.width != width || self.theme != theme.name || self.settled > whole.len() {
@@ -31,24 +46,55 @@ impl Growing {
                 step: (preview.turn_id.clone(), preview.step),
                 width,
                 theme: theme.name,
+                lines: Rc::new(vec![Line::default()]),
+                kept: 1,
                 ..Self::default()
             };
         }
-        let rest = whole.get(self.settled..).unwrap_or_default();
+        // Nobody else has them any more: the last frame is drawn.
+        let lines = Rc::make_mut(&mut self.lines);
+        lines.truncate(self.kept);
+        let mut rest = whole.get(self.settled..).unwrap_or_default();
         let finished = settled(rest);
         if finished > 0 {
-            let part = rest.get(..finished).unwrap_or_default();
-            self.lines.extend(render(part, width, theme));
-            self.lines.push(Line::default());
-            self.settled += finished;
+            let (part, more) = rest.split_at(finished);
+            lines.extend(render(part, width, theme));
+            lines.push(Line::default());
+            (self.settled, self.kept) = (self.settled + finished, lines.len());
+            rest = more;
         }
-        let mut lines = self.lines.clone();
-        lines.extend(render(
-            whole.get(self.settled..).unwrap_or_default(),
-            width,
-            theme,
-        ));
-        lines
+        let mut open = render(rest, width, theme);
+        let final_bytes = if rest.len() > LONG {
+            wrapped(rest, &open)
+        } else {
+            0
+        };
+        if final_bytes > 0 {
+            let last = open.pop();
+            lines.append(&mut open);
+            (self.settled, self.kept) = (self.settled + final_bytes, lines.len());
+            open.extend(last);
+        }
+        lines.extend(open);
+        lines.extend(below);
+        Rc::clone(&self.lines)
+    }
+}
+
+/// Bytes of a plain paragraph that is being written whose lines, all but the last, stay as they are. 0 where it may
+/// still become something else.
+fn wrapped(text: &str, lines: &[Line<'static>]) -> usize {
+    let marks = |line: &str| line.starts_with(|c: char| "-+=#>: \t".contains(c) || c.is_ascii_digit());
+    if text.contains(['*', '_', '`', '[', '<', '|', '\\', '&', '~', '\r']) || text.lines().any(marks) {
+        return 0;
+    }
+    let Some((last, _)) = lines.split_last() else {
+        return 0;
+    };
+    let last = last.to_string();
+    match text.trim_end().strip_suffix(last.trim()) {
+        Some(before) if !last.trim().is_empty() && !marks(last.trim()) => before.len(),
+        _ => 0,
     }
 }
 
@@ -446,6 +492,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_long_paragraph_looks_the_same_however_it_came() {
+        let mut growing = Growing::default();
+        let mut preview = Preview::default();
+        for n in 0..900 {
+            let word = match n % 50 {
+                7 => "2. ".to_owned(),
+                20 => "- dash ".to_owned(),
+                30 => format!("wörd-{n}\n"),
+                _ => format!("word{n} "),
+            };
+            preview.text.push_str(&word);
+            let lines = growing.lines(&preview, 60, &theme(), None);
+            if n % 100 == 99 {
+                let grown: Vec<String> = lines.iter().skip(1).map(ToString::to_string).collect();
+                assert_eq!(grown, shown(&preview.text, 60), "after {n}");
+            }
+        }
+        assert!(
+            growing.settled > preview.text.len() - 2 * LONG,
+            "{} bytes stay",
+            growing.settled
+        );
+    }
+
     proptest! {
         #[test]
         fn growing_gives_the_same_width_and_never_panics(text in "(?s)[-#>`*| a日\n0-9.\\[\\]()]{0,200}", width in 4_usize..60) {
@@ -453,8 +524,8 @@ mod tests {
             let mut preview = Preview::default();
             for c in text.chars() {
                 preview.text.push(c);
-                for line in growing.lines(&preview, width, &theme()) {
-                    prop_assert!(text::line_width(&line) <= width, "{:?}", line);
+                for line in growing.lines(&preview, width, &theme(), None).iter() {
+                    prop_assert!(text::line_width(line) <= width, "{:?}", line);
                 }
             }
         }

@@ -143,26 +143,23 @@ fn preview_lines(
     preview: &Preview,
     width: usize,
 ) -> Rc<Vec<Line<'static>>> {
-    let mut lines = vec![Line::default()];
     let theme = &model.theme;
-    if preview.text.is_empty() && !preview.reasoning.is_empty() {
+    let call = (!preview.tool_call.is_empty()).then(|| {
+        let call = agentd_proto::escape::line(&preview.tool_call);
+        crate::text::line(crate::text::cut(&format!(" … {call}"), width), theme.dim)
+    });
+    if !preview.text.is_empty() {
+        return open.cache.borrow_mut().preview.lines(preview, width, theme, call);
+    }
+    let mut lines = vec![Line::default()];
+    if !preview.reasoning.is_empty() {
         lines.push(crate::text::line(" thinking", theme.dim));
         let text = agentd_proto::escape::prose(&preview.reasoning);
         let all = crate::text::wrap_text(&text, theme.dim, width.saturating_sub(3));
         let skip = all.len().saturating_sub(4);
         lines.extend(items::indent(all.into_iter().skip(skip).collect(), "   "));
     }
-    if !preview.text.is_empty() {
-        let mut cache = open.cache.borrow_mut();
-        lines.extend(cache.preview.lines(preview, width, theme));
-    }
-    if !preview.tool_call.is_empty() {
-        let call = agentd_proto::escape::line(&preview.tool_call);
-        lines.push(crate::text::line(
-            crate::text::cut(&format!(" … {call}"), width),
-            theme.dim,
-        ));
-    }
+    lines.extend(call);
     Rc::new(lines)
 }
 
