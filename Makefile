@@ -42,7 +42,7 @@ test: setup ## everything, as CI does it
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(ENV) if cargo nextest --version >/dev/null 2>&1; then \
-	    cargo nextest run --locked --workspace --config-file daemon/tests/nextest.toml; \
+	    cargo nextest run --locked --workspace --no-fail-fast --config-file daemon/tests/nextest.toml; \
 	    cargo test --locked --workspace --doc; \
 	else \
 	    cargo test --locked --workspace --no-fail-fast; \
@@ -65,8 +65,9 @@ eval: ## how many exercises a model solves: make eval MODEL=PROVIDER/NAME; needs
 	EVAL_MODEL="$(MODEL)" EVAL_RUNS="$(RUNS)" EVAL_LANGUAGES="$(LANGUAGES)" EVAL_COUNT="$(COUNT)" \
 	    EVAL_EXERCISES="$(EXERCISES)" EVAL_PEERS="$(PEERS)" cargo bench --locked --workspace --bench eval
 
+# The bench is built along: built alone, the programs' features are others, and they would be built twice.
 nightly: ## everything, with the long loops and the measurements
-	cargo build --locked --release --workspace --bins
+	cargo build --locked --release --workspace --bins --bench bench
 	AGENTD_TEST_LONG=1 AGENTD_TEST_PROGRAMS=$(abspath $(TARGET))/release $(MAKE) test
 	$(MAKE) bench IDLE=600
 
