@@ -61,6 +61,10 @@ fn words_are_found_in_messages_commands_and_results_and_no_longer_once_purged() 
     }
     assert!(hits(&home, &["nowhere-at-all"]).is_empty());
     assert!(hits(&home, &["\"", "OR", "*"]).is_empty(), "words are no syntax");
+    for nothing in ["", "  ", "\"*"] {
+        let no = home.ctl(["search", nothing]).exits(2);
+        assert!(no.err().contains("nothing to look for"), "{}", no.err());
+    }
     home.ctl(["sessions", "archive", "t"]).exits(0);
     assert!(hits(&home, &["unicorn"]).is_empty() && !hits(&home, &["--all", "unicorn"]).is_empty());
     home.ctl(["rm", "--yes", "t"]).exits(0);

@@ -184,6 +184,20 @@ impl Supervisor {
         self.handle(&summary.session_id).await
     }
 
+    /// The row of a session, found as by [`Self::find`], that has no actor and needs none as things are.
+    pub async fn at_rest(&self, text: &str, caller: &Caller) -> Result<Option<Summary>, Fault> {
+        if let Ok(session_id) = text.parse::<SessionId>()
+            && self.live_handle(&session_id).await.is_some()
+        {
+            return Ok(None);
+        }
+        let row = self.find_summary(text, caller).await?;
+        let rests = row.is_at_rest()
+            && self.live_handle(&row.session_id).await.is_none()
+            && !self.0.settings.jails.live().contains(&row.session_id);
+        Ok(rests.then_some(row))
+    }
+
     /// The row of a session found by id, unique prefix, or name.
     pub async fn find_summary(&self, text: &str, caller: &Caller) -> Result<Summary, Fault> {
         if text.is_empty() {

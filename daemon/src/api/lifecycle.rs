@@ -132,6 +132,11 @@ impl LifecycleService for Lifecycle {
         if wish.text.len() > 1000 {
             return Err(invalid("text has more than 1000 bytes").into());
         }
+        if !wish.text.chars().any(char::is_alphanumeric) {
+            return Err(
+                invalid("nothing to look for: give at least one word with a letter or a digit").into(),
+            );
+        }
         let session_id = match wish.session_id.as_str() {
             "" => None,
             text => Some(self.supervisor.find_summary(text, &who).await?.session_id),

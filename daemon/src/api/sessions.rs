@@ -360,8 +360,9 @@ impl SessionService for Sessions {
             .into_inner()
             .subscription
             .ok_or_else(|| invalid("subscription is missing"))?;
-        let follower = watch::follower(&self.supervisor, &who, wish).await?;
-        Ok(Response::new(Box::pin(watch::one(follower))))
+        Ok(Response::new(Box::pin(
+            watch::one(&self.supervisor, &who, wish).await?,
+        )))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, No>> + Send>>;

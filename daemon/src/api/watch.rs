@@ -2,17 +2,19 @@
 //! Guarantees: a stream is pulled by its reader, so a slow one holds up nobody.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agentd_proto::pb;
-use futures::stream::{self, SelectAll, Stream, StreamExt};
+use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt, TryStreamExt};
 use pb::watch_item::Item;
 
 use super::convert::session as convert;
-use super::status::{No, invalid};
+use super::status::{No, internal, invalid};
 use crate::board::Boards;
-use crate::domain::id::ExecId;
+use crate::domain::id::{ExecId, Seq};
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
+use crate::domain::session::Summary;
 use crate::session::{Fault, FollowItem, FollowOptions, Follower};
 use crate::supervisor::{RowChange, Supervisor};
 
@@ -20,16 +22,18 @@ use crate::supervisor::{RowChange, Supervisor};
 const MAX_SUBSCRIPTIONS: usize = 64;
 /// Longest name of a writer, as in ShellService.
 const MAX_WRITER: usize = 64;
+/// Events read at a time.
+const PAGE: u32 = 256;
 /// Most commands a client that comes back may have seen running in one session: each costs a look at its files.
 const MAX_CURSORS: usize = 1000;
 
-/// The follower of a subscription.
-pub(super) async fn follower(
+/// What a subscription gets. Of a session at rest the past comes straight from the log, while the session is brought
+/// back beside it: how long that log is, is no matter to the first screen.
+async fn items(
     supervisor: &Supervisor,
     who: &Caller,
     wish: pb::WatchSubscription,
-) -> Result<Follower, Fault> {
-    let handle = supervisor.find(&wish.session_id, who).await?;
+) -> Result<BoxStream<'static, Result<pb::WatchItem, No>>, Fault> {
     if wish.writer.len() > MAX_WRITER {
         return Err(invalid(format!("writer has more than {MAX_WRITER} bytes")).into());
     }
@@ -42,7 +46,86 @@ pub(super) async fn follower(
         clients: wish.clients,
         resume: wish.output_resume.map(resume).transpose()?,
     };
-    Ok(handle.follow(who, wish.writer, options)?)
+    // Who comes back may have missed output, which is with the session.
+    if options.resume.is_none()
+        && let Some(row) = supervisor.at_rest(&wish.session_id, who).await?
+        && options.after_seq <= row.head
+    {
+        return Ok(from_rest(supervisor, who, wish.writer, options, row).boxed());
+    }
+    let handle = supervisor.find(&wish.session_id, who).await?;
+    Ok(live(handle.follow(who, wish.writer, options)?).boxed())
+}
+
+/// The past of a session at rest, and then its follower.
+fn from_rest(
+    supervisor: &Supervisor,
+    who: &Caller,
+    writer: String,
+    options: FollowOptions,
+    row: Summary,
+) -> impl Stream<Item = Result<pb::WatchItem, No>> + Send + use<> {
+    let (id, head) = (row.session_id.clone(), row.head);
+    let back = tokio::spawn({
+        let (supervisor, id) = (supervisor.clone(), id.clone());
+        async move { supervisor.handle(&id).await }
+    });
+    let past = past(supervisor.clone(), row, options.after_seq);
+    let (who, name) = (who.clone(), id.to_string());
+    let rest = async move {
+        let handle = back.await.map_err(|error| internal(&error))??;
+        let options = FollowOptions {
+            after_seq: head,
+            ..options
+        };
+        Ok(live(handle.follow(&who, writer, options)?))
+    };
+    let rest = stream::once(rest).flat_map(|begun: Result<_, No>| match begun {
+        Ok(follower) => follower.boxed(),
+        Err(error) => stream::once(async { Err(error) }).boxed(),
+    });
+    // It has caught up already, with what the row said.
+    let mut again = true;
+    let rest = rest.filter(move |item| {
+        let first = again
+            && matches!(
+                item,
+                Ok(pb::WatchItem {
+                    item: Some(Item::CaughtUp(_)),
+                    ..
+                })
+            );
+        again &= !first;
+        std::future::ready(!first)
+    });
+    past.map(move |item| Ok(wire(name.clone(), item.map_err(No::from)?)))
+        .chain(rest)
+}
+
+/// The facts of a session after `after` up to its row, and the row.
+fn past(
+    supervisor: Supervisor,
+    row: Summary,
+    after: Seq,
+) -> impl Stream<Item = Result<FollowItem, Fault>> + Send {
+    let (id, head) = (row.session_id.clone(), row.head);
+    let pages = stream::try_unfold(after, move |cursor| {
+        let (supervisor, id) = (supervisor.clone(), id.clone());
+        async move {
+            if cursor >= head {
+                return Ok::<_, Fault>(None);
+            }
+            let mut page = supervisor.events(&id, cursor, None, PAGE).await?;
+            page.retain(|event| event.seq <= head);
+            let next = page.last().map_or(head, |event| event.seq);
+            let page = page
+                .into_iter()
+                .map(|event| Ok(FollowItem::Event(Arc::new(event))));
+            Ok(Some((stream::iter(page), next)))
+        }
+    });
+    let ends = [FollowItem::CaughtUp(head), FollowItem::Summary(Box::new(row))];
+    pages.try_flatten().chain(stream::iter(ends.map(Ok)))
 }
 
 fn resume(wish: pb::OutputResume) -> Result<BTreeMap<ExecId, [u64; 2]>, Rejection> {
@@ -63,8 +146,13 @@ fn resume(wish: pb::OutputResume) -> Result<BTreeMap<ExecId, [u64; 2]>, Rejectio
 }
 
 /// One session's stream.
-pub(super) fn one(follower: Follower) -> impl Stream<Item = Result<pb::WatchSessionResponse, No>> {
-    items(follower).map(|item| item.map(|item| pb::WatchSessionResponse { item: Some(item) }))
+pub(super) async fn one(
+    supervisor: &Supervisor,
+    who: &Caller,
+    wish: pb::WatchSubscription,
+) -> Result<impl Stream<Item = Result<pb::WatchSessionResponse, No>> + Send + use<>, No> {
+    let items = items(supervisor, who, wish).await?;
+    Ok(items.map(|item| item.map(|item| pb::WatchSessionResponse { item: Some(item) })))
 }
 
 /// Several sessions, and the list of sessions where wanted.
@@ -82,7 +170,7 @@ pub(super) async fn many(
     }
     let mut all = SelectAll::new();
     for subscription in wish.subscriptions {
-        all.push(items(follower(supervisor, who, subscription).await?).boxed());
+        all.push(items(supervisor, who, subscription).await?);
     }
     if wish.sessions {
         all.push(rows(supervisor.clone()).boxed());
@@ -93,7 +181,7 @@ pub(super) async fn many(
     Ok(all.map(|item| item.map(|item| pb::WatchResponse { item: Some(item) })))
 }
 
-fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, No>> + Send {
+fn live(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, No>> + Send {
     let id = follower.session_id().to_string();
     stream::unfold(Some(follower), move |follower| {
         let id = id.clone();
@@ -110,7 +198,7 @@ fn items(follower: Follower) -> impl Stream<Item = Result<pb::WatchItem, No>> + 
 
 fn wire(session_id: String, item: FollowItem) -> pb::WatchItem {
     let item = match item {
-        FollowItem::Event(event) => Item::Event((*event).into()),
+        FollowItem::Event(event) => Item::Event(Arc::unwrap_or_clone(event).into()),
         FollowItem::CaughtUp(head) => Item::CaughtUp(pb::CaughtUp { head }),
         FollowItem::Preview(delta) => Item::Preview(pb::Preview {
             turn_id: delta.turn_id.to_string(),

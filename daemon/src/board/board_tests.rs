@@ -257,6 +257,26 @@ async fn what_both_changed_is_kept_and_asked_about() {
 }
 
 #[tokio::test]
+async fn a_file_lost_while_nobody_looked_comes_back_with_its_last_edit() {
+    let place = Place::new(FILE);
+    place.told().await;
+    // More edits than are kept one by one.
+    for n in 0..450 {
+        place
+            .edit("T-2", Field::Title, &format!("zwei – {n}"), 0)
+            .await
+            .unwrap();
+        if [0, 3, 449].contains(&n) {
+            let last = place.file();
+            let again = Boards::new(store(place.state.path()), settings());
+            fs::remove_file(place.ws().join("docs/TASKS.md")).unwrap();
+            again.sync(place.ws(), true).await.unwrap();
+            assert_eq!(place.file(), last);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_hand_edit_in_the_very_moment_is_a_conflict_too() {
     let place = Place::new(FILE);
     place.told().await;

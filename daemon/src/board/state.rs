@@ -12,11 +12,13 @@ use super::look::{Look, look};
 use super::{first_id, twin};
 use crate::domain::rejection::Rejection;
 use crate::domain::task::{Change, Conflict, FieldChange, Fields, Problem, TaskId};
-use crate::store::{BoardRows, BoardWrite, Twin};
+use crate::store::{BoardRows, BoardWrite, FileWrite, Twin};
 use crate::workspace::{Expect, Guard, GuardError, Stamp};
 
 /// How often a file may change under a write before we say so.
 const ATTEMPTS: u32 = 5;
+/// After so many splices a file's content is stored whole again: opening a board replays them.
+const MAX_SPLICES: u32 = 200;
 
 /// A board's file.
 #[derive(Debug, Default)]
@@ -27,11 +29,32 @@ pub(super) struct FileState {
     pub(super) document: Document,
     /// Ids of the document's entries.
     pub(super) ids: Vec<TaskId>,
+    /// How often the stored content was spliced since it was stored whole; `None`: it has not been since we opened.
+    splices: Option<u32>,
     /// The file as it was when it was read.
     pub(super) stamp: Option<Stamp>,
     /// Why the file can't be used as it is.
     pub(super) broken: Option<Problem>,
     notices: Vec<Problem>,
+}
+
+impl FileState {
+    /// How the store is told of the new content: as what changed, and now and then whole.
+    fn written(&mut self, text: &str) -> FileWrite {
+        match (&self.content, self.splices) {
+            (Some(old), Some(count)) if count < MAX_SPLICES => {
+                self.splices = Some(count + 1);
+                FileWrite::between(&self.path, old, text)
+            }
+            _ => {
+                self.splices = Some(0);
+                FileWrite::Whole {
+                    path: self.path.clone(),
+                    content: text.to_owned(),
+                }
+            }
+        }
+    }
 }
 
 /// A board in memory.
@@ -154,9 +177,8 @@ impl BoardState {
 
     /// A file's new content becomes the board's.
     fn take_text(&mut self, path: &str, text: String, document: Document, by: &str, now_us: i64) {
-        self.outbox.files.retain(|(own, _)| own != path);
-        self.outbox.files.push((path.to_owned(), text.clone()));
         if let Some(file) = self.files.iter_mut().find(|file| file.path == path) {
+            self.outbox.files.push(file.written(&text));
             file.content = Some(text);
             file.document = document;
         }

@@ -136,6 +136,7 @@ impl HostApi for Host {
         let jail_works = checks.iter().all(|c| c.ok == Some(true));
         checks.push(self.key_file());
         checks.push(private("state_dir", &self.paths.state_dir));
+        checks.push(whole(&self.paths.database).await);
         checks.push(free_space(&self.paths.state_dir));
         checks.extend(self.around.now().promises().into_iter().map(checkup));
         if prove && jail_works {
@@ -297,6 +298,27 @@ fn private(check: &str, path: &Path) -> Checkup {
             String::new()
         } else {
             format!("chmod 700 '{}'", path.display())
+        },
+    }
+}
+
+/// Reads all of the database.
+async fn whole(database: &Path) -> Checkup {
+    let path = database.to_owned();
+    let checked = tokio::task::spawn_blocking(move || crate::store::check(&path)).await;
+    let (ok, message) = match checked {
+        Ok(Ok(())) => (true, format!("{} is whole", database.display())),
+        Ok(Err(error)) => (false, error.to_string()),
+        Err(error) => (false, error.to_string()),
+    };
+    Checkup {
+        check: "database".into(),
+        ok: Some(ok),
+        message,
+        fix: if ok {
+            String::new()
+        } else {
+            "agentctl daemon stop, then move the file away, or bring a copy back".into()
         },
     }
 }

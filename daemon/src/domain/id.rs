@@ -71,7 +71,7 @@ macro_rules! text_id {
 text_id!(/** A Session, such as `s-7k2f`. */ SessionId, "s-", 6, "a session id (s-…)");
 text_id!(/** A Turn, such as `t-4m9x2q`. */ TurnId, "t-", 8, "a turn id (t-…)");
 text_id!(/** One run of a command in a Shell, such as `x-9d2k7h`. */ ExecId, "x-", 10, "an exec id (x-…)");
-text_id!(/** A stored question, such as `a-31k9`. */ ApprovalId, "a-", 6, "an approval id (a-…)");
+text_id!(/** A stored question, such as `a-31k9`. */ ApprovalId, "a-", 7, "an approval id (a-…)");
 text_id!(/** A rule granted for a project, such as `g-7k2f9q`. */ GrantId, "g-", 6, "a grant id (g-…)");
 text_id!(/** A Message a person posted, such as `m-8w3n`. */ MessageId, "m-", 8, "a message id (m-…)");
 text_id!(/** One file's difference, such as `c-9k2m`. */ ChangeId, "c-", 6, "a change id (c-…)");

@@ -322,6 +322,7 @@ impl State {
             draft.apply(event);
         }
         let summary = self.summary_of(&draft);
+        let rewritten = !rewrites.is_empty();
         let append = Append {
             session_id: draft.session_id.clone(),
             expected_head: head,
@@ -345,7 +346,10 @@ impl State {
             changed
         });
         self.published.send_replace(summary);
-        self.feed.announce(self.session.head);
+        if rewritten {
+            self.feed.forget_facts();
+        }
+        self.feed.announce(self.session.head, events);
         Ok(())
     }
 

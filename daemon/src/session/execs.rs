@@ -428,10 +428,14 @@ impl Execs {
         self.ends.forget();
     }
 
-    /// What a daemon that was killed while it put a long output in order has left; the output itself is whole.
-    pub(super) fn remove_half_sorted(&self, exec_id: &ExecId) {
+    /// What a daemon that was killed has left of a command: an output half put in order (the output itself is whole), and
+    /// the file of the last state of a terminal that is no more.
+    pub(super) fn remove_left_over(&self, exec_id: &ExecId) {
         let dir = self.settings.jails.spool_dir(&self.session_id);
         crate::shell::spool::remove_half_sorted(&dir, exec_id);
+        if !self.is_running(exec_id) {
+            crate::shell::spool::remove_state(&dir, exec_id);
+        }
     }
 
     /// Runs that a jail remembers although the log has their ends: the daemon before us went down between the two.

@@ -1,12 +1,17 @@
-//! Owns: the doorbell of a session, and the glimpse of the answer being made.
+//! Owns: the doorbell of a session, its newest facts for those who look on, and the glimpse of the answer being made.
 //! Guarantees: the doorbell says only "something is new"; whoever is slow or absent can neither lose a fact
 //! nor hold anybody up. Previews are lossy by design: the newest text replaces what was not read.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::domain::event::Event;
 use crate::domain::id::{Seq, TurnId};
+
+/// Newest facts at hand: a crowd of readers at the head shares them, where each would read and decode its own.
+const NEWEST: usize = 32;
 
 /// What is new. Each number only ever rises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct Tick {
 pub struct Feed {
     tick: watch::Sender<Tick>,
     preview: Mutex<Preview>,
+    /// The newest facts, without a gap up to the head; none while nobody listens.
+    newest: Mutex<VecDeque<Arc<Event>>>,
 }
 
 /// The answer being made, in full.
@@ -73,6 +80,7 @@ impl Feed {
                 ..Tick::default()
             }),
             preview: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
@@ -86,9 +94,39 @@ impl Feed {
         self.tick.subscribe()
     }
 
-    /// Facts up to `head` are committed.
-    pub fn announce(&self, head: Seq) {
+    /// Facts up to `head` are committed: `facts`, the last ones, where they are at hand.
+    pub fn announce(&self, head: Seq, facts: Vec<Event>) {
+        {
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            let goes_on = newest
+                .back()
+                .zip(facts.first())
+                .is_some_and(|(last, first)| last.seq + 1 == first.seq);
+            if !goes_on || self.tick.receiver_count() == 0 {
+                newest.clear();
+            }
+            if self.tick.receiver_count() > 0 {
+                newest.extend(facts.into_iter().map(Arc::new));
+                let spare = newest.len().saturating_sub(NEWEST);
+                newest.drain(..spare);
+            }
+        }
         self.tick.send_modify(|tick| tick.head = head);
+    }
+
+    /// All facts after `after`, where they are at hand; otherwise the log has them.
+    pub fn facts_after(&self, after: Seq) -> Option<Vec<Arc<Event>>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = newest.front()?.seq;
+        if after + 1 < first {
+            return None;
+        }
+        Some(newest.iter().filter(|event| event.seq > after).cloned().collect())
+    }
+
+    /// What was said is no longer what the log says: readers get it from there.
+    pub fn forget_facts(&self) {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Some command wrote something.

@@ -48,7 +48,7 @@ pub struct FollowOptions {
 #[derive(Debug, Clone)]
 pub enum FollowItem {
     /// A fact.
-    Event(Box<Event>),
+    Event(Arc<Event>),
     /// Everything up to here was sent; live from now on.
     CaughtUp(Seq),
     /// More of the answer being made.
@@ -96,7 +96,7 @@ pub struct Follower {
     terminals: BTreeMap<ExecId, Viewing>,
     ready: VecDeque<FollowItem>,
     /// Events read and not yet handed out: the end of a command waits for the rest of its output.
-    held: VecDeque<Event>,
+    held: VecDeque<Arc<Event>>,
 }
 
 impl Follower {
@@ -177,11 +177,14 @@ impl Follower {
 
     async fn read_events(&mut self, tick: Tick) -> Result<(), Fault> {
         if self.held.is_empty() {
-            self.held = self
-                .store
-                .events_after(&self.session_id, self.cursor, BATCH)
-                .await?
-                .into();
+            self.held = match self.feed.facts_after(self.cursor) {
+                Some(facts) => facts.into(),
+                None => {
+                    let store = &self.store;
+                    let page = store.events_after(&self.session_id, self.cursor, BATCH).await?;
+                    page.into_iter().map(Arc::new).collect()
+                }
+            };
         }
         let any = !self.held.is_empty();
         while let Some(event) = self.held.pop_front() {
@@ -190,7 +193,7 @@ impl Follower {
                 return Ok(());
             }
             self.cursor = event.seq;
-            self.ready.push_back(FollowItem::Event(Box::new(event)));
+            self.ready.push_back(FollowItem::Event(event));
         }
         if self.cursor < tick.head {
             return Ok(());

@@ -50,7 +50,7 @@ pub async fn load(
     if execs.has_jail() {
         execs.keep_snapshot();
     }
-    feed.announce(session.head);
+    feed.announce(session.head, Vec::new());
     let (publish, published) = watch::channel(session.summary());
     let adopted: Vec<_> = session
         .execs
@@ -102,10 +102,11 @@ pub async fn load(
     })
 }
 
-/// Takes away the temporary files of what was cut off in the middle: a file tool's in the workspace, a sorting of output.
+/// Takes away the temporary files of what was cut off in the middle: a file tool's in the workspace, a command's with
+/// its output.
 fn sweep(session: &Session, execs: &Execs) {
     for exec_id in session.execs.keys() {
-        execs.remove_half_sorted(exec_id);
+        execs.remove_left_over(exec_id);
     }
     let Some(turn) = &session.turn else { return };
     let Ok(guard) = Guard::open(&session.spec.workspace.root) else {

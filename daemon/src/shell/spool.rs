@@ -112,6 +112,17 @@ pub fn remove_half_sorted(dir: &Path, exec: &ExecId) {
     }
 }
 
+/// Where a terminal's shell says its last state.
+pub(super) fn state_file(dir: &Path, exec: &str) -> PathBuf {
+    dir.join(format!("{exec}.state"))
+}
+
+/// Removes the last state of a terminal's shell.
+pub fn remove_state(dir: &Path, exec: &ExecId) {
+    // There for terminals alone.
+    let _absent = std::fs::remove_file(state_file(dir, exec.as_str()));
+}
+
 /// Both streams are put in order at the same time: each needs a name of its own.
 fn sorting(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

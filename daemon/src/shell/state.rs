@@ -28,9 +28,7 @@ impl Actor {
 
     /// Where a terminal's shell says its last state.
     fn terminal_file(&self, exec: &str) -> PathBuf {
-        self.host
-            .spool_dir(&self.spec.session)
-            .join(format!("{exec}.state"))
+        super::spool::state_file(&self.host.spool_dir(&self.spec.session), exec)
     }
 
     pub(super) async fn ask_for_snapshot(&mut self) {

@@ -1,5 +1,5 @@
 //! Owns: the boards' tables: files' last good content, tasks' twins, and the history of both.
-//! Guarantees: one transaction per change of a board; history is only ever added to.
+//! Guarantees: one transaction per change of a board, as large as the change; history is only ever added to.
 
 use std::collections::BTreeMap;
 
@@ -45,11 +45,56 @@ pub struct BoardRows {
     pub rev: u64,
 }
 
+/// New content of a board's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileWrite {
+    /// All of it.
+    Whole {
+        /// Path in the workspace.
+        path: String,
+        /// The text.
+        content: String,
+    },
+    /// A piece in the place of another: a small edit of a large board costs what is small.
+    Splice {
+        /// Path in the workspace.
+        path: String,
+        /// Where, in bytes.
+        start: usize,
+        /// How much goes, in bytes.
+        removed: usize,
+        /// What comes.
+        text: String,
+    },
+}
+
+impl FileWrite {
+    /// What makes `new` out of the `old` content of a file.
+    pub fn between(path: &str, old: &str, new: &str) -> Self {
+        let alike = |pairs: &mut dyn Iterator<Item = (u8, u8)>| pairs.take_while(|(a, b)| a == b).count();
+        let mut start = alike(&mut old.bytes().zip(new.bytes()));
+        while !old.is_char_boundary(start) {
+            start -= 1;
+        }
+        let (old_rest, new_rest) = (old.split_at(start).1, new.split_at(start).1);
+        let mut end = alike(&mut old_rest.bytes().rev().zip(new_rest.bytes().rev()));
+        while !old_rest.is_char_boundary(old_rest.len() - end) {
+            end -= 1;
+        }
+        Self::Splice {
+            path: path.to_owned(),
+            start,
+            removed: old_rest.len() - end,
+            text: new_rest.split_at(new_rest.len() - end).0.to_owned(),
+        }
+    }
+}
+
 /// One change of a board: all of it, or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct BoardWrite {
-    /// New content of files.
-    pub files: Vec<(String, String)>,
+    /// New content of files, in the order in which it came.
+    pub files: Vec<FileWrite>,
     /// Tasks that changed.
     pub twins: BTreeMap<TaskId, Twin>,
     /// What happened.
@@ -112,12 +157,8 @@ impl Store {
         let redactor = self.redactor.clone();
         self.writer
             .write(move |c| {
-                for (path, content) in &write.files {
-                    c.prepare_cached(
-                        "INSERT INTO board_files (workspace, path, content) VALUES (?1, ?2, ?3)
-                         ON CONFLICT (workspace, path) DO UPDATE SET content = excluded.content",
-                    )?
-                    .execute(params![workspace, path, content])?;
+                for file in &write.files {
+                    put_file(c, &workspace, file)?;
                 }
                 for twin in write.twins.values() {
                     c.prepare_cached(
@@ -205,13 +246,82 @@ impl Store {
     }
 }
 
+fn put_file(connection: &Connection, workspace: &str, file: &FileWrite) -> Result<(), StoreError> {
+    match file {
+        FileWrite::Whole { path, content } => {
+            connection
+                .prepare_cached("DELETE FROM board_splices WHERE workspace = ?1 AND path = ?2")?
+                .execute(params![workspace, path])?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO board_files (workspace, path, content) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (workspace, path) DO UPDATE SET content = excluded.content",
+                )?
+                .execute(params![workspace, path, content])?;
+        }
+        FileWrite::Splice {
+            path,
+            start,
+            removed,
+            text,
+        } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO board_splices (workspace, path, seq, start, removed, text)
+                     SELECT ?1, ?2, coalesce(max(seq), 0) + 1, ?3, ?4, ?5
+                     FROM board_splices WHERE workspace = ?1 AND path = ?2",
+                )?
+                .execute(params![workspace, path, start, removed, text])?;
+        }
+    }
+    Ok(())
+}
+
+/// A file's last good content: as it was written whole, with what was spliced into it since.
+fn spliced(
+    connection: &Connection,
+    workspace: &str,
+    path: &str,
+    whole: String,
+) -> Result<String, StoreError> {
+    let mut content = whole;
+    let mut splices = connection.prepare_cached(
+        "SELECT start, removed, text FROM board_splices WHERE workspace = ?1 AND path = ?2 ORDER BY seq",
+    )?;
+    let mut found = splices.query([workspace, path])?;
+    while let Some(row) = found.next()? {
+        let text: String = row.get(2)?;
+        if !splice(&mut content, row.get(0)?, row.get(1)?, &text) {
+            // The file itself is read before anything is done with this; only a deleted one comes back older.
+            tracing::warn!(
+                path,
+                "board: stored changes of its file fit no longer into it; they are left out"
+            );
+            break;
+        }
+    }
+    Ok(content)
+}
+
+/// False when there is no such place in it.
+fn splice(content: &mut String, start: usize, removed: usize, text: &str) -> bool {
+    let range = start..start.saturating_add(removed);
+    let fits = content.get(range.clone()).is_some();
+    if fits {
+        content.replace_range(range, text);
+    }
+    fits
+}
+
 fn rows(connection: &Connection, workspace: &str) -> Result<BoardRows, StoreError> {
     let mut board = BoardRows::default();
     let mut files =
         connection.prepare_cached("SELECT path, content FROM board_files WHERE workspace = ?1")?;
     let mut found = files.query([workspace])?;
     while let Some(row) = found.next()? {
-        board.files.push((row.get(0)?, row.get(1)?));
+        let path: String = row.get(0)?;
+        let content = spliced(connection, workspace, &path, row.get(1)?)?;
+        board.files.push((path, content));
     }
     let mut twins =
         connection.prepare_cached("SELECT twin FROM tasks WHERE workspace = ?1 ORDER BY gone, place")?;
@@ -223,4 +333,54 @@ fn rows(connection: &Connection, workspace: &str) -> Result<BoardRows, StoreErro
         .prepare_cached("SELECT coalesce(max(rev), 0) FROM task_changes WHERE workspace = ?1")?
         .query_row([workspace], |row| row.get(0))?;
     Ok(board)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_splice_makes_the_new_text_out_of_the_old() {
+        let texts = [
+            "",
+            "a",
+            "aa",
+            "aaa",
+            "| T-1 | Fix it | Todo |\n| T-2 | Fix it | Todo |\n",
+            "| T-1 | Fix it | Done |\n| T-2 | Fix it | Todo |\n",
+            "| T-2 | Fix it | Todo |\n",
+            // Characters that share their first or last bytes.
+            "é",
+            "è",
+            "日é本",
+            "日è本",
+            "😀😁",
+            "😁😀",
+        ];
+        for old in texts {
+            for new in texts {
+                let FileWrite::Splice {
+                    start, removed, text, ..
+                } = FileWrite::between("docs/TASKS.md", old, new)
+                else {
+                    panic!("a splice");
+                };
+                let mut made = old.to_owned();
+                assert!(splice(&mut made, start, removed, &text), "{old:?} -> {new:?}");
+                assert_eq!(made, new, "{old:?} -> {new:?}");
+            }
+        }
+        assert!(!splice(&mut "é".to_owned(), 1, 1, ""));
+    }
+
+    #[test]
+    fn a_small_edit_is_a_small_splice() {
+        let old = "| T-1 | Fix it | Todo |\n".repeat(1000);
+        let new = old.replacen("Todo", "Done", 1);
+        let FileWrite::Splice { removed, text, .. } = FileWrite::between("docs/TASKS.md", &old, &new) else {
+            panic!("a splice");
+        };
+        // The common "o" of both words may lie on either side of it.
+        assert!(removed <= 4 && text.len() <= 4, "{removed} {text:?}");
+    }
 }

@@ -74,6 +74,27 @@ pub(super) fn next_rev(connection: &Connection) -> Result<u64, StoreError> {
         .query_row([], |row| row.get(0))?)
 }
 
+/// An id that no session has, and none had: ids are short, so that among ten thousand two would be the same now and then.
+pub(super) fn free_session_id(connection: &Connection) -> Result<SessionId, StoreError> {
+    free(connection, std::iter::repeat_with(SessionId::random))
+}
+
+pub(super) fn free(
+    connection: &Connection,
+    candidates: impl Iterator<Item = SessionId>,
+) -> Result<SessionId, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1)
+             OR EXISTS (SELECT 1 FROM tombstones WHERE session_id = ?1)",
+    )?;
+    for id in candidates {
+        if !statement.query_row([id.as_str()], |row| row.get::<_, bool>(0))? {
+            return Ok(id);
+        }
+    }
+    Err(StoreError::Io(std::io::Error::other("no session id is free")))
+}
+
 /// Makes or moves a session's row; refuses when the head is not the expected one.
 pub(super) fn put_session(connection: &Connection, append: &Append) -> Result<(), StoreError> {
     let summary = &append.summary;

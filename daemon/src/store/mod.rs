@@ -24,7 +24,7 @@ mod unkept;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use board::{BoardRows, BoardWrite, TaskCost, Twin};
+pub use board::{BoardRows, BoardWrite, FileWrite, TaskCost, Twin};
 pub use copy::Prefix;
 pub use error::StoreError;
 pub use find::Places;
@@ -32,6 +32,7 @@ pub use index::{RowChange, SessionFilter, SessionOrder};
 pub use lifecycle::Loss;
 pub use log::{Append, Sealed};
 pub use requests::{RequestKey, RequestRecord};
+pub use schema::check;
 pub use search::{Found, SearchWish};
 
 use crate::domain::id::{ExecId, Seq, SessionId};
@@ -100,6 +101,11 @@ impl Store {
     pub async fn session(&self, session_id: &SessionId) -> Result<Option<Summary>, StoreError> {
         let id = session_id.clone();
         self.readers.read(move |c| index::session(c, &id)).await
+    }
+
+    /// An id that no session has, and none had.
+    pub async fn free_session_id(&self) -> Result<SessionId, StoreError> {
+        self.readers.read(index::free_session_id).await
     }
 
     /// Writes what a session is doing into its row, where that changed without an event.

@@ -258,6 +258,33 @@ async fn a_name_is_unique_for_its_user() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_taken_is_not_given_again() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = store(dir.path());
+    let (taken, purged) = (SessionId::random(), "s-222222".parse::<SessionId>().expect("id"));
+    append(&store, &mut None, &taken, EventBody::SessionCreated(spec("shop")))
+        .await
+        .expect("created");
+    let gone = purged.clone();
+    store
+        .writer
+        .write(move |c| {
+            c.execute("INSERT INTO tombstones VALUES (?1, 1)", [gone.as_str()])?;
+            Ok(())
+        })
+        .await
+        .expect("written");
+    let unused = SessionId::random();
+    let candidates = vec![taken, purged, unused.clone()];
+    let found = store
+        .readers
+        .read(move |c| index::free(c, candidates.into_iter()))
+        .await
+        .expect("read");
+    assert_eq!(found, unused);
+}
+
+#[tokio::test]
 async fn a_secret_never_reaches_the_file() {
     let dir = tempfile::tempdir().expect("dir");
     let store = store(dir.path());

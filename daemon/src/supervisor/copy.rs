@@ -51,7 +51,7 @@ impl Supervisor {
             ))
             .into());
         }
-        let session_id = SessionId::random();
+        let session_id = self.0.store.free_session_id().await?;
         let mut events = Vec::new();
         let mut after = 0;
         while after < seq {
@@ -110,7 +110,7 @@ impl Supervisor {
             return Ok(before);
         }
         let root = jail::check_workspace(workspace).map_err(refused)?;
-        let session_id = SessionId::random();
+        let session_id = self.0.store.free_session_id().await?;
         let wanted = if name.is_empty() {
             bundle.head.name.clone()
         } else {

@@ -8,7 +8,6 @@ use super::policies::Orders;
 use crate::clock::now_us;
 use crate::domain::decide::check_name;
 use crate::domain::event::{EventBody, ModelRef, NewEvent, Origin, SessionSpec};
-use crate::domain::id::SessionId;
 use crate::domain::limits::{AddedDir, Limit, LimitsWish};
 use crate::domain::network::NetworkMode;
 use crate::domain::principal::Caller;
@@ -284,7 +283,7 @@ impl Supervisor {
         orders: &Orders,
     ) -> Result<SessionHandle, Fault> {
         let store = &self.0.store;
-        let session_id = SessionId::random();
+        let session_id = store.free_session_id().await?;
         let now = now_us();
         let bodies = std::iter::once(EventBody::SessionCreated(spec)).chain(orders.events());
         let new = bodies.map(|body| NewEvent {

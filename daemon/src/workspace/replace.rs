@@ -31,8 +31,7 @@ struct Replacement<'a> {
 /// What a write left behind.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The new file as it was when it got its name; on many file systems getting it moves its time of change, so that
-    /// the next look reads it once more.
+    /// The new file as it was just after it got its name.
     pub stamp: Stamp,
     /// Directories made on the way, outermost first.
     pub made_dirs: Vec<PathBuf>,
@@ -253,7 +252,7 @@ impl Guard {
             Point::FileRename
                 .through(|| rustix::fs::renameat_with(parent, &temp_name, parent, name, flags))
                 .map_err(fault)?;
-            Ok(made)
+            Ok(named(&file, made))
         })();
         let made = match placed {
             Ok(made) => made,
@@ -265,6 +264,20 @@ impl Guard {
         sync_dir(parent);
         let broke_link = old.is_some_and(|stat| stat.st_nlink > 1);
         Ok((Stamp::of(&made, Some(Sha256::digest(bytes).into())), broke_link))
+    }
+}
+
+/// What a file is once it has its name. On many file systems getting it moves the time of change, and nothing else; where
+/// anything else moved, somebody wrote into it, and what it was before stands, so that the next look reads it.
+fn named(file: &File, made: Stat) -> Stat {
+    match rustix::fs::fstat(file) {
+        Ok(now)
+            if (now.st_size, now.st_mtime, now.st_mtime_nsec)
+                == (made.st_size, made.st_mtime, made.st_mtime_nsec) =>
+        {
+            now
+        }
+        _ => made,
     }
 }
 
