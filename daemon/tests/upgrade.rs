@@ -146,7 +146,7 @@ fn every_watcher_gets_every_byte_once_through_kills_and_an_upgrade() {
     // Half of it now, half while there is no daemon; then it ends by itself.
     let script = format!(
         "seq -f %039.0f 1 {half}; touch half; while ! [ -e go ]; do sleep 0.02; done; \
-         seq -f %039.0f {} {}; touch over; exit_code() {{ return 7; }}; exit_code",
+         seq -f %039.0f {} {}; touch over; exit_code() {{ return 77; }}; exit_code",
         half + 1,
         half * 2
     );
@@ -228,9 +228,9 @@ fn every_watcher_gets_every_byte_once_through_kills_and_an_upgrade() {
     home.spawn_from(&next);
     let sum = expected(2 * half);
     let codes = runtime.block_on(async { (watching.await.unwrap(), reading.await.unwrap()) });
-    assert_eq!(codes, (7, 7));
+    assert_eq!(codes, (77, 77));
     let code = until("exec ends", || exec.try_wait().unwrap()).code();
-    assert_eq!(code, Some(7), "exec has the command's exit code");
+    assert_eq!(code, Some(77), "exec has the command's exit code, no code of its own");
     pumping.join().unwrap();
     for (who, seen) in [("watch", &by_watch), ("read", &by_read), ("exec", &by_exec)] {
         assert_eq!(seen.bytes.load(Ordering::Relaxed), total, "{who}");

@@ -20,8 +20,9 @@ use crate::{quote, stdin, tty};
 const SCRIPT_LIMIT: u64 = 16 << 20;
 /// Most input the daemon takes at once.
 const WRITE_LIMIT: usize = 256 << 10;
-/// Attempts to reach a lost daemon before a command is given up: about 45 seconds.
-const GIVE_UP_AFTER: u32 = 12;
+/// Attempts to reach a lost daemon before a command is given up: half an hour. The command goes on without us and without
+/// the daemon; an upgrade, or a person who has to start it by hand, may take their time.
+const GIVE_UP_AFTER: u32 = 360;
 
 /// Runs the verb.
 pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
@@ -173,7 +174,8 @@ impl Run<'_> {
                     Some(Ok(Update::Reconnecting { attempt, .. })) => {
                         if attempt > GIVE_UP_AFTER {
                             return Err(Failure::new(exit::DAEMON, "daemon_unreachable",
-                                "the daemon went away and did not come back").next("agentctl daemon start"));
+                                "the daemon went away and did not come back").next("agentctl daemon start")
+                                .next(format!("agentctl logs -f --shell {}   (the command goes on)", self.session.session_id)));
                         }
                         if attempt > 1 {
                             out.note(&format!("? reconnecting · try {attempt}"));
