@@ -230,7 +230,11 @@ fn every_watcher_gets_every_byte_once_through_kills_and_an_upgrade() {
     let codes = runtime.block_on(async { (watching.await.unwrap(), reading.await.unwrap()) });
     assert_eq!(codes, (77, 77));
     let code = until("exec ends", || exec.try_wait().unwrap()).code();
-    assert_eq!(code, Some(77), "exec has the command's exit code, no code of its own");
+    assert_eq!(
+        code,
+        Some(77),
+        "exec has the command's exit code, no code of its own"
+    );
     pumping.join().unwrap();
     for (who, seen) in [("watch", &by_watch), ("read", &by_read), ("exec", &by_exec)] {
         assert_eq!(seen.bytes.load(Ordering::Relaxed), total, "{who}");
