@@ -424,7 +424,8 @@ export const RestoreSessionResponseSchema: GenMessage<RestoreSessionResponse> = 
  */
 export type SearchSessionsRequest = Message<"agentd.v1.SearchSessionsRequest"> & {
   /**
-   * Words; all must be there, in any order, the last one may be the beginning of one. At most 16, 1000 bytes.
+   * Words; all must be there, in any order, the last one may be the beginning of one. At most 16, 1000 bytes,
+   * at least one letter or digit.
    *
    * @generated from field: string text = 1;
    */
