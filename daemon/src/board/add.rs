@@ -227,7 +227,9 @@ fn new_item(
                     .tags
                     .first()
                     .map_or(place.head.title.start, |tag| tag.start - 1);
-                Some((before, at(text, own.end..first_tag).to_owned()))
+                let after = at(text, own.end..first_tag).to_owned();
+                // A title that begins below its id shows no way to set ids off.
+                (!before.contains('\n') && !after.contains('\n')).then_some((before, after))
             }
             _ => None,
         });

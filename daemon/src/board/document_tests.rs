@@ -445,6 +445,21 @@ fn two_thousand_lines_are_no_burden() {
     assert_eq!(changed, 1);
 }
 
+#[test]
+fn a_task_goes_below_one_whose_title_begins_below_its_id() {
+    let text = "- 数据\r\n- [ ] T001 \r\n  wrapped on";
+    let document = read(text);
+    let fields = Fields {
+        title: "aaa".into(),
+        status: TaskState::Todo,
+        priority: String::new(),
+        owner: String::new(),
+        notes: String::new(),
+    };
+    let (edited, _) = add::add(PATH, text, &document, &"T002".parse().unwrap(), &fields, None).unwrap();
+    assert_eq!(edited, format!("{text}\r\n- [ ] T002: aaa\r\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: if std::env::var_os("AGENTD_TEST_LONG").is_some() { 5000 } else { 300 },
