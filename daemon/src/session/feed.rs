@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::domain::event::Event;
 use crate::domain::id::{Seq, TurnId};
 
 /// Newest facts at hand: a crowd of readers at the head shares them, where each would read and decode its own.
-const NEWEST: usize = 32;
+const NEWEST: usize = 128;
 
 /// What is new. Each number only ever rises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub struct Feed {
     preview: Mutex<Preview>,
     /// The newest facts, without a gap up to the head; none while nobody listens.
     newest: Mutex<VecDeque<Arc<Event>>>,
+    begun: Instant,
 }
 
 /// The answer being made, in full.
@@ -81,7 +83,13 @@ impl Feed {
             }),
             preview: Mutex::default(),
             newest: Mutex::default(),
+            begun: Instant::now(),
         }
+    }
+
+    /// When it was made.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Highest committed seq.

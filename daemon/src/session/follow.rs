@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Fault;
 use super::execs::{Execs, OutputKind, ScreenPiece, Shown, Viewing};
@@ -23,6 +25,13 @@ const BATCH: u32 = 256;
 const CHUNK: u64 = 64 * 1024;
 /// Chunks of one stream before another gets its turn.
 const ROUND: usize = 16;
+
+/// Readers up to this many are told of everything at once.
+const CROWD: usize = 10;
+/// How long a reader in a larger crowd has to itself.
+const SLOT: Duration = Duration::from_micros(500);
+/// Longest time between two looks, however large the crowd.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// What to send along with the facts.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +99,8 @@ pub struct Follower {
     options: FollowOptions,
     cursor: Seq,
     caught_up: bool,
+    /// From when on the slots of a crowd are counted, by everybody.
+    begun: Instant,
     preview: PreviewCursor,
     running: BTreeMap<ExecId, [u64; 2]>,
     /// Terminals, for a reader that draws them.
@@ -110,7 +121,7 @@ impl Follower {
         options: FollowOptions,
     ) -> Self {
         seat.look_anew();
-        let bell = feed.listen();
+        let (bell, feed_begun) = (feed.listen(), feed.begun());
         let running = options.resume.clone().unwrap_or_default();
         Self {
             session_id,
@@ -123,6 +134,7 @@ impl Follower {
             cursor: options.after_seq,
             options,
             caught_up: false,
+            begun: feed_begun,
             preview: PreviewCursor::default(),
             running,
             terminals: BTreeMap::new(),
@@ -172,7 +184,23 @@ impl Follower {
                 // Gone with the bell.
                 Ok(()) = self.published.changed() => self.published.mark_changed(),
             }
+            self.take_turns().await;
         }
+    }
+
+    /// In a crowd each reader looks in a slot of its own, and takes what came meanwhile together: a hundred that all wake
+    /// at every word would hold up the one who speaks.
+    async fn take_turns(&self) {
+        let Some((place, crowd)) = self.seat.place().filter(|(_, crowd)| *crowd > CROWD) else {
+            return;
+        };
+        let many = |n: usize| {
+            SLOT.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX))
+                .as_micros()
+        };
+        let round = many(crowd).min(LONGEST_WAIT.as_micros());
+        let wait = (many(place) % round + round - self.begun.elapsed().as_micros() % round) % round;
+        tokio::time::sleep(Duration::from_micros(u64::try_from(wait).unwrap_or(0))).await;
     }
 
     async fn read_events(&mut self, tick: Tick) -> Result<(), Fault> {

@@ -116,6 +116,14 @@ impl Seat {
         self.number
     }
 
+    /// Which place of how many it is; `None` for one who has the input, and waits to see what it does.
+    pub(super) fn place(&self) -> Option<(usize, usize)> {
+        let all = &self.bell.borrow().all;
+        let place = all.iter().position(|one| one.seat == self.number)?;
+        let watches = all.get(place).is_some_and(|one| !one.input);
+        watches.then_some((place, all.len()))
+    }
+
     /// The list, when it changed since the last look.
     pub(super) fn news(&mut self) -> Option<Arc<[Attached]>> {
         match self.bell.has_changed() {
@@ -176,6 +184,7 @@ mod tests {
         assert_eq!(input, [true, false]);
         presence.take_input("w-1", false).unwrap();
         assert!(tui.news().is_none(), "the same hand again is no news");
+        assert_eq!((tui.place(), web.place()), (None, Some((1, 2))));
         drop(web);
         assert_eq!(tui.news().unwrap().len(), 1);
         drop(tui);
