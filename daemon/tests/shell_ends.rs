@@ -16,7 +16,7 @@ use std::time::Duration;
 use agentd::domain::id::ExecId;
 use agentd::domain::workspace::Layout;
 use agentd::domain::workspace::ShellKind::{self, Bash, Sh};
-use agentd::shell::{PtySize, RunRequest, RunState, Stdin, Terminal};
+use agentd::shell::{PtySize, RunHandle, RunRequest, RunState, Stdin, Terminal};
 use shell_support::Rig;
 
 const SIZE: PtySize = PtySize { rows: 30, cols: 100 };
@@ -349,6 +349,41 @@ async fn an_adopted_terminal_still_hands_its_state_over() {
         .await
         .unwrap();
     assert_eq!(found.finished().await.stderr_bytes, 0);
+    let run = shell.run(RunRequest::new(ExecId::random(), "echo $A")).unwrap();
+    run.finished().await;
+    assert_eq!(std::fs::read(&run.spool.stdout).unwrap(), b"2\n");
+    shell.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_terminal_overtakes_the_question_of_a_new_daemon() {
+    let rig = Rig::new(Sh);
+    rig.run("A=1; P=$$; mkfifo go").await;
+    let handle = rig.shell.open_pty(ExecId::random(), Terminal::of(SIZE)).unwrap();
+    let type_in = async |handle: &RunHandle, writer: &str, text: &'static [u8]| {
+        let text = bytes::Bytes::from_static(text);
+        handle
+            .write_input((writer.to_owned(), 0), text, false)
+            .await
+            .unwrap();
+    };
+    // The shell that a new daemon asks for its state answers only when the terminal is over.
+    type_in(
+        &handle,
+        "one",
+        b"trap '' HUP; (read x <go; kill -CONT $P) & kill -STOP $P; echo $((40+2)).\n",
+    )
+    .await;
+    let out = handle.spool.stdout.clone();
+    let text = || std::fs::read_to_string(&out).unwrap();
+    let mut changed = handle.changed.clone();
+    changed.wait_for(|_| text().contains("42.")).await.unwrap();
+    let shell = rig.next_daemon();
+    let found = shell.adopt().await.into_iter().next().unwrap();
+    type_in(&found, "two", b"A=2; exit\n").await;
+    let message = found.finished().await.message.unwrap();
+    assert_eq!(message, "the session continues where the terminal left off");
+    std::fs::write(rig.root().join("go"), "on\n").unwrap();
     let run = shell.run(RunRequest::new(ExecId::random(), "echo $A")).unwrap();
     run.finished().await;
     assert_eq!(std::fs::read(&run.spool.stdout).unwrap(), b"2\n");

@@ -57,6 +57,8 @@ pub(crate) struct Actor {
     pub(super) jobs: HashMap<String, Job>,
     pub(super) current: Option<String>,
     pub(super) snapshotting: bool,
+    /// A terminal left its state while the shell was being asked for its own: the older answer is dropped.
+    pub(super) overtaken: bool,
     /// Who wants to know when the state is taken.
     waiting: Vec<tokio::sync::oneshot::Sender<()>>,
     pub(super) last_status: i32,
@@ -109,6 +111,7 @@ impl Actor {
             jobs: HashMap::new(),
             current: None,
             snapshotting: false,
+            overtaken: false,
             waiting: Vec::new(),
             last_status,
             restored: 0,

@@ -153,6 +153,9 @@ impl Actor {
     pub(super) async fn refused(&mut self, id: &str, why: Refusal) {
         if id == names::SNAPSHOT {
             self.snapshotting = false;
+            if std::mem::take(&mut self.overtaken) {
+                self.retire().await;
+            }
             return;
         }
         if self.current.as_deref() == Some(id) {
@@ -200,6 +203,7 @@ impl Actor {
         self.jail = None;
         self.current = None;
         self.snapshotting = false;
+        self.overtaken = false;
         self.inputs = Inputs::default();
         self.job_askers.clear();
         self.begin.again();

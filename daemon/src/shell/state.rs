@@ -89,6 +89,10 @@ impl Actor {
         {
             jail.has_shell = false;
         }
+        if std::mem::take(&mut self.overtaken) {
+            self.retire().await;
+            return;
+        }
         if end.shell_died || end.not_run || end.timed_out || out.max(err) > snapshot::MAX {
             return;
         }
@@ -186,7 +190,7 @@ impl Actor {
         let file = self.terminal_file(job.exec.as_str());
         let state = std::fs::read(&file).unwrap_or_default();
         let _never_made = std::fs::remove_file(&file);
-        if self.runs != job.opened_at || self.current.is_some() || self.snapshotting {
+        if self.runs != job.opened_at || self.current.is_some() {
             return "commands ran meanwhile: the session keeps their state, not this terminal's".to_owned();
         }
         let umask = self.spec.limits.umask.unwrap_or(0o22);
@@ -205,12 +209,21 @@ impl Actor {
             *saved = Some(taken);
         }
         self.last_status = status;
-        if let Some(jail) = &mut self.jail {
-            // The long-lived shell has the old state: it is replaced before the next command.
-            let _gone = jail.send(&ToJail::Retire, &[]).await;
-            jail.has_shell = false;
+        self.state_kept = true;
+        // The shell may be asked for its state just now, because this daemon is a new one: what it will say is older.
+        self.overtaken = self.snapshotting;
+        if !self.snapshotting {
+            self.retire().await;
         }
         "the session continues where the terminal left off".to_owned()
+    }
+
+    /// The long-lived shell has an old state: it is replaced before the next command.
+    pub(super) async fn retire(&mut self) {
+        self.tell(&ToJail::Retire).await;
+        if let Some(jail) = &mut self.jail {
+            jail.has_shell = false;
+        }
     }
 }
 
