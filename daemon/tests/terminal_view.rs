@@ -106,6 +106,23 @@ impl Desk {
         panic!("never on the screen: {wanted}");
     }
 
+    /// Until the session is in that state, as lists show it.
+    async fn is(&self, wanted: pb::SessionState) {
+        for _ in 0..600 {
+            let request = pb::GetSessionRequest {
+                session_id: self.session.clone(),
+                ..Default::default()
+            };
+            let session = self.client.get_session(request).await.unwrap().session.unwrap();
+            if session.state() == wanted {
+                assert!(session.waiting.is_none(), "{session:?}");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("never {wanted:?}");
+    }
+
     /// The stream of a viewer that acknowledges by itself.
     async fn watch(&self, viewer: &str) -> agentd_proto::output::Output {
         let request = pb::ReadOutputRequest {
@@ -132,6 +149,26 @@ impl Desk {
 
 fn text(screen: &pb::TerminalScreen) -> String {
     String::from_utf8_lossy(&screen.data).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_at_its_prompt_is_no_work_and_asks_for_nobody() {
+    let daemon = TestDaemon::start();
+    let desk = Desk::new(&daemon).await;
+    desk.is(pb::SessionState::Ready).await;
+    // Longer than a look takes to be due again and again.
+    let typed = desk
+        .type_in("a", 0, "until [ -e go ]; do sleep 0.05; done\n")
+        .await;
+    desk.is(pb::SessionState::Working).await;
+    std::fs::write(daemon.project().join("go"), "").unwrap();
+    desk.is(pb::SessionState::Ready).await;
+    // A program that waits for the person at this very terminal is not news for others.
+    let typed = desk.type_in("a", typed, "read name\n").await;
+    desk.screen("read name").await;
+    desk.is(pb::SessionState::Ready).await;
+    desk.type_in("a", typed, "x\nexit\n").await;
+    desk.is(pb::SessionState::Ready).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

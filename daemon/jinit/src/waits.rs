@@ -62,10 +62,7 @@ impl Run {
     /// Whether anybody could type something into it.
     fn may_wait(&self) -> bool {
         let open = self.input.as_ref().is_some_and(|input| !input.done);
-        open && !self.frame.own_shell
-            && self.finish.is_none()
-            && self.reported.is_none()
-            && self.ladder.is_none()
+        open && self.finish.is_none() && self.reported.is_none() && self.ladder.is_none()
     }
 
     /// When to look next whether it waits for input.
@@ -91,12 +88,18 @@ impl Server {
         };
         let typed = run.input.as_ref().map_or(0, |input| input.taken);
         let written = (run.out.total, run.err.total);
+        let look = run.quiet.look;
         if run.quiet.stirred(written, typed, now) {
-            if std::mem::take(&mut run.quiet.waits) {
-                let word = run.waiting();
-                self.send(&word);
+            if run.frame.own_shell {
+                // A person's terminal echoes and scrolls: that alone says neither that it rests nor that it works.
+                run.quiet.look = look.min(run.quiet.look);
+            } else {
+                if std::mem::take(&mut run.quiet.waits) {
+                    let word = run.waiting();
+                    self.send(&word);
+                }
+                return;
             }
-            return;
         }
         if !run.may_wait() || now < run.quiet.look {
             return;

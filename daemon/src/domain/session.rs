@@ -142,11 +142,16 @@ impl Session {
 
     /// What it is doing.
     pub fn state(&self) -> State {
+        self.state_beside(0)
+    }
+
+    /// The same where that many of its open shells stand at their prompts.
+    fn state_beside(&self, resting: usize) -> State {
         if let Some(state) = self.standing.state() {
             state
         } else if !self.approvals.is_empty() {
             State::NeedsYou
-        } else if self.turn.is_some() || !self.execs.is_empty() {
+        } else if self.turn.is_some() || self.execs.len() > resting {
             State::Working
         } else if matches!(self.last_outcome, Some(TurnOutcome::Failed { .. })) {
             State::Failed
@@ -541,10 +546,15 @@ impl Session {
 
     /// The session as lists and clients see it.
     pub fn summary(&self) -> Summary {
+        self.summary_beside(0)
+    }
+
+    /// The same where that many of its open shells stand at their prompts.
+    pub fn summary_beside(&self, resting: usize) -> Summary {
         Summary {
             session_id: self.session_id.clone(),
             name: self.name.clone(),
-            state: self.state(),
+            state: self.state_beside(resting),
             spec: self.spec.clone(),
             created_us: self.created_us,
             updated_us: self.updated_us,

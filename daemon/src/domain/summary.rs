@@ -100,7 +100,7 @@ impl Summary {
 pub enum State {
     /// Waiting for a message.
     Ready,
-    /// A turn or a command runs.
+    /// A turn or a command runs; a shell at its prompt is neither.
     Working,
     /// An approval is open, or a command waits for input.
     NeedsYou,

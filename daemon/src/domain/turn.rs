@@ -71,6 +71,13 @@ pub struct OpenExec {
     pub pty: bool,
 }
 
+impl OpenExec {
+    /// A person's own shell on a terminal, not a command: it was opened without a script.
+    pub fn is_shell(&self) -> bool {
+        self.pty && self.call_id.is_none() && self.line.is_empty()
+    }
+}
+
 impl Turn {
     /// What the turn took, closed at `now_us`.
     pub fn totals_at(&self, now_us: i64) -> TurnTotals {

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::execs::Execs;
+use super::execs::{Execs, Waits};
 use super::feed::Feed;
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, Standing, Wish, pause};
 use super::network::View;
@@ -32,7 +32,7 @@ use crate::domain::id::{Seq, TurnId};
 use crate::domain::message::Message;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
-use crate::domain::session::{InputWait, Session, Summary};
+use crate::domain::session::{Session, Summary};
 use crate::model::{Environment, Model};
 use crate::store::{Append, RequestKey, RequestRecord, Store, StoreError};
 use crate::tools::{FileStamps, NoHook};
@@ -56,9 +56,9 @@ pub(super) struct State {
     model: Option<Arc<dyn Model>>,
     answered: VecDeque<(RequestKey, Reply)>,
     published: watch::Sender<Summary>,
-    /// The command that waits for input, and the news of it.
-    waiting: Option<InputWait>,
-    waits: watch::Receiver<Option<InputWait>>,
+    /// What waits for input, and the news of it.
+    waiting: Waits,
+    waits: watch::Receiver<Waits>,
     /// What the gate of its network knows.
     network: watch::Sender<View>,
     waiting_for_rest: Vec<oneshot::Sender<()>>,
@@ -106,7 +106,7 @@ pub(super) fn start(
         model: None,
         answered: VecDeque::new(),
         published,
-        waiting: None,
+        waiting: Waits::new(),
         waits,
         network,
         waiting_for_rest: Vec::new(),

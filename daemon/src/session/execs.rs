@@ -23,6 +23,7 @@ pub use jobs::{Job, JobProcess};
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
 pub use terminals::{ScreenPiece, Shown, Viewing};
+pub(super) use waits::Waits;
 
 use super::feed::Feed;
 use super::mailbox::Actor;
@@ -36,7 +37,7 @@ use crate::domain::principal::Caller;
 use crate::domain::redaction::LogLevel;
 use crate::domain::rejection::Rejection;
 use crate::domain::secret_files::SecretFiles;
-use crate::domain::session::{InputWait, Session};
+use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Workspace};
 use crate::jail::{JailPolicy, JailSpec, ensure_jail_possible};
 use crate::shell::{
@@ -74,8 +75,8 @@ pub(super) struct Execs {
     cwd: Mutex<Option<String>>,
     ends: Ends,
     kept: Arc<tokio::sync::Mutex<Kept>>,
-    /// The run that waits for input.
-    waits: watch::Sender<Option<InputWait>>,
+    /// The runs that wait for input.
+    waits: watch::Sender<Waits>,
     time: purse::TimePurse,
     /// What the log keeps.
     log: LogLevel,
@@ -153,7 +154,7 @@ impl Execs {
             cwd: Mutex::new(cwd),
             ends: Ends::default(),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
-            waits: watch::Sender::new(None),
+            waits: watch::Sender::new(Waits::new()),
             time,
             log: session.spec.log,
             raw: stars::Raw::default(),

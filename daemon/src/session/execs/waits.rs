@@ -1,6 +1,8 @@
-//! Owns: which run of a session waits for input, with the last line it wrote.
+//! Owns: which runs of a session wait for input, with the last line each wrote.
 //! Guarantees: known only as long as it is so; the line is clean, short and free of secrets, and read when the run begins to
 //! wait, never for each piece of output.
+
+use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
@@ -17,12 +19,15 @@ const TAIL: u64 = 4096;
 /// Longest line, characters.
 const MAX_LINE: usize = 200;
 
+/// The runs that wait for input; a terminal's own shell among them while it stands at its prompt.
+pub(in crate::session) type Waits = BTreeMap<ExecId, InputWait>;
+
 /// Looks at one run.
 pub(super) struct Waiter {
     exec_id: ExecId,
     output: ExecOutput,
     store: Store,
-    waits: watch::Sender<Option<InputWait>>,
+    waits: watch::Sender<Waits>,
     before: Option<LastWords>,
 }
 
@@ -37,8 +42,8 @@ impl Execs {
         }
     }
 
-    /// The run that waits for input. What the log knows of it is left open: its terminal and its call.
-    pub(in crate::session) fn waits(&self) -> watch::Receiver<Option<InputWait>> {
+    /// Those that wait. What the log knows of them is left open: their terminals and calls.
+    pub(in crate::session) fn waits(&self) -> watch::Receiver<Waits> {
         self.waits.subscribe()
     }
 }
@@ -51,13 +56,8 @@ impl Waiter {
             return;
         }
         let Some(words) = words else {
-            self.waits.send_if_modified(|now| {
-                let mine = now.as_ref().is_some_and(|wait| wait.exec_id == self.exec_id);
-                if mine {
-                    *now = None;
-                }
-                mine
-            });
+            self.waits
+                .send_if_modified(|now| now.remove(&self.exec_id).is_some());
             return;
         };
         let (kind, total) = match words {
@@ -66,13 +66,16 @@ impl Waiter {
         };
         let (_, tail) = self.output.read(kind, total.saturating_sub(TAIL), TAIL).await;
         let line = last_line(&tail);
-        self.waits.send_replace(Some(InputWait {
+        let wait = InputWait {
             exec_id: self.exec_id.clone(),
             line: self.store.redactor().redact(&line).into_owned(),
             pty: false,
             since_us: now_us(),
             call_id: None,
-        }));
+        };
+        self.waits.send_modify(|now| {
+            now.insert(self.exec_id.clone(), wait);
+        });
     }
 }
 
