@@ -10,8 +10,10 @@
 
 mod shell_support;
 
+use agentd::domain::id::ExecId;
 use agentd::domain::workspace::{Layout, ShellKind};
 use agentd::jail::Limits;
+use agentd::shell::{PtySize, Terminal};
 use shell_support::{Ran, Rig};
 
 fn rig(limits: Limits) -> Rig {
@@ -97,5 +99,28 @@ async fn a_smaller_share_of_the_processor_is_a_niceness() {
         ..Limits::default()
     });
     assert_eq!(rig.run("nice").await.out, "3\n");
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn who_stops_a_flood_of_processes_comes_before_it() {
+    let rig = rig(Limits::default());
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let root = rustix::process::getuid().is_root();
+    let ran = rig.run("cut -d' ' -f19 /proc/1/stat; nice").await;
+    let first = if root { -20 } else { own };
+    assert_eq!(ran.out, format!("{first}\n{own}\n"));
+    let terminal = rig
+        .shell
+        .open_pty(ExecId::random(), Terminal::of(PtySize { rows: 24, cols: 80 }))
+        .unwrap();
+    let text = bytes::Bytes::from_static(b"nice >typed; exit\n");
+    terminal
+        .write_input((String::new(), 0), text, false)
+        .await
+        .unwrap();
+    terminal.finished().await;
+    let typed = std::fs::read_to_string(rig.root().join("typed")).unwrap();
+    assert_eq!(typed, format!("{own}\n"));
     rig.end().await;
 }

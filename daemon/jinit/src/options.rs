@@ -28,8 +28,8 @@ pub(crate) struct Options {
     pub(crate) fsize: Option<u64>,
     pub(crate) nproc: Option<u64>,
     pub(crate) data: Option<u64>,
-    /// Niceness of everything that runs here.
-    pub(crate) nice: Option<u64>,
+    /// Niceness of everything that runs here; not ours, which the daemon may lower.
+    pub(crate) nice: i32,
     /// Bytes of memory of everything together, where no kernel keeps the bound.
     pub(crate) memory: Option<u64>,
     /// Processes and threads, likewise.
@@ -104,7 +104,11 @@ impl Options {
             fsize,
             nproc,
             data,
-            nice,
+            // Absent: as we were started.
+            nice: match nice.and_then(|nice| i32::try_from(nice).ok()) {
+                Some(nice) => nice,
+                None => rustix::process::getpriority_process(None)?,
+            },
             memory,
             processes,
             tmp_files,

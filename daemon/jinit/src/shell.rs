@@ -81,10 +81,8 @@ pub(crate) fn settle(pid: u32, options: &Options) {
     limit(Resource::Fsize, options.fsize);
     limit(Resource::Nproc, options.nproc);
     limit(Resource::Data, options.data);
-    if let Some(nice) = options.nice.and_then(|nice| i32::try_from(nice).ok()) {
-        // Already nicer: then it stays so.
-        let _nicer = rustix::process::setpriority_process(target, nice);
-    }
+    // We may come first of all; what a person runs does not. Already nicer: then it stays so.
+    let _nicer = rustix::process::setpriority_process(target, options.nice);
     // First to go when memory runs out: never the daemon or the person's editor.
     let _refused = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
 }
