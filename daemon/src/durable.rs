@@ -40,6 +40,8 @@ points! {
     FileRename "file-rename",
     FileDirSync "file-dir-sync",
     SpoolRename "spool-rename",
+    SpoolHandOn "spool-hand-on",
+    ExchangeHandOn "exchange-hand-on",
     CommondirRename "commondir-rename",
     JailRecord "jail-record",
     SendRun "send-run",

@@ -305,7 +305,7 @@ fn a_running_command_outlives_the_daemon_and_its_end_is_told() {
         .exits(0);
     // It waits for a file, so the order of things is ours.
     let script = "echo begun; touch begun; while ! [ -e go ]; do sleep 0.02; done; echo over; exit_code() { return 9; }; exit_code";
-    let mut command = home.agentctl(["exec", "--name", "n", "--", script]);
+    let mut command = home.agentctl(["--no-autostart", "exec", "--name", "n", "--", script]);
     command
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())

@@ -324,7 +324,9 @@ fn after_a_reboot_the_state_is_back_and_what_was_lost_is_said() {
         "cd docs; export V='kept too'; sleep 1000 >/dev/null 2>&1 &",
     ])
     .exits(0);
+    // It starts no daemon of its own before ours.
     let mut command = home.agentctl([
+        "--no-autostart",
         "exec",
         "--name",
         "n",

@@ -26,3 +26,28 @@ pub(super) fn kill(pid: u32) {
         let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
+
+/// The processes that this one started.
+pub(super) fn children(pid: u32) -> Vec<(u32, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|p| p.parse().ok())
+        .filter_map(|p| Some((p, start_time(p)?)))
+        .collect()
+}
+
+/// Waits until all of them have ended.
+pub(super) async fn gone(all: &[(u32, u64)]) {
+    for (pid, started) in all.iter().copied() {
+        let target = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+        let handle =
+            target.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::NONBLOCK).ok());
+        let Some(handle) = handle.filter(|_| is(pid, started)) else {
+            continue;
+        };
+        // Readable once the process has ended; no polling.
+        if let Ok(handle) = super::link::watched(handle) {
+            let _ended = handle.readable().await;
+        }
+    }
+}

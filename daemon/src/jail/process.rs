@@ -16,7 +16,7 @@ use agent_jinit::wire::{FromJail, OLDEST, ToJail, VERSION};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::alive::{is, kill, start_time};
+use super::alive::{self, is, kill, start_time};
 use super::cgroup::{self, Counted, Group};
 use super::limits::counts_processes;
 use super::link::{self, Link, MAX_SOCKET_PATH};
@@ -583,12 +583,7 @@ fn alive(record: &Record) -> bool {
 
 /// PID 1 of the Jail as the host numbers it: the child of bwrap.
 fn init_of(record: &Record) -> Vec<(u32, u64)> {
-    let path = format!("/proc/{0}/task/{0}/children", record.pid);
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|p| p.parse().ok())
-        .filter_map(|p| Some((p, start_time(p)?)))
-        .collect()
+    alive::children(record.pid)
 }
 
 /// The control group that a Jail has for itself.
@@ -598,19 +593,6 @@ fn group_of(record: &Record) -> Option<Group> {
 }
 
 async fn gone_within(record: &Record, inits: &[(u32, u64)], limit: Duration) -> bool {
-    let wait = async {
-        for (pid, started) in inits.iter().copied().chain([(record.pid, record.started)]) {
-            let target = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            let handle = target
-                .and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::NONBLOCK).ok());
-            let Some(handle) = handle.filter(|_| is(pid, started)) else {
-                continue;
-            };
-            // Readable once the process has ended; no polling.
-            if let Ok(handle) = link::watched(handle) {
-                let _ended = handle.readable().await;
-            }
-        }
-    };
-    tokio::time::timeout(limit, wait).await.is_ok()
+    let all = [inits, &[(record.pid, record.started)]].concat();
+    tokio::time::timeout(limit, alive::gone(&all)).await.is_ok()
 }

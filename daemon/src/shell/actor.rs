@@ -3,6 +3,7 @@
 //! says that it was not begun.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -57,6 +58,10 @@ pub(crate) struct Actor {
     pub(super) jobs: HashMap<String, Job>,
     pub(super) current: Option<String>,
     pub(super) snapshotting: bool,
+    /// Where its answer goes; `None` while a daemon before us was the one who asked.
+    pub(super) answer: Option<(File, File)>,
+    /// What it is asked with lies ready in the jail.
+    pub(super) can_ask: bool,
     /// A terminal left its state while the shell was being asked for its own: the older answer is dropped.
     pub(super) overtaken: bool,
     /// Who wants to know when the state is taken.
@@ -111,6 +116,8 @@ impl Actor {
             jobs: HashMap::new(),
             current: None,
             snapshotting: false,
+            answer: None,
+            can_ask: false,
             overtaken: false,
             waiting: Vec::new(),
             last_status,

@@ -1,5 +1,6 @@
-//! Owns: the files of one command in the exchange directory: written before it, removed after it.
-//! Guarantees: the user's text is a file of its own, byte for byte; what a run brings besides is quoted and put back.
+//! Owns: the files of one command in the exchange directory: written before it, taken away after it.
+//! Guarantees: the user's text is a file of its own, byte for byte; what a run brings besides is quoted and put back; what
+//! the next command gets from the last one is in nobody's hands any more.
 
 use std::io;
 use std::path::Path;
@@ -9,6 +10,7 @@ use agent_jinit::wire::{RunFrame, StdinKind};
 
 use super::snapshot::{quoted, quoted_bytes};
 use super::{PtySize, RunRequest, Stdin};
+use crate::durable::Point;
 use crate::jail::Jail;
 use crate::jail::process::make_fifo;
 
@@ -16,7 +18,7 @@ use crate::jail::process::make_fifo;
 pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io::Result<RunFrame> {
     let id = request.exec_id.as_str();
     let file = |part| names::of(jail.exchange(), id, part);
-    std::fs::write(file(names::SCRIPT), &request.script)?;
+    write_script(jail.exchange(), id, &request.script)?;
     let has_before = request.cwd.is_some() || !request.env.is_empty();
     if last_status != 0 {
         // The `||` is for dash, whose `set -e` looks into a sourced file even where its status is tested outside.
@@ -37,8 +39,11 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
         Stdin::Pty(size) => (StdinKind::Pty, Some(size)),
     };
     if size.is_none() {
-        make_fifo(&file(names::OUT))?;
-        make_fifo(&file(names::ERR))?;
+        for part in [names::OUT, names::ERR] {
+            if !take_spare(jail.exchange(), id, part) {
+                make_fifo(&file(part))?;
+            }
+        }
     }
     if stdin == StdinKind::Open {
         make_fifo(&file(names::INPUT))?;
@@ -58,6 +63,41 @@ pub(crate) fn prepare(jail: &Jail, request: &RunRequest, last_status: i32) -> io
         rows: size.rows,
         cols: size.cols,
     })
+}
+
+/// Under this name lies what the next command takes over: files that are made and freed by the thousand slow a file system
+/// down.
+const SPARE: &str = "spare";
+
+fn take_spare(exchange: &Path, id: &str, part: &str) -> bool {
+    let (from, to) = (names::of(exchange, SPARE, part), names::of(exchange, id, part));
+    Point::ExchangeHandOn
+        .through(|| std::fs::rename(from, to))
+        .is_ok()
+}
+
+/// Into the file of an earlier command, if there is one: cut to size afterwards, since a file that is emptied first is
+/// written to the disk as soon as it is closed.
+fn write_script(exchange: &Path, id: &str, script: &[u8]) -> io::Result<()> {
+    let path = names::of(exchange, id, names::SCRIPT);
+    if !take_spare(exchange, id, names::SCRIPT) {
+        return std::fs::write(path, script);
+    }
+    let file = std::fs::File::options().write(true).open(path)?;
+    std::os::unix::fs::FileExt::write_all_at(&file, script, 0)?;
+    file.set_len(script.len() as u64)
+}
+
+/// Takes away what a run left that is over, its streams closed: the next one gets its script's file and its FIFOs.
+pub(crate) fn set_aside(exchange: &Path, id: &str) {
+    use rustix::fs::{CWD, RenameFlags};
+    for part in [names::SCRIPT, names::OUT, names::ERR] {
+        let (from, to) = (names::of(exchange, id, part), names::of(exchange, SPARE, part));
+        // There is one already: this one goes.
+        let _removed_below = Point::ExchangeHandOn
+            .through(|| rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE));
+    }
+    remove(exchange, id);
 }
 
 /// Removes whatever a run left, but for what the shell reads after it has told the end: that is [`remove_after`]'s.

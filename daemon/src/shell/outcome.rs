@@ -122,17 +122,26 @@ impl Actor {
     }
 
     pub(super) fn closed(&mut self, id: &str, out: u64, err: u64) {
+        if id == names::SNAPSHOT {
+            // What it was asked with serves again.
+            return;
+        }
         if self.jobs.get(id).is_some_and(|job| !job.finished)
             || self.queue.iter().any(|job| job.exec.as_str() == id)
         {
             // The end of an attempt that was not begun: the next one has the same name.
             return;
         }
+        let job = self.jobs.remove(id);
         if let Some(jail) = &self.jail {
-            exchange::remove(jail.exchange(), id);
+            match &job {
+                Some(job) if job.pty.is_none() => exchange::set_aside(jail.exchange(), id),
+                // A terminal's second stream was closed without asking who has it; and of whom we know nothing, too.
+                _ => exchange::remove(jail.exchange(), id),
+            }
             self.afters.push(id.to_owned());
         }
-        let Some(job) = self.jobs.remove(id) else { return };
+        let Some(job) = job else { return };
         if job.init.is_some() {
             return beginning::forget(&job);
         }
@@ -153,6 +162,8 @@ impl Actor {
     pub(super) async fn refused(&mut self, id: &str, why: Refusal) {
         if id == names::SNAPSHOT {
             self.snapshotting = false;
+            self.answer = None;
+            self.can_ask = false;
             if std::mem::take(&mut self.overtaken) {
                 self.retire().await;
             }
@@ -203,6 +214,8 @@ impl Actor {
         self.jail = None;
         self.current = None;
         self.snapshotting = false;
+        self.answer = None;
+        self.can_ask = false;
         self.overtaken = false;
         self.inputs = Inputs::default();
         self.job_askers.clear();

@@ -34,12 +34,40 @@ impl SpoolPaths {
 }
 
 pub(crate) fn create(path: &Path) -> io::Result<File> {
+    if Point::SpoolHandOn
+        .through(|| std::fs::rename(spare_of(path), path))
+        .is_ok()
+        && let Ok(file) = File::options().write(true).open(path)
+        && file.metadata().is_ok_and(|meta| meta.len() == 0)
+    {
+        return Ok(file);
+    }
     File::options()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(path)
+}
+
+/// Takes away the file of a run that wrote nothing: the next run of the session gets it under its own name. Most commands
+/// leave at least one such file, and a file system that makes and frees thousands of them slows down (ext4 looks through
+/// all that were freed in the last seconds for each one it makes).
+///
+/// # Errors
+/// When it could be neither kept for the next nor removed.
+pub fn hand_on(path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags};
+    let to = spare_of(path);
+    Point::SpoolHandOn
+        .through(|| rustix::fs::renameat_with(CWD, path, CWD, to, RenameFlags::NOREPLACE))
+        .or_else(|_| std::fs::remove_file(path))
+}
+
+/// The empty file that waits for the next run: `spare.out`, `spare.err`.
+fn spare_of(path: &Path) -> PathBuf {
+    path.with_file_name("spare")
+        .with_extension(path.extension().unwrap_or_default())
 }
 
 /// Where the kept halves meet, and how many bytes are missing there. None: the file is the whole stream.
@@ -147,6 +175,31 @@ fn copy(file: &File, mut from: u64, to: u64, out: &mut impl Write) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_file_serves_the_next_run_and_a_second_one_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(dir.path()).unwrap();
+            let mut names: Vec<_> = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        let run = |id: &str| SpoolPaths::new(dir.path(), &id.parse().unwrap());
+        let (one, two) = (run("x-aaaaaaaaaa"), run("x-bbbbbbbbbb"));
+        one.create().unwrap();
+        two.create().unwrap();
+        hand_on(&one.stdout).unwrap();
+        hand_on(&two.stdout).unwrap();
+        assert_eq!(names(), ["spare.out", "x-aaaaaaaaaa.err", "x-bbbbbbbbbb.err"]);
+        let three = run("x-cccccccccc");
+        let (mut out, _) = three.create().unwrap();
+        out.write_all(b"new").unwrap();
+        assert_eq!(std::fs::read(&three.stdout).unwrap(), b"new");
+        assert!(!names().contains(&"spare.out".to_owned()), "{:?}", names());
+    }
 
     #[test]
     fn the_ring_comes_out_in_order() {

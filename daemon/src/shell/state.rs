@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -11,24 +12,24 @@ use agent_jinit::wire::{End, RunFrame, StdinKind, ToJail};
 
 use super::actor::{Actor, Job};
 use super::snapshot::{self, ShellSnapshot};
-use super::{RunResult, RunState, SpoolPaths, Terminal, exchange};
+use super::{RunResult, RunState, Terminal, exchange};
 use crate::jail::JailError;
 
 /// A shell that can't say its state in this time is in trouble of its own.
 const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
 
 impl Actor {
-    pub(super) fn snapshot_files(&self) -> SpoolPaths {
-        let dir = self.host.spool_dir(&self.spec.session);
-        SpoolPaths {
-            stdout: dir.join("snapshot.out"),
-            stderr: dir.join("snapshot.err"),
-        }
-    }
-
     /// Where a terminal's shell says its last state.
     fn terminal_file(&self, exec: &str) -> PathBuf {
         super::spool::state_file(&self.host.spool_dir(&self.spec.session), exec)
+    }
+
+    /// Earlier daemons had the shell's answers in files.
+    fn remove_old_answers(&self) {
+        let dir = self.host.spool_dir(&self.spec.session);
+        for name in ["snapshot.out", "snapshot.err"] {
+            let _none = std::fs::remove_file(dir.join(name));
+        }
     }
 
     pub(super) async fn ask_for_snapshot(&mut self) {
@@ -38,13 +39,15 @@ impl Actor {
             exchange::remove_after(jail.exchange(), &id);
         }
         let asked = async {
-            exchange::remove(jail.exchange(), names::SNAPSHOT);
-            let file = |part| names::of(jail.exchange(), names::SNAPSHOT, part);
-            std::fs::write(file(names::SCRIPT), snapshot::script(self.is_bash))?;
-            crate::jail::process::make_fifo(&file(names::OUT))?;
-            crate::jail::process::make_fifo(&file(names::ERR))?;
-            let files = self.snapshot_files();
-            let (out, err): (File, File) = files.create()?;
+            if !self.can_ask {
+                exchange::remove(jail.exchange(), names::SNAPSHOT);
+                self.remove_old_answers();
+                let file = |part| names::of(jail.exchange(), names::SNAPSHOT, part);
+                std::fs::write(file(names::SCRIPT), snapshot::script(self.is_bash))?;
+                crate::jail::process::make_fifo(&file(names::OUT))?;
+                crate::jail::process::make_fifo(&file(names::ERR))?;
+            }
+            let (out, err) = (answer_file()?, answer_file()?);
             let frame = RunFrame {
                 exec: names::SNAPSHOT.to_owned(),
                 stdin: StdinKind::Null,
@@ -59,10 +62,15 @@ impl Actor {
             };
             jail.send(&ToJail::Run(frame), &[out.as_fd(), err.as_fd()])
                 .await
-                .map_err(std::io::Error::other)
+                .map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>((out, err))
         };
         match asked.await {
-            Ok(()) => self.snapshotting = true,
+            Ok(answer) => {
+                self.snapshotting = true;
+                self.can_ask = true;
+                self.answer = Some(answer);
+            }
             Err(error) => {
                 tracing::warn!(%error, session = %self.spec.session, "the shell's state could not be asked for")
             }
@@ -84,6 +92,9 @@ impl Actor {
 
     pub(super) async fn keep_snapshot(&mut self, out: u64, err: u64, end: End, umask: u32, cwd: PathBuf) {
         self.snapshotting = false;
+        let answer = self.answer.take();
+        // What it was asked with may be in somebody's hands yet.
+        self.can_ask &= !(end.shell_died || end.not_run || end.timed_out || end.background);
         if end.shell_died
             && let Some(jail) = &mut self.jail
         {
@@ -96,12 +107,17 @@ impl Actor {
         if end.shell_died || end.not_run || end.timed_out || out.max(err) > snapshot::MAX {
             return;
         }
-        let files = self.snapshot_files();
-        let whole = |path, len| {
-            let all_there = std::fs::metadata(path).is_ok_and(|m| m.len() == len);
-            all_there.then(|| std::fs::read(path).ok()).flatten()
+        let Some(answer) = answer else {
+            // A daemon before us asked: the answer is in its memory.
+            self.ask_for_snapshot().await;
+            return;
         };
-        if let (Some(out), Some(err)) = (whole(&files.stdout, out), whole(&files.stderr, err)) {
+        let whole = |file: &File, len: u64| {
+            let all_there = file.metadata().is_ok_and(|m| m.len() == len);
+            let mut text = vec![0; usize::try_from(len).unwrap_or_default()];
+            (all_there && file.read_exact_at(&mut text, 0).is_ok()).then_some(text)
+        };
+        if let (Some(out), Some(err)) = (whole(&answer.0, out), whole(&answer.1, err)) {
             if !snapshot::is_whole(self.is_bash, &out) {
                 self.heal().await;
                 return;
@@ -225,6 +241,11 @@ impl Actor {
             jail.has_shell = false;
         }
     }
+}
+
+/// Where the shell's answer goes: in memory, since nobody needs it after us.
+fn answer_file() -> std::io::Result<File> {
+    Ok(rustix::fs::memfd_create("state", rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
 /// Text that is already in single quotes, for use inside single quotes.

@@ -56,6 +56,8 @@ pub const SCENARIOS: &[Scenario] = &[
             HearWritten,
             SendInterrupt,
             SpoolRename,
+            SpoolHandOn,
+            ExchangeHandOn,
             SendEnd,
         ],
     },

@@ -2,7 +2,7 @@
 //! Guarantees: nothing here fails; what can't be read is empty; an end is known here only once it is in the log.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::event::ExecResult;
@@ -72,9 +72,8 @@ pub(super) fn failed(error: &ShellError) -> ExecResult {
 pub(super) fn remove_if_empty(file: &Path) {
     let empty = std::fs::metadata(file).is_ok_and(|m| m.len() == 0);
     if empty {
-        let gone: PathBuf = file.to_owned();
-        if let Err(error) = std::fs::remove_file(&gone) {
-            tracing::debug!(%error, file = %gone.display(), "an empty output file stays");
+        if let Err(error) = crate::shell::spool::hand_on(file) {
+            tracing::debug!(%error, file = %file.display(), "an empty output file stays");
         }
     }
 }
