@@ -138,8 +138,20 @@ fn the_board_is_the_file_and_the_file_is_the_board() {
     assert_eq!(file(), before);
 
     // A hand edit and an edit of the same field: both are kept, exit 6; then a side is chosen.
-    fs::write(&path, before.replace("Say hello", "Say it by hand")).unwrap();
-    let clash = home.run(&["tasks", "edit", "T-1", "--title", "Say it here"]);
+    let mut clash = None;
+    let mut title = "Say hello";
+    for _ in 0..50 {
+        fs::write(&path, file().replace(title, "Say it by hand")).unwrap();
+        let ran = home.run(&["tasks", "edit", "T-1", "--title", "Say it here"]);
+        if !ran.status.success() {
+            clash = Some(ran);
+            break;
+        }
+        // The board had read the hand edit before the client came: one follows the other.
+        assert!(file().contains("Say it here"));
+        title = "Say it here";
+    }
+    let clash = clash.expect("the client is faster now and then");
     assert_eq!(clash.status.code(), Some(6), "{}", text(&clash.stderr));
     assert!(text(&clash.stderr).contains("[task_conflict]"));
     assert!(file().contains("Say it by hand"));
