@@ -10,6 +10,8 @@
 
 mod shell_support;
 
+use std::path::Path;
+
 use agentd::domain::id::ExecId;
 use agentd::domain::workspace::{Layout, ShellKind};
 use agentd::jail::Limits;
@@ -68,6 +70,31 @@ async fn too_many_processes_are_killed_and_the_session_goes_on() {
     assert!(told || ran.err.contains("fork"), "{ran:?}");
     assert_eq!(rig.run("echo $x").await.out, "kept\n");
     rig.end().await;
+}
+
+#[tokio::test]
+async fn a_fork_bomb_ends_and_the_session_goes_on() {
+    let rig = rig(Limits {
+        nproc: Some(200),
+        ..Limits::default()
+    });
+    rig.run("x=kept").await;
+    let group = format!("agentd-jail-{}", rig.spec.session);
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"].map(|root| Path::new(root).join(&group));
+    if rustix::process::getuid().is_root() && !roots.iter().any(|dir| dir.exists()) {
+        // Neither by user nor by group: on such a machine the bomb would be everybody's.
+        eprintln!("no control group may be made here: the bomb is not thrown");
+        return rig.end().await;
+    }
+    rig.run("b() { b | b & }; b; wait").await;
+    // Its last processes go when no more can be made, or when they are ended with what they came from.
+    let left = "set -- /proc/[0-9]*; while [ $# -gt 4 ]; do set -- /proc/[0-9]*; done; echo $x";
+    assert_eq!(rig.run(left).await.out, "kept\n");
+    rig.end().await;
+    assert!(
+        !roots.iter().any(|dir| dir.exists()),
+        "the group went with its jail"
+    );
 }
 
 #[tokio::test]

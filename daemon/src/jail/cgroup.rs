@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::limits::Limits;
+use crate::domain::id::SessionId;
 
 /// Where the unified hierarchy is mounted.
 pub(super) const ROOT: &str = "/sys/fs/cgroup";
@@ -105,6 +106,53 @@ impl Group {
     }
 }
 
+/// Where no service manager put a jail into a group and the kernel counts no processes by user (root's): it counts them in a
+/// group of ours, and PID 1, which stops a flood of them, gets the processor before thousands that want it. Its shells do
+/// not inherit that.
+pub(super) fn bound_roots(session: &SessionId, init: u32, limits: &Limits) {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    if let Some(limit) = limits.nproc
+        && let Err(error) = bound_processes(Path::new(ROOT), session.as_str(), init, limit)
+    {
+        tracing::debug!(%error, "root's processes are only watched");
+    }
+    let init = i32::try_from(init).ok().and_then(rustix::process::Pid::from_raw);
+    // Without the right to it, it stays one among all.
+    let _refused = rustix::process::setpriority_process(init, -20);
+}
+
+/// Bounds the processes of a jail of root's that no service manager put into a group: the kernel counts root's by no other
+/// means. A little more than the limit, so that who watches sees it passed and ends what passed it.
+///
+/// # Errors
+/// Where no hierarchy has the controller, or it may not be written.
+fn bound_processes(root: &Path, jail: &str, init: u32, limit: u64) -> std::io::Result<()> {
+    let unified = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    let dir = if unified.split_whitespace().any(|name| name == "pids") {
+        // On already where a service manager runs.
+        let _on = std::fs::write(root.join("cgroup.subtree_control"), "+pids");
+        own(root, jail)
+    } else {
+        own(&root.join("pids"), jail)
+    };
+    std::fs::create_dir(&dir)?;
+    std::fs::write(dir.join("pids.max"), (limit + limit / 8 + 16).to_string())?;
+    std::fs::write(dir.join("cgroup.procs"), init.to_string())
+}
+
+/// Takes the group away again; its jail has ended.
+pub(super) fn remove(root: &Path, jail: &str) {
+    for hierarchy in [root, &root.join("pids")] {
+        let _none = std::fs::remove_dir(own(hierarchy, jail));
+    }
+}
+
+fn own(hierarchy: &Path, jail: &str) -> PathBuf {
+    hierarchy.join(format!("agentd-jail-{jail}"))
+}
+
 /// The properties of a transient scope that stand for the bounds.
 pub(super) fn properties(limits: &Limits) -> Vec<String> {
     let mut all = vec!["Delegate=yes".to_owned()];
@@ -177,6 +225,24 @@ mod tests {
         assert_eq!(group.counted(), Counted::default());
         assert!(group.kill());
         assert_eq!(text("cgroup.kill"), "1");
+    }
+
+    #[test]
+    fn processes_are_bounded_in_either_version() {
+        for (controllers, below) in [("cpu pids\n", ""), ("hugetlb\n", "pids")] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir(root.path().join("pids")).unwrap();
+            std::fs::write(root.path().join("cgroup.controllers"), controllers).unwrap();
+            bound_processes(root.path(), "s-x", 7, 64).unwrap();
+            let dir = root.path().join(below).join("agentd-jail-s-x");
+            let text = |file: &str| std::fs::read_to_string(dir.join(file)).unwrap();
+            assert_eq!(
+                (text("pids.max"), text("cgroup.procs")),
+                ("88".into(), "7".into())
+            );
+        }
+        let none = tempfile::tempdir().unwrap();
+        assert!(bound_processes(none.path(), "s-x", 7, 64).is_err());
     }
 
     #[test]

@@ -282,8 +282,12 @@ impl JailHost {
             Ok(Jail {
                 group: Some(group), ..
             }) => group.bound(&spec.limits),
-            Ok(_) => self.put_first(&spec.session),
-            Err(_) => {}
+            Ok(_) if bwrap.is_some() => {
+                for (init, _) in alive::children(pid) {
+                    cgroup::bound_roots(&spec.session, init, &spec.limits);
+                }
+            }
+            _ => {}
         }
         jail.map_err(|error| {
             let said = std::fs::read_to_string(dir.join("boot.log")).unwrap_or_default();
@@ -294,22 +298,6 @@ impl JailHost {
                 JailError::Start(said.to_owned())
             }
         })
-    }
-
-    /// Where no control group bounds a Jail and no kernel counts its processes (root's), its PID 1 is what stops a flood of
-    /// them: it gets the processor before thousands that want it. Its shells do not inherit that.
-    fn put_first(&self, session: &SessionId) {
-        let Some(record) = self.records().get(session).cloned() else {
-            return;
-        };
-        if record.kind != JailKind::Bwrap || !rustix::process::getuid().is_root() {
-            return;
-        }
-        for (pid, _) in init_of(&record) {
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            // Without the right to it, it stays one among all.
-            let _refused = rustix::process::setpriority_process(pid, -20);
-        }
     }
 
     /// The arguments of `agent-jinit launch`, and the filters they speak of.
@@ -535,6 +523,7 @@ impl JailHost {
         {
             tracing::warn!(dir = %dir.display(), %error, "a jail's runtime directory could not be removed");
         }
+        cgroup::remove(Path::new(cgroup::ROOT), session.as_str());
     }
 
     fn find_live(&self) {

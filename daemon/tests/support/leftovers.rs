@@ -20,11 +20,18 @@ const GONE: Duration = Duration::from_secs(10);
 pub fn end_all_of(dir: &Path) {
     let end = Instant::now() + GONE;
     let mut said = false;
+    let mut groups = BTreeSet::new();
     loop {
         let left = all_of(dir);
         if left.is_empty() {
+            for group in groups {
+                for hierarchy in ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"] {
+                    std::fs::remove_dir(format!("{hierarchy}{group}")).ok();
+                }
+            }
             return;
         }
+        groups.extend(left.iter().flat_map(|pid| own_groups(*pid)));
         if !said {
             said = true;
             eprintln!(
@@ -47,6 +54,14 @@ pub fn end_all_of(dir: &Path) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The control groups that were made for the jail of this process.
+fn own_groups(pid: u32) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let own = paths.filter(|path| path.starts_with("/agentd-jail-"));
+    own.map(str::to_owned).collect()
 }
 
 /// The processes that name the directory, stand in it or have it mounted, and all they started.
