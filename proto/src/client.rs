@@ -123,6 +123,11 @@ impl Client {
         self.channel(false).await.is_ok()
     }
 
+    /// True when a daemon has answered this client, whatever became of it since.
+    pub(crate) async fn was_connected(&self) -> bool {
+        self.shared.link.lock().await.number > 0
+    }
+
     /// The same connection settings, without ever starting a daemon.
     pub fn without_autostart(&self) -> Self {
         Self {

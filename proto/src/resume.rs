@@ -84,13 +84,13 @@ impl<T> Follow<T> {
     }
 }
 
-/// Opens the stream, so that a refusal is told at once, and then follows it.
+/// Opens the stream, so that a refusal is told at once, and then follows it. A daemon that never answered is not waited for;
+/// one that went away since may be restarting.
 pub(crate) async fn follow<R: Resume>(client: Client, mut source: R) -> Result<Follow<R::Item>, ClientError> {
-    let mut first = source.open(&client, true).await;
-    if matches!(&first, Err(error) if error.cause == Cause::Lost) {
-        first = source.open(&client, true).await;
-    }
-    let stream = first?;
+    let stream = match source.open(&client, true).await {
+        Err(error) if !(error.is_transient() && client.was_connected().await) => return Err(error),
+        opened => opened,
+    };
     let (sender, updates) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let gone = sender.clone();
@@ -107,7 +107,7 @@ type Sender<T> = mpsc::Sender<Result<Update<T>, ClientError>>;
 async fn run<R: Resume>(
     client: Client,
     mut source: R,
-    mut stream: Streaming<R::Message>,
+    mut opened: Result<Streaming<R::Message>, ClientError>,
     sender: Sender<R::Item>,
 ) {
     let mut attempt = 0_u32;
@@ -115,6 +115,10 @@ async fn run<R: Resume>(
     let mut caught_up = 0_u64;
     loop {
         let broken = loop {
+            let stream = match &mut opened {
+                Ok(stream) => stream,
+                Err(error) => break error.clone(),
+            };
             let message = match stream.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) if source.may_end() => return,
@@ -151,7 +155,7 @@ async fn run<R: Resume>(
         // Somebody stopped that daemon on purpose: wait for them to start it, do not undo it.
         let stopped = broken.is(ErrorReason::ShuttingDown);
         caught_up = 0;
-        stream = loop {
+        opened = loop {
             attempt += 1;
             let wait = backoff(attempt);
             if sender
@@ -163,7 +167,7 @@ async fn run<R: Resume>(
             }
             tokio::time::sleep(wait).await;
             match source.open(&client, !stopped && attempt >= AUTOSTART_FROM).await {
-                Ok(stream) => break stream,
+                Ok(stream) => break Ok(stream),
                 Err(error) if error.is_transient() => client.reset().await,
                 Err(error) => {
                     drop(sender.send(Err(error)).await);

@@ -2,6 +2,7 @@
 //! Guarantees: the user's text is a file of its own, byte for byte; what a run brings besides is quoted and put back; what
 //! the next command gets from the last one is in nobody's hands any more.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -83,7 +84,7 @@ fn write_script(exchange: &Path, id: &str, script: &[u8]) -> io::Result<()> {
     if !take_spare(exchange, id, names::SCRIPT) {
         return std::fs::write(path, script);
     }
-    let file = std::fs::File::options().write(true).open(path)?;
+    let file = File::options().write(true).open(path)?;
     std::os::unix::fs::FileExt::write_all_at(&file, script, 0)?;
     file.set_len(script.len() as u64)
 }
@@ -91,6 +92,11 @@ fn write_script(exchange: &Path, id: &str, script: &[u8]) -> io::Result<()> {
 /// Takes away what a run left that is over, its streams closed: the next one gets its script's file and its FIFOs.
 pub(crate) fn set_aside(exchange: &Path, id: &str) {
     use rustix::fs::{CWD, RenameFlags};
+    // What was run does not stay. One byte does: an empty file would be written to the disk at its next closing.
+    let script = File::options()
+        .write(true)
+        .open(names::of(exchange, id, names::SCRIPT));
+    let _gone = script.and_then(|file| file.set_len(1));
     for part in [names::SCRIPT, names::OUT, names::ERR] {
         let (from, to) = (names::of(exchange, id, part), names::of(exchange, SPARE, part));
         // There is one already: this one goes.
