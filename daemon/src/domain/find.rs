@@ -1,6 +1,7 @@
 //! Owns: finding a text in facts, as a person reads them. Pure.
 //! Guarantees: upper and lower case are the same; what is found comes with a line of what is around it; a fact whose
-//! JSON can't have the text is known without reading it.
+//! JSON can't have the text is known without reading it; a text that is found in a fact has only runs of three that the
+//! fact's folded text has.
 
 use regex::{Regex, RegexBuilder};
 
@@ -11,6 +12,8 @@ use super::message::Part;
 pub const LONGEST: usize = 200;
 /// Characters shown before and after what was found.
 const AROUND: usize = 60;
+/// Runs of three that are asked for at most: more would not tell more apart.
+const MOST_RUNS: usize = 24;
 
 /// A text to look for.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Needle {
     text: Regex,
     /// The same inside a JSON string.
     json: Regex,
+    /// The same folded.
+    folded: String,
 }
 
 impl Needle {
@@ -35,10 +40,24 @@ impl Needle {
                 .build()
                 .ok()
         };
+        let mut folded = String::new();
+        fold_into(text, &mut folded);
         Some(Self {
             text: whatever_the_case(text)?,
             json: whatever_the_case(quoted)?,
+            folded,
         })
+    }
+
+    /// Runs of three characters that the folded text of a fact that has this has too. None: it is too short.
+    pub fn runs(&self) -> Vec<String> {
+        let letters: Vec<char> = self.folded.chars().collect();
+        let all = letters.windows(3);
+        let step = all.len().div_ceil(MOST_RUNS).max(1);
+        let mut runs: Vec<String> = all.step_by(step).map(|run| run.iter().collect()).collect();
+        runs.sort_unstable();
+        runs.dedup();
+        runs
     }
 
     /// False: no fact with this JSON has the text. Reading all of a long log would take many times as long.
@@ -79,7 +98,58 @@ impl Needle {
     }
 }
 
-/// Every text of a fact that a person reads.
+/// Adds the texts of a fact that a person reads, folded: letters that are found for each other are the same one.
+pub fn fold(body: &EventBody, out: &mut String) {
+    each(body, &mut |text| {
+        fold_into(text, out);
+        out.push('\n');
+    });
+}
+
+/// Letter by letter, so that a part of a text is folded to a part of the folded text.
+fn fold_into(text: &str, out: &mut String) {
+    for c in text.chars() {
+        let same = folded(c);
+        out.push(same);
+        // Two of these are a word often, and one is: three times each, a run of three has them.
+        if matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xac00..=0xd7a3
+            | 0xf900..=0xfaff | 0x20000..=0x3134f)
+        {
+            out.push(same);
+            out.push(same);
+        }
+    }
+}
+
+/// One letter for all that differ by case only.
+fn folded(c: char) -> char {
+    if c.is_ascii() {
+        // What ends a text in C would end what is indexed.
+        return if c == '\0' {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c.to_ascii_lowercase()
+        };
+    }
+    // First to upper case: long s, final sigma and others of the kind are nobody's lower case.
+    let c = match c {
+        // Written in two ways, and without a single letter in the other case.
+        '\u{1fd3}' => '\u{390}',
+        '\u{1fe3}' => '\u{3b0}',
+        '\u{fb05}' => '\u{fb06}',
+        other => other,
+    };
+    let upper = single(c.to_uppercase()).unwrap_or(c);
+    single(upper.to_lowercase()).unwrap_or(upper)
+}
+
+fn single(mut letters: impl Iterator<Item = char>) -> Option<char> {
+    let first = letters.next();
+    first.filter(|_| letters.next().is_none())
+}
+
+/// Every text of a fact that a person reads. Logs that are indexed already lack what is added here: let a migration put
+/// `find_logs.blocks` to 0.
 fn each(body: &EventBody, look: &mut impl FnMut(&str)) {
     match body {
         EventBody::SessionRenamed { name } => look(name),
@@ -171,6 +241,50 @@ mod tests {
             assert!(needle.may_be_in(&serde_json::to_string(&body).unwrap()), "{text}");
             assert!(!needle.may_be_in(&serde_json::to_string(&note("other")).unwrap()));
         }
+    }
+
+    #[test]
+    fn letters_that_are_found_for_each_other_fold_to_one() {
+        let cased: String = (0..=u32::from(char::MAX))
+            .filter_map(char::from_u32)
+            .filter(|c| !c.to_lowercase().eq([*c]) || !c.to_uppercase().eq([*c]))
+            .collect();
+        for c in cased.chars() {
+            let pattern = format!("(?i){c}");
+            for found in Regex::new(&pattern).unwrap().find_iter(&cased) {
+                let other = found.as_str().chars().next().unwrap();
+                assert_eq!(folded(c), folded(other), "{c} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_found_has_its_runs_in_the_folded_text() {
+        let all = [
+            ("needle", "a NEEDLE here"),
+            ("ſtraße", "eine STRAẞE"),
+            ("漢字", "これは漢字です"),
+            ("漢", "漢"),
+            ("a漢", "a漢"),
+            ("K 3\n\t4", "\u{212a} 3\n\t4"),
+            ("a\0b", "A\0B"),
+        ];
+        for (needle, text) in all {
+            let needle = Needle::new(needle).unwrap();
+            let mut out = String::new();
+            fold(&note(text), &mut out);
+            assert!(needle.find(&note(text)).is_some(), "{text}");
+            assert!(
+                !needle.runs().is_empty() && needle.runs().iter().all(|run| out.contains(run)),
+                "{text}: {out}"
+            );
+        }
+        assert!(Needle::new("ab").unwrap().runs().is_empty());
+        let long = Needle::new(&("0123456789".repeat(20))).unwrap().runs();
+        assert!(
+            long.len() <= MOST_RUNS && long.iter().all(|run| run.len() == 3),
+            "{long:?}"
+        );
     }
 
     #[test]

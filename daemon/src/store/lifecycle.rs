@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, codec, index, search};
+use super::{Store, StoreError, blocks, codec, index, search};
 use crate::domain::approval::Approval;
 use crate::domain::event::EventBody;
 use crate::domain::id::{Seq, SessionId};
@@ -123,6 +123,7 @@ fn ids(connection: &Connection, sql: &str, time_us: i64) -> Result<Vec<SessionId
 
 fn purge(connection: &Connection, id: &SessionId) -> Result<(), StoreError> {
     search::forget(connection, id, None, false)?;
+    blocks::forget(connection, id)?;
     // Zeroes where the texts were: a purge is for good.
     connection.pragma_update(None, "secure_delete", "ON")?;
     let done = (|| -> Result<(), StoreError> {
@@ -165,7 +166,8 @@ pub(super) fn rewrite(
     connection.pragma_update(None, "secure_delete", "ON")?;
     let done = rewrites
         .iter()
-        .try_for_each(|(seq, body)| rewrite_one(connection, id, *seq, body));
+        .try_for_each(|(seq, body)| rewrite_one(connection, id, *seq, body))
+        .and_then(|()| blocks::renew(connection, id, &seqs));
     connection.pragma_update(None, "secure_delete", "OFF")?;
     done
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::copy::Prefix;
 use super::requests::{self, RequestRecord};
-use super::{Store, StoreError, codec, index, search};
+use super::{Store, StoreError, blocks, codec, index, search};
 use crate::domain::event::{Event, EventBody, NewEvent, SCHEMA};
 use crate::domain::id::{CallId, Seq, SessionId};
 use crate::domain::principal::Asker;
@@ -283,6 +283,7 @@ pub(super) fn append_in(connection: &Connection, append: &Append) -> Result<(), 
         None => append.expected_head,
     };
     search::fall_behind(connection, &append.session_id, indexed)?;
+    blocks::fall_behind(connection, &append.session_id, indexed, append.summary.head)?;
     super::ledger::put(connection, append)?;
     super::lifecycle::rewrite(connection, &append.session_id, &append.rewrites)
 }

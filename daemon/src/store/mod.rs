@@ -2,6 +2,7 @@
 //! Guarantees: one thread writes; an answered write is on disk (WAL, synchronous FULL); every event went
 //! through the redactor; reads never wait for the writer.
 
+mod blocks;
 mod board;
 mod codec;
 mod copy;
@@ -210,5 +211,7 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod find_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Owns: full-text search over sessions, commands and outputs.
 //! Guarantees: a fact is found as soon as it is committed, though it is indexed later, together with others: no commit
 //! waits for that, and who searches waits for what is left; indexing costs what the facts have, not what the log has;
-//! what was redacted or purged is not found.
+//! what was redacted or purged is not found. The index for finding in one session is brought up along with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError, codec};
+use super::{Store, StoreError, blocks, codec};
 use crate::domain::event::{Event, EventBody};
 use crate::domain::id::{Seq, SessionId};
 use crate::domain::message::Part;
@@ -75,7 +75,7 @@ impl Default for Lag {
 impl Store {
     /// What has all the words, newest first. Sessions in the trash are not looked at.
     pub async fn search(&self, wish: SearchWish) -> Result<Vec<Found>, StoreError> {
-        self.catch_up().await?;
+        self.catch_up(false).await?;
         self.readers.read(move |c| search(c, &wish)).await
     }
 
@@ -89,7 +89,7 @@ impl Store {
         tokio::spawn(async move {
             tokio::time::sleep(TOGETHER).await;
             me.lag.awaited.store(false, Ordering::SeqCst);
-            match me.catch_up().await {
+            match me.catch_up(true).await {
                 // The next process goes on with it.
                 Ok(()) | Err(StoreError::Closed) => {}
                 Err(error) => tracing::warn!(%error, "store: new facts can't be searched for yet"),
@@ -97,23 +97,48 @@ impl Store {
         });
     }
 
-    async fn catch_up(&self) -> Result<(), StoreError> {
-        let _turn = self.lag.bringing_up.lock().await;
-        // Before the look: what is committed during it wants another.
-        if !self.lag.behind.swap(false, Ordering::SeqCst) {
-            return Ok(());
-        }
+    /// Until all words are indexed; and all blocks, where nobody waits.
+    pub(super) async fn catch_up(&self, whole: bool) -> Result<(), StoreError> {
         loop {
-            match self.writer.write(catch_up).await {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => {
-                    self.lag.behind.store(true, Ordering::SeqCst);
-                    return Err(error);
-                }
+            let left = self.step().await?;
+            if left == Left::Nothing || (left == Left::Blocks && !whole) {
+                return Ok(());
             }
         }
     }
+
+    async fn step(&self) -> Result<Left, StoreError> {
+        let _turn = self.lag.bringing_up.lock().await;
+        // Before the look: what is committed during it wants another.
+        if !self.lag.behind.swap(false, Ordering::SeqCst) {
+            return Ok(Left::Nothing);
+        }
+        let left = self.writer.write(step).await;
+        if !matches!(left, Ok(Left::Nothing)) {
+            self.lag.behind.store(true, Ordering::SeqCst);
+        }
+        left
+    }
+}
+
+/// What is not indexed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// What a search needs.
+    Words,
+    /// What makes finding quick.
+    Blocks,
+    Nothing,
+}
+
+fn step(connection: &Connection) -> Result<Left, StoreError> {
+    Ok(if catch_up(connection)? {
+        Left::Words
+    } else if blocks::catch_up(connection)? {
+        Left::Blocks
+    } else {
+        Left::Nothing
+    })
 }
 
 /// What of a fact can be searched for.

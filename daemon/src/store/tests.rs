@@ -12,11 +12,11 @@ use crate::domain::redaction::LogLevel;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 
-fn store(dir: &Path) -> Store {
+pub(super) fn store(dir: &Path) -> Store {
     Store::open(&dir.join("agentd.db"), Arc::new(Redactor::new())).expect("opens")
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller {
         principal: "ana".into(),
         client: Client::Cli,
@@ -50,7 +50,7 @@ pub(super) fn spec(name: &str) -> SessionSpec {
     }
 }
 
-async fn append(
+pub(super) async fn append(
     store: &Store,
     state: &mut Option<Session>,
     id: &SessionId,
@@ -93,7 +93,7 @@ async fn append(
     Ok(done)
 }
 
-fn notice(text: &str) -> EventBody {
+pub(super) fn notice(text: &str) -> EventBody {
     EventBody::NoticeRecorded {
         code: "test".into(),
         message: text.into(),

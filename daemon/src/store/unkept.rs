@@ -48,6 +48,14 @@ impl Unkept {
         all.get(session_id)?.get(&seq).cloned()
     }
 
+    /// Which facts of a session say more than the log has of them.
+    pub(super) fn seqs(&self, session_id: &SessionId) -> Vec<Seq> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(session_id)
+            .map(|words| words.keys().copied().collect())
+            .unwrap_or_default()
+    }
+
     /// Forgets the words of a session.
     pub(super) fn forget(&self, session_id: &SessionId) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

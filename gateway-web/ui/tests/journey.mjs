@@ -53,12 +53,13 @@ try {
     })
     eye.observe(document, { subtree: true, childList: true })
   })
-  await send(page, 'demo:\nsay look\nrun echo line 3; until [ -e seen ]; do sleep 0.1; done\nask')
+  await send(page, 'demo:\nsay look\nrun seq -f "line %g" 3; until [ -e seen ]; do sleep 0.1; done\nask')
   await page.locator('pre.tail', { hasText: 'line 3' }).first().waitFor()
   writeFileSync(`${WORKSPACE}/seen`, '')
   const ask = page.getByRole('region', { name: /^Approval a-/ })
   await ask.waitFor()
   const approve = ask.getByRole('button', { name: 'Approve once' })
+  await page.locator('.call', { hasText: 'seq -f' }).getByText('3 lines', { exact: true }).waitFor()
   step('  a press that began too early approves nothing')
   await until(() => page.evaluate(() => window.early), 'a press as early as can be')
   await page.waitForTimeout(350)
@@ -68,6 +69,7 @@ try {
   await small.goto(`${new URL(small.url()).origin}/approvals`)
   const other = small.getByRole('region', { name: /^Approval a-/ })
   await other.waitFor()
+  await other.getByRole('button', { name: 'Deny', exact: true }).focus()
   const box = await other.getByRole('button', { name: 'Deny' }).boundingBox()
   must(box && box.y + box.height < 844 && box.x + box.width < 390 && box.height >= 44, 'Deny is not on a phone’s screen')
   must(ctl('approvals', 'list', '-o', 'json').includes(session), 'the terminal does not list it')
@@ -75,9 +77,28 @@ try {
   await approve.focus()
   await page.keyboard.press('Enter')
   await small.getByText(/approved by .* via web/).waitFor()
+  await until(() => page.evaluate(() => document.activeElement?.getAttribute('aria-label') === 'Transcript'), 'the focus is in the transcript')
   await page.getByText(/approved by .* via web/).first().waitFor()
+  must(await small.evaluate(() => document.activeElement?.classList.contains('ask')), 'who stood on the question lost their place')
   await page.getByText('done', { exact: true }).waitFor()
   must(readFileSync(`${WORKSPACE}/AGENTS.md`, 'utf8').includes('demo model'), 'the approved write did not happen')
+
+  step('everything that can be done here is in the palette; what has no room on a phone is behind More')
+  await page.keyboard.press('Control+k')
+  const names = await page.getByRole('option').locator('.cut').allTextContents()
+  for (const name of ['Interrupt the turn', 'Its shell', 'Its files', 'Go to usage']) must(names.includes(name), `${name} is not in the palette`)
+  await page.keyboard.type('find in the')
+  await page.keyboard.press('Enter')
+  await page.getByLabel('Find in this session').last().waitFor()
+  await page.keyboard.press('Escape')
+  await page.evaluate(() => document.activeElement?.blur())
+  await page.keyboard.press('.')
+  await page.getByRole('button', { name: 'Pause' }).waitFor()
+  await page.keyboard.press('Escape')
+  await small.getByText('More', { exact: true }).click()
+  await small.getByRole('link', { name: 'Help' }).last().click()
+  await small.waitForURL('**/help')
+  await small.getByText('Help, more').waitFor()
 
   step('a device that may look and approve can not type')
   await small.goto(`${new URL(small.url()).origin}/s/${session}`)
@@ -94,6 +115,26 @@ try {
     return answer.headers.get('grpc-status') ?? (await answer.text())
   }, session)
   must(String(refused).includes('7'), `the daemon let it: ${refused}`)
+
+  step('a place that shrinks stays at its end')
+  await page.evaluate(() => {
+    const box = document.querySelector('.wrap > .box')
+    box.scrollTop = box.scrollHeight
+  })
+  await page.getByRole('button', { name: 'To the end' }).waitFor({ state: 'detached' })
+  await page.evaluate(() => {
+    const wrap = document.querySelector('.wrap')
+    wrap.style.flex = '0 0 120px'
+    // Before the page itself sees that it shrank.
+    wrap.querySelector('.box').dispatchEvent(new Event('scroll'))
+  })
+  const rest = () => page.evaluate(() => {
+    const box = document.querySelector('.wrap > .box')
+    return box.scrollHeight - box.scrollTop - box.clientHeight
+  })
+  await until(async () => (await rest()) < 2, 'the end of the transcript')
+  must((await page.getByRole('button', { name: 'To the end' }).count()) === 0, 'it does not follow any more')
+  await page.evaluate(() => (document.querySelector('.wrap').style.flex = ''))
 
   step('hostile output stays text')
   writeFileSync(

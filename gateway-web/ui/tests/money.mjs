@@ -97,7 +97,7 @@ try {
     const rows = page.locator('.grid > section', { hasText: `Top ${by}s` }).locator('tbody tr')
     must((await rows.count()) === groups.length, `${by}: ${await rows.count()} rows, the terminal has ${groups.length}`)
     const mine = (await rows.locator('td:nth-child(2)').allInnerTexts()).join()
-    const theirs = groups.map((one) => (one.cost_micro_usd === null || one.cost_micro_usd === undefined ? '—' : one.cost_micro_usd === 0 ? '$0.00' : shown(one.cost_micro_usd))).join()
+    const theirs = groups.map((one) => (one.cost_micro_usd === null || one.cost_micro_usd === undefined ? '—' : one.cost_micro_usd === 0 ? '$0' : shown(one.cost_micro_usd))).join()
     must(mine === theirs, `${by}: the page says ${mine}, the terminal ${theirs}`)
   }
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export CSV' }).click()])

@@ -53,6 +53,8 @@ ctl('usage', 'budget', 'set', '500000 tokens', '--per', 'day')
 ctl('usage', 'budget', 'set', '$10', '--per', 'day')
 
 const PAGES = [
+  ['new', '/sessions?new=1', 'Sessions'],
+  ['none', '/sessions?q=no+such+session', 'Sessions'],
   ['sessions', '/sessions', 'Sessions'],
   ['session', `/s/${id('fix-slug')}`, 'fix-slug'],
   ['approval', `/s/${id('release')}`, 'release'],
@@ -132,15 +134,16 @@ async function look(size, viewport) {
         await one.screenshot({ path: `${SCREENS}/${name}-${size}-${theme}.png` })
       }
     }
-    const wide = await one.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+    // A phone's browser makes innerWidth as wide as the page.
+    const wide = await one.evaluate((width) => document.documentElement.scrollWidth - width, viewport.width)
     if (wide > 0) bad.push(`${name} ${size}: scrolls sideways by ${wide}`)
     // What scrolls by itself hides the same fault: only tables, code and rows of chips may be wider than their place.
-    const hidden = await one.evaluate(() => {
+    const hidden = await one.evaluate((width) => {
       const may = (node) => node.closest('.scroll, .chips, .xterm, pre, textarea, table') || getComputedStyle(node).position === 'absolute'
       return [...document.querySelectorAll('main :is(button, a, input, select, textarea, section, h1, h2, p)')]
-        .filter((node) => node.offsetParent && !may(node) && node.getBoundingClientRect().right > innerWidth + 1)
+        .filter((node) => node.offsetParent && !may(node) && node.getBoundingClientRect().right > width + 1)
         .map((node) => `${node.tagName} ${node.textContent?.trim().slice(0, 30)}`)
-    })
+    }, viewport.width)
     if (hidden.length) bad.push(`${name} ${size}: out of sight at the right: ${hidden.slice(0, 5).join(', ')}`)
     if (size === 'phone') {
       const small = await one.evaluate(() =>

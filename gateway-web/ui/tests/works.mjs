@@ -92,7 +92,7 @@ try {
   await page.goto(`${at}/sessions?new=1`)
   await page.getByLabel('Directory on the daemon’s machine').or(page.locator('#ws')).first().fill(WORKSPACE)
   await page.getByLabel(/^Name/).fill('quiet')
-  await page.getByText('More', { exact: true }).click()
+  await page.getByRole('dialog').getByText('More', { exact: true }).click()
   await page.getByLabel('The log keeps').selectOption({ label: 'none: no words, only what was done' })
   await page.getByRole('button', { name: 'Make session' }).click()
   await page.getByText('no words, only what was done').waitFor()

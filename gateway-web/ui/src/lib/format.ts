@@ -9,11 +9,11 @@ export function tokens(count: bigint | number): string {
   return (value < 9.995 ? value.toFixed(2) : value < 99.95 ? value.toFixed(1) : value.toFixed(0)) + unit
 }
 
-/** `$0.04`, `<$0.01`, `—` when the price is unknown. */
+/** `$0.04`, `<$0.01`, `$0`, `—` when the price is unknown. */
 export function money(microUsd: bigint | undefined, known = true): string {
   if (microUsd === undefined || (!known && microUsd === 0n)) return '—'
   const usd = Number(microUsd) / 1e6
-  const text = usd > 0 && usd < 0.01 ? '<$0.01' : `$${usd.toFixed(2)}`
+  const text = usd === 0 ? '$0' : usd < 0.01 ? '<$0.01' : `$${usd.toFixed(2)}`
   return known ? text : `≥${text}`
 }
 

@@ -5,6 +5,17 @@ export type Action = { keys: string[]; name: string; where: string; letter: bool
 
 const go = (path: string) => (): void => router.go(path)
 
+/** A place of the session that is open. */
+const inside = (part: string) => (): void => router.go(`/s/${router.now.id}${part}`)
+/** What its own page does on these keys. */
+const press = (key: string) => (): void => void window.dispatchEvent(new KeyboardEvent('keydown', { key, ctrlKey: true }))
+function menu(): void {
+  const more = document.querySelector<HTMLDetailsElement>('header details')
+  if (!more) return
+  more.open = true
+  more.querySelector<HTMLElement>('button')?.focus()
+}
+
 export const ACTIONS: Action[] = [
   { keys: ['g s'], name: 'Go to sessions', where: 'Everywhere', letter: true, run: go('/sessions') },
   { keys: ['g t'], name: 'Go to the task board', where: 'Everywhere', letter: true, run: go('/tasks') },
@@ -26,12 +37,25 @@ export const ACTIONS: Action[] = [
   { keys: ['j', 'k'], name: 'Next, previous session', where: 'Sessions', letter: true },
   { keys: ['Enter'], name: 'Open the session', where: 'Sessions', letter: false },
   { keys: ['Enter'], name: 'Send the message; Shift Enter is a new line', where: 'Composer', letter: false },
-  { keys: ['Ctrl F'], name: 'Find in the whole session; twice is the browser’s own find', where: 'Session', letter: false },
-  { keys: ['Ctrl .'], name: 'Interrupt the turn', where: 'Session', letter: false },
+  { keys: ['Ctrl F'], name: 'Find in the whole session; twice is the browser’s own find', where: 'Session', letter: false, run: press('f') },
+  { keys: ['Ctrl .'], name: 'Interrupt the turn', where: 'Session', letter: false, run: press('.') },
+  { keys: ['['], name: 'Its transcript', where: 'Session', letter: true, run: inside('') },
+  { keys: [']'], name: 'Its shell', where: 'Session', letter: true, run: inside('/shell') },
+  { keys: ['.'], name: 'More about this session: pause, rename, fork, archive', where: 'Session', letter: true, run: menu },
+  { keys: ['v f'], name: 'Its files', where: 'Session', letter: true, run: inside('/files') },
+  { keys: ['v n'], name: 'Its network', where: 'Session', letter: true, run: inside('/network') },
+  { keys: ['v a'], name: 'What it did, for an audit', where: 'Session', letter: true, run: inside('/audit') },
+  { keys: ['v c'], name: 'Its context and limits', where: 'Session', letter: true, run: inside('/about') },
   { keys: ['Tab', 'Space'], name: 'Reach and press Deny or Approve', where: 'Approval', letter: false },
   { keys: ['Space', '← →'], name: 'Pick a task up and drop it; choose the column', where: 'Tasks', letter: false },
   { keys: ['Ctrl ]', 'Esc Esc'], name: 'Leave the terminal', where: 'Shell', letter: false },
 ]
+
+/** Whether there is something to do it with. */
+export function applies(action: Action): boolean {
+  if (action.where !== 'Session') return true
+  return router.now.id !== '' && (action.letter || router.now.page === 'session')
+}
 
 /** True while letters belong to what is typed in. */
 export function typing(target: EventTarget | null): boolean {

@@ -2150,8 +2150,9 @@ export const SessionService: GenService<{
   },
   /**
    * Finds a text in a session's log, newest first, whatever the case: messages, answers, calls and their results,
-   * commands, files, notices; not the output of commands beyond what the model read. Looks at 10,000 events a call at
-   * most; go on with `next_before_seq`. Refused with SESSION_NOT_FOUND, INVALID_ARGUMENT (no text, or over 200
+   * commands, files, notices; not the output of commands beyond what the model read. Reads 10,000 events a call at
+   * most, and of what is indexed only events near which the text can be (a text of one or two letters can be
+   * anywhere); go on with `next_before_seq`. Refused with SESSION_NOT_FOUND, INVALID_ARGUMENT (no text, or over 200
    * characters).
    *
    * @generated from rpc agentd.v1.SessionService.FindInSession
