@@ -1,5 +1,6 @@
 //! Owns: asking the terminal about itself before keys are read, first whether its background is light.
-//! Guarantees: takes at most 100 ms, and swallows only the terminal's own answer, also one that comes later.
+//! Guarantees: waits at most 100 ms for an answer to begin; swallows only the terminal's own answer, also one that comes
+//! later.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -8,8 +9,10 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long an answer may take.
+/// How long an answer may take to begin.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long one that has begun may take: half an answer would leave its other half to be read as keys.
+const WHOLE: Duration = Duration::from_millis(900);
 
 /// What a terminal answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +46,8 @@ pub(crate) fn is_light() -> (bool, Late) {
 pub(crate) fn ask(question: &str) -> std::io::Result<Answer> {
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
     terminal.write_all(question.as_bytes())?;
-    let until = Instant::now() + PATIENCE;
+    let begun = Instant::now();
+    let mut until = begun + PATIENCE;
     let mut answer = Vec::new();
     while !answer.ends_with(b"c") {
         let left = until.saturating_duration_since(Instant::now());
@@ -58,6 +62,7 @@ pub(crate) fn ask(question: &str) -> std::io::Result<Answer> {
         let mut byte = [0_u8; 64];
         let count = terminal.read(&mut byte)?;
         answer.extend(byte.iter().take(count));
+        until = begun + WHOLE;
         if count == 0 || answer.len() > 512 {
             break;
         }
