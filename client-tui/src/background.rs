@@ -49,7 +49,7 @@ pub(crate) fn ask(question: &str) -> std::io::Result<Answer> {
     let begun = Instant::now();
     let mut until = begun + PATIENCE;
     let mut answer = Vec::new();
-    while !answer.ends_with(b"c") {
+    while !is_whole(&answer) {
         let left = until.saturating_duration_since(Instant::now());
         let wait = Timespec {
             tv_sec: 0,
@@ -68,9 +68,14 @@ pub(crate) fn ask(question: &str) -> std::io::Result<Answer> {
         }
     }
     Ok(Answer {
-        whole: answer.ends_with(b"c"),
+        whole: is_whole(&answer),
         text: String::from_utf8_lossy(&answer).into_owned(),
     })
+}
+
+/// True with the answer to the last question; a colour may have a `c` as well.
+fn is_whole(answer: &[u8]) -> bool {
+    answer.ends_with(b"c") && answer.windows(3).any(|part| part == b"\x1b[?")
 }
 
 /// An answer (OSC 11) that comes when keys are read already, over a slow line: it would be read as keys, of which the
@@ -133,6 +138,7 @@ mod tests {
         assert_eq!(brightness("\x1b]11;rgb:ffff/ffff/ffff\x07\x1b[?62c"), Some(100));
         assert_eq!(brightness("\x1b]11;rgb:00/00/00\x1b\\"), Some(0));
         assert_eq!(brightness("\x1b[?62;22c"), None);
+        assert!(is_whole(b"\x1b]11;rgb:00/00/00\x07\x1b[?62;22c") && !is_whole(b"\x1b]11;rgb:cc"));
     }
 
     #[test]
