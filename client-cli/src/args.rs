@@ -299,7 +299,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         project: bool,
     },
-    /// Help on a verb, or on: exit-codes, environment, output
+    /// Help on a verb, or on: exit-codes, environment, output, keys
     #[command(before_help = help::HELP)]
     Help {
         /// Verb or topic

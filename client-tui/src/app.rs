@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::background::Late;
 use crate::keep::Keep;
 use crate::keyboard::{self, Keyboard};
 use crate::model::Model;
@@ -86,20 +87,21 @@ impl App {
     }
 
     /// Runs until the person leaves or the terminal does; what was being written is kept then.
-    pub(crate) async fn run(mut self, first: Vec<Cmd>) -> io::Result<End> {
-        let end = self.turn_around(first).await;
+    /// `late` is what the terminal has yet to answer.
+    pub(crate) async fn run(mut self, first: Vec<Cmd>, late: Late) -> io::Result<End> {
+        let end = self.turn_around(first, late).await;
         self.keep.write(&self.model);
         end
     }
 
-    async fn turn_around(&mut self, first: Vec<Cmd>) -> io::Result<End> {
+    async fn turn_around(&mut self, first: Vec<Cmd>, late: Late) -> io::Result<End> {
         let mut signals = Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             gone: keyboard::gone()?,
         };
-        let mut keyboard = Keyboard::open();
+        let mut keyboard = Keyboard::open(late);
         let mut pending = first;
         loop {
             for cmd in std::mem::take(&mut pending) {
@@ -109,7 +111,7 @@ impl App {
                         // Its keys are its own: nothing else may read them.
                         keyboard.close().await;
                         let written = self.edit(text, toml).await?;
-                        keyboard = Keyboard::open();
+                        keyboard = Keyboard::open(Late::Nothing);
                         pending.extend(self.update(Msg::Edited(written)));
                     }
                     other => self.perform(other).await?,
@@ -170,9 +172,13 @@ impl App {
     }
 
     fn update(&mut self, mut msg: Msg) -> Vec<Cmd> {
-        if let (Msg::Resize(_, height), true) = (&mut msg, self.model.inline) {
-            *height = FOOTER.min(*height);
+        if let Msg::Resize(_, height) = &mut msg {
+            // Also when the size is the old one again: what the terminal did in between with what it
+            // showed, and what was written for a size it no longer had, is unknown.
             self.terminal.forget();
+            if self.model.inline {
+                *height = FOOTER.min(*height);
+            }
         }
         self.model.wall = jiff::Timestamp::now().as_second();
         self.dirty = true;

@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::background::Late;
+
 /// Events that wait to be taken in.
 const QUEUE: usize = 64;
 
@@ -23,12 +25,15 @@ pub(crate) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Begins to read.
-    pub(crate) fn open() -> Self {
+    /// Begins to read; what the terminal has yet to answer is passed over.
+    pub(crate) fn open(mut late: Late) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
         let reader = tokio::spawn(async move {
             let mut stream = EventStream::new();
             while let Some(Ok(event)) = stream.next().await {
+                if late.swallows(&event) {
+                    continue;
+                }
                 if sender.send(event).await.is_err() {
                     return;
                 }

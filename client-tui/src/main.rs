@@ -4,6 +4,7 @@
 mod app;
 mod args;
 mod background;
+mod clusters;
 mod editor;
 #[cfg(test)]
 mod fixture;

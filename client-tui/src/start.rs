@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 
 use crate::app::{App, End, FOOTER};
 use crate::args::Args;
+use crate::background::{self, Late};
 use crate::keep::Keep;
 use crate::keys::{self, Keymap};
 use crate::link::{Link, Place};
 use crate::model::Model;
 use crate::msg::{Cmd, ToLink};
 use crate::terminal::{self, Terminal};
-use crate::{background, theme, update};
+use crate::{theme, update};
 
 /// Messages that may wait for the screen.
 const QUEUE: usize = 1_024;
@@ -40,7 +41,11 @@ impl Failure {
     }
 
     pub(crate) fn next(mut self, step: impl Into<String>) -> Self {
-        self.next.push(step.into());
+        let step = step.into();
+        // The daemon may have said it already.
+        if !self.next.contains(&step) {
+            self.next.push(step);
+        }
         self
     }
 
@@ -115,12 +120,18 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
     }
     let size = crossterm::terminal::size().unwrap_or((80, 24));
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let mut late = Late::Nothing;
     let look = match &args.theme {
         Some(name) if name != "auto" => theme::by_name(name).ok_or_else(|| {
             Failure::new(2, format!("there is no theme '{}'", escape::line(name)))
                 .next(format!("--theme {}", theme::NAMES.join("|")))
         })?,
-        _ => theme::automatic(no_color, !no_color && background::is_light()),
+        _ if no_color => theme::automatic(true, false),
+        _ => {
+            let (light, rest) = background::is_light();
+            late = rest;
+            theme::automatic(false, light)
+        }
     };
     let place = place(&args)?;
     let mut model = Model::new(keymap, look, size, Instant::now());
@@ -149,7 +160,7 @@ async fn screen(args: Args, keymap: Keymap) -> Result<u8, Failure> {
     }
     let screen = Terminal::open(model.mouse, footer)
         .map_err(|error| Failure::new(1, format!("the terminal: {error}")))?;
-    let end = App::new(model, screen, wishes, told, keep).run(cmds).await;
+    let end = App::new(model, screen, wishes, told, keep).run(cmds, late).await;
     terminal::restore();
     match end {
         Ok(End::Left) => Ok(0),

@@ -10,14 +10,17 @@ use crossterm::event::{
     EnableMouseCapture,
 };
 use crossterm::terminal::{
-    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate,
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, execute, queue};
 use ratatui::backend::{Backend as _, CrosstermBackend};
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::Widget as _;
+
+use crate::clusters::{self, Clusters};
 
 /// Modes are set: they have to be taken back.
 static CHANGED: AtomicBool = AtomicBool::new(false);
@@ -31,6 +34,7 @@ pub(crate) struct Terminal {
     backend: CrosstermBackend<BufWriter<Stdout>>,
     shown: Option<Buffer>,
     cursor: Option<Position>,
+    clusters: Clusters,
     /// Rows of the footer in inline mode; 0 takes the whole screen.
     footer: u16,
 }
@@ -44,12 +48,14 @@ impl Terminal {
             backend: CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout())),
             shown: None,
             cursor: None,
+            clusters: Clusters::default(),
             footer,
         };
         // The wheel is how the scrollback is read.
         MOUSE.store(mouse && footer == 0, Ordering::Relaxed);
         FOOTER.store(footer, Ordering::Relaxed);
         terminal.enter()?;
+        terminal.clusters = Clusters::measure();
         Ok(terminal)
     }
 
@@ -67,6 +73,7 @@ impl Terminal {
             io::stdout(),
             EnableBracketedPaste,
             EnableFocusChange,
+            DisableLineWrap,
             cursor::Hide
         )?;
         if MOUSE.load(Ordering::Relaxed) {
@@ -113,6 +120,7 @@ impl Terminal {
         for line in lines {
             let mut row = Buffer::empty(Rect::new(0, 0, width, 1));
             (&line).render(row.area, &mut row);
+            simplify(&mut row, self.clusters);
             // Drawn as cells, so that nothing but cells is ever written.
             let cells: Vec<_> = row
                 .content
@@ -121,7 +129,7 @@ impl Terminal {
                 .map(|(cell, x)| (x, at, cell))
                 .filter(|(_, _, cell)| cell.symbol() != " ")
                 .collect();
-            self.backend.draw(cells.into_iter())?;
+            draw(&mut self.backend, &cells)?;
             queue!(self.backend, cursor::MoveTo(0, at))?;
             write!(self.backend, "\r\n")?;
             // At the bottom the terminal scrolls instead.
@@ -133,10 +141,14 @@ impl Terminal {
     }
 
     /// Shows a frame; true when anything had to be written.
-    pub(crate) fn show(&mut self, next: Buffer, at: Option<Position>) -> io::Result<bool> {
+    pub(crate) fn show(&mut self, mut next: Buffer, at: Option<Position>) -> io::Result<bool> {
+        simplify(&mut next, self.clusters);
         let top = self.top();
         let before = match self.shown.take() {
-            Some(before) if before.area == next.area => before,
+            Some(mut before) if before.area == next.area => {
+                doubt(&mut before, &next);
+                before
+            }
             _ => {
                 queue!(self.backend, cursor::Hide)?;
                 if self.footer == 0 {
@@ -155,12 +167,18 @@ impl Terminal {
         let changes = before.diff(&next);
         let wrote = !changes.is_empty() || at != self.cursor;
         if wrote {
+            if self.clusters.frames {
+                queue!(self.backend, BeginSynchronizedUpdate)?;
+            }
             if self.cursor.is_some() && !changes.is_empty() {
                 self.backend.hide_cursor()?;
             }
             if !changes.is_empty() {
-                self.backend
-                    .draw(changes.into_iter().map(|(x, y, cell)| (x, y + top, cell)))?;
+                let changes: Vec<_> = changes
+                    .into_iter()
+                    .map(|(x, y, cell)| (x, y + top, cell))
+                    .collect();
+                draw(&mut self.backend, &changes)?;
             }
             if let Some(at) = at {
                 self.backend
@@ -168,6 +186,9 @@ impl Terminal {
                 self.backend.show_cursor()?;
             } else if self.cursor.is_some() {
                 self.backend.hide_cursor()?;
+            }
+            if self.clusters.frames {
+                queue!(self.backend, EndSynchronizedUpdate)?;
             }
             ratatui::backend::Backend::flush(&mut self.backend)?;
         }
@@ -190,6 +211,60 @@ impl Terminal {
     }
 }
 
+/// Puts a simpler form in the place of what the terminal does not draw as one.
+fn simplify(buffer: &mut Buffer, clusters: Clusters) {
+    for cell in &mut buffer.content {
+        // Only wrapping knows the difference.
+        if cell.symbol() == "\u{a0}" {
+            cell.set_symbol(" ");
+        }
+        // Most are one character, and no cluster in question is shorter than this.
+        if cell.symbol().len() < 5 {
+            continue;
+        }
+        if let Some(simpler) = clusters.simpler(cell.symbol()) {
+            cell.set_symbol(&simpler);
+        }
+    }
+}
+
+/// Where the terminal may have given something another width than it has here, the rest of the row is not known:
+/// when the row changes, it is written anew.
+fn doubt(before: &mut Buffer, next: &Buffer) {
+    let mut unknown = Cell::new("?");
+    unknown.modifier = ratatui::style::Modifier::all();
+    let width = usize::from(next.area.width).max(1);
+    let rows = before.content.chunks_mut(width).zip(next.content.chunks(width));
+    for (before, next) in rows {
+        let doubtful = |row: &[Cell]| row.iter().position(|cell| clusters::is_doubtful(cell.symbol()));
+        let from = [doubtful(before), doubtful(next)].into_iter().flatten().min();
+        if let Some(from) = from
+            && *before != *next
+        {
+            for cell in before.iter_mut().skip(from) {
+                *cell = unknown.clone();
+            }
+        }
+    }
+}
+
+/// Writes cells. What is doubtful gets blank cells to stand on, and what follows it is told its place.
+fn draw(backend: &mut CrosstermBackend<BufWriter<Stdout>>, cells: &[(u16, u16, &Cell)]) -> io::Result<()> {
+    let doubtful = |cell: &Cell| clusters::is_doubtful(cell.symbol());
+    for piece in cells.chunk_by(|(_, _, one), (_, _, next)| !doubtful(one) && !doubtful(next)) {
+        if let [(x, y, cell)] = piece
+            && doubtful(cell)
+        {
+            let mut blank = (*cell).clone();
+            blank.set_symbol(" ");
+            let columns = (*x..).take(crate::text::width(cell.symbol()).max(1));
+            backend.draw(columns.map(|column| (column, *y, &blank)))?;
+        }
+        backend.draw(piece.iter().copied())?;
+    }
+    Ok(())
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         restore();
@@ -206,7 +281,8 @@ pub(crate) fn restore() {
         out,
         DisableMouseCapture,
         DisableFocusChange,
-        DisableBracketedPaste
+        DisableBracketedPaste,
+        EnableLineWrap
     ));
     let footer = FOOTER.load(Ordering::Relaxed);
     if footer == 0 {
@@ -268,6 +344,19 @@ mod tests {
         ] {
             assert_eq!(base64(text.as_bytes()), coded);
         }
+    }
+
+    #[test]
+    fn a_row_of_doubtful_width_is_written_anew_when_it_changes() {
+        let style = ratatui::style::Style::default();
+        let mut before = Buffer::empty(Rect::new(0, 0, 6, 2));
+        before.set_string(0, 0, "ab🇩🇪日", style);
+        before.set_string(0, 1, "e\u{301}x", style);
+        let mut next = before.clone();
+        next.set_string(2, 0, "    ", style);
+        doubt(&mut before, &next);
+        let written: Vec<_> = before.diff(&next).iter().map(|(x, y, _)| (*x, *y)).collect();
+        assert_eq!(written, [(2, 0), (3, 0), (4, 0), (5, 0)]);
     }
 
     /// What `a_panic_leaves_the_terminal_as_it_was` runs in a terminal; elsewhere it does nothing.

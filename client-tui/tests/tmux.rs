@@ -160,8 +160,12 @@ fn resizing_while_it_streams_leaves_no_debris() {
     screen.until("the end", Duration::from_secs(60), |now| {
         now.contains("─ done") && now.contains("○ ready")
     });
+    // Compared before anything clears the screen.
+    let left = screen.capture();
     screen.keys(&["C-l"]);
+    pause(Duration::from_millis(500));
     let fresh = screen.capture();
+    assert_eq!(left, fresh, "debris is left");
     screen.resize(240, 60);
     screen.shows("CHANGES");
     screen.resize(80, 24);
@@ -248,7 +252,11 @@ fn bad_keys_and_unknown_sessions_are_told_before_the_screen_is_taken() {
     ]);
     let told = screen.shows("ended 3");
     assert!(
-        told.contains("[session_not_found]") && told.contains("next: agentctl sessions list"),
+        told.contains("[session_not_found]") && told.matches("next: agentctl sessions list").count() == 1,
         "{told}"
     );
+    // The help of the command line is the table of the terminal UI.
+    let mut print = home.command(env!("CARGO_BIN_EXE_agent-tui"));
+    let table = print.arg("--print-keys").output().unwrap().stdout;
+    assert_eq!(home.ctl(["help", "keys"]).exits(0).stdout, table);
 }

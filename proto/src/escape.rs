@@ -2,6 +2,8 @@
 //! Guarantees: no control, escape, bidi or invisible character comes through; what is hidden is shown as
 //! an escape, so that nobody approves what they cannot see.
 
+mod lookalikes;
+
 use std::fmt::Write as _;
 
 /// One line: also line feeds and tabs are shown as escapes.
@@ -26,18 +28,53 @@ pub fn controls(text: &str) -> String {
     escape(text, |c| !is_layout(c) && c.is_control())
 }
 
-/// Program output for a person: complete colour and cursor sequences are dropped, the rest is a `block`.
-pub fn output(text: &str) -> String {
-    block(&without_sequences(text))
+/// What somebody is asked to approve, of several lines: a `block` in which also what looks like something else is
+/// shown as an escape.
+pub fn asked(text: &str) -> String {
+    let pretended = lookalikes::of(text);
+    escape(text, |c| {
+        !is_layout(c) && (is_unsafe(c) || is_invisible(c) || pretended.has(c))
+    })
 }
 
-/// True when `line` would change the text: worth a flag beside an approval.
+/// Program output for a person: complete colour and cursor sequences are dropped, the rest is a `block` that keeps what
+/// emoji are joined with.
+pub fn output(text: &str) -> String {
+    let mut before = '\0';
+    escape(&without_sequences(text), |c| {
+        let joins = joins_emoji(before, c);
+        before = c;
+        !is_layout(c) && !joins && (is_unsafe(c) || is_invisible(c))
+    })
+}
+
+/// True for a joiner or variation selector behind a symbol.
+fn joins_emoji(before: char, c: char) -> bool {
+    match c {
+        '\u{fe0e}' | '\u{fe0f}' => matches!(before, '#' | '*' | '0'..='9') || is_symbol(before),
+        '\u{200d}' => before == '\u{fe0f}' || is_symbol(before),
+        _ => false,
+    }
+}
+
+fn is_symbol(c: char) -> bool {
+    matches!(c, '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}'..='\u{2bff}' | '\u{3030}' | '\u{303d}'
+        | '\u{3297}' | '\u{3299}' | '\u{1f000}'..='\u{1faff}')
+}
+
+/// True when the text has characters that a person does not see: worth a flag beside an approval.
 pub fn is_suspicious(text: &str) -> bool {
     text.chars()
         .any(|c| !is_layout(c) && (is_unsafe(c) || is_invisible(c)))
 }
 
-fn escape(text: &str, hide: impl Fn(char) -> bool) -> String {
+/// True when the text has characters that look like others: worth a flag beside an approval.
+pub fn has_lookalikes(text: &str) -> bool {
+    let pretended = lookalikes::of(text);
+    text.chars().any(|c| pretended.has(c))
+}
+
+fn escape(text: &str, mut hide: impl FnMut(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if !hide(c) {
@@ -70,7 +107,9 @@ fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+            | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}'
+            // They take the character behind them into their own cell.
+            | '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{110bd}' | '\u{110cd}')
 }
 
 /// Characters that take no room: they hide differences between two texts.
@@ -144,6 +183,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_shows_what_it_pretends_to_be() {
+        // In the word "cat" the second letter is Cyrillic.
+        assert_eq!(asked("c\u{430}t /etc/hosts"), "c\\u{430}t /etc/hosts");
+        assert_eq!(
+            asked("\u{441}\u{430}\u{442} /etc\u{2215}hosts"),
+            "\u{441}\u{430}\u{442} /etc\\u{2215}hosts"
+        );
+        assert_eq!(
+            asked("\u{440}\u{430}\u{443}\u{440}\u{430}l"),
+            "\\u{440}\\u{430}\\u{443}\\u{440}\\u{430}l"
+        );
+        assert_eq!(asked("rm\u{a0}-rf x"), "rm\\u{a0}-rf x");
+        assert_eq!(
+            asked("echo привет мир, Ελλάδα, 日本"),
+            "echo привет мир, Ελλάδα, 日本"
+        );
+        assert!(has_lookalikes("gіt push") && !has_lookalikes("git push"));
+        assert!(!has_lookalikes("сор: это русский текст"));
+        // All of it could be Latin.
+        assert!(has_lookalikes("\u{441}\u{43e}\u{440}"));
+    }
+
+    #[test]
+    fn emoji_of_output_stay_whole() {
+        let text = "👩\u{200d}💻 ⚠\u{fe0f} 🏳\u{fe0f}\u{200d}🌈 1\u{fe0f}\u{20e3}";
+        assert_eq!(output(text), text);
+        assert_eq!(output("a\u{200d}b \u{fe0f}"), "a\\u{200d}b \\u{fe0f}");
+        assert_eq!(output("⚠\u{200b}\u{605}1"), "⚠\\u{200b}\\u{605}1");
+    }
+
+    #[test]
     fn colour_is_dropped_and_broken_sequences_are_shown() {
         assert_eq!(output("\u{1b}[1;31mred\u{1b}[0m\r\n"), "red\n");
         assert_eq!(output("\u{1b}]0;title\u{7}x\u{1b}]8;;u\u{1b}\\y"), "xy");
@@ -154,7 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_dangerous_survives(text in "\\PC*|(?s).*") {
-            for shown in [line(&text), block(&text), prose(&text), output(&text), controls(&text)] {
+            for shown in [line(&text), block(&text), prose(&text), output(&text), controls(&text), asked(&text)] {
                 prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
             }
             prop_assert!(!is_suspicious(&line(&text)));

@@ -28,6 +28,17 @@ pub(crate) fn program(context: &Context) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// Its key table, as Markdown.
+pub(crate) fn keys() -> std::io::Result<Vec<u8>> {
+    let program = std::env::current_exe()?.with_file_name(PROGRAM);
+    let output = std::process::Command::new(program).arg("--print-keys").output()?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = agentd_proto::escape::line(String::from_utf8_lossy(&output.stderr).trim());
+    Err(std::io::Error::other(said))
+}
+
 /// Becomes the program. Comes back only when that fails.
 pub(crate) fn become_it(context: &Context, program: &PathBuf, rest: Vec<OsString>) {
     let mut command = std::process::Command::new(program);

@@ -219,7 +219,7 @@ pub(crate) const HELP: &str = "\
 Examples:
   agentctl help run
   agentctl help exit-codes
-  agentctl help environment";
+  agentctl help keys          those of the terminal UI, as they are in force";
 pub(crate) const VERSION: &str = "\
 Examples:
   agentctl version

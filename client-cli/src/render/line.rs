@@ -169,11 +169,11 @@ pub(crate) fn approval_lines(approval: &pb::Approval) -> Vec<Line> {
         format!(
             "needs you: {} · {}",
             approval.approval_id,
-            tool_line(&approval.tool, &approval.summary)
+            escape::asked(&tool_line(&approval.tool, &approval.summary))
         ),
     )];
     if approval.detail.trim() != approval.summary.trim() {
-        for line in escape::block(&approval.detail).lines() {
+        for line in escape::asked(&approval.detail).lines() {
             lines.push((None, format!("     {line}")));
         }
     }
@@ -181,6 +181,12 @@ pub(crate) fn approval_lines(approval: &pb::Approval) -> Vec<Line> {
         lines.push((
             Some(Look::Red),
             "     careful: it has hidden characters, shown above as escapes".to_owned(),
+        ));
+    }
+    if escape::has_lookalikes(&approval.detail) || escape::has_lookalikes(&approval.summary) {
+        lines.push((
+            Some(Look::Red),
+            "     careful: it has characters that look like others, shown above as escapes".to_owned(),
         ));
     }
     if !approval.why.is_empty() {

@@ -82,8 +82,14 @@ pub(crate) fn lines(
                     )
                 }
             };
+            let lost = result.as_ref().is_some_and(|result| result.unknown);
             let raw = open.pty.as_ref() == Some(exec_id) || script.trim().is_empty();
             let what = if raw { "raw shell" } else { script.trim() };
+            let state = if raw && lost {
+                ("ended with the daemon".to_owned(), look.theme.bad)
+            } else {
+                state
+            };
             lines.push(head(&escape::line(&format!("{who} {what}")), state, look));
             if let Some(output) = open.outputs.get(exec_id).filter(|output| output.count() > 0) {
                 body(&mut lines, output, result.is_none(), look);
@@ -96,6 +102,12 @@ pub(crate) fn lines(
                 if !result.message.is_empty() {
                     lines.extend(quiet(&escape::line(&result.message), look));
                 }
+            }
+            if lost && raw {
+                let words = format!("nothing was run again · {} opens a new one", look.shell);
+                lines.extend(quiet(&words, look));
+            } else if lost {
+                lines.extend(quiet("how it ended is not known; it was not run again", look));
             }
         }
         Kind::Approval(approval) => approval_lines(&mut lines, approval, look),

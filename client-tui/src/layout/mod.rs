@@ -54,6 +54,8 @@ pub(crate) struct Look<'a> {
     pub(crate) expanded: bool,
     /// Of what commands wrote, only lines that look like failures.
     pub(crate) errors_only: bool,
+    /// The key that opens the raw shell.
+    pub(crate) shell: &'a str,
 }
 
 /// The blocks of the transcript: its items, then the answer being made.
@@ -87,12 +89,14 @@ pub(crate) fn block(model: &Model, open: &OpenSession, index: usize, width: u16)
             .map_or_else(Rc::default, |preview| preview_lines(model, open, preview, width));
     };
     let before = index.checked_sub(1).and_then(|index| open.transcript.get(index));
+    let shell = model.keymap.all(crate::keys::Action::Shell);
     let look = Look {
         width,
         theme: &model.theme,
         zone: &model.zone,
         expanded: open.expanded.contains(&item.seq),
         errors_only: open.errors_only,
+        shell: &shell,
     };
     // What runs changes with every byte and second; remembering it would only cost.
     if is_running(item) {

@@ -19,7 +19,18 @@ use crate::text;
 pub(crate) struct Question {
     pub(crate) title: String,
     pub(crate) body: Vec<Line<'static>>,
+    /// Where in the body the rule begins that an approval for the session adds.
+    pub(crate) rule: Option<usize>,
     pub(crate) actions: Vec<Line<'static>>,
+}
+
+impl Question {
+    /// The lines of the body that are shown where the question has `height` rows.
+    pub(crate) fn shown(&self, height: u16, scroll: usize) -> std::ops::Range<usize> {
+        let room = usize::from(height).saturating_sub(self.actions.len() + 1);
+        let from = scroll.min(self.body.len().saturating_sub(room));
+        from..(from + room).min(self.body.len())
+    }
 }
 
 /// The question on the screen, laid out for `width`.
@@ -70,6 +81,7 @@ pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
         let rule = escape::line(&approval.deciding_rule);
         add(&mut body, format!("decided by: {rule}"), theme.dim);
     }
+    let rule = (!approval.session_rule.is_empty()).then_some(body.len());
     if !approval.session_rule.is_empty() {
         let key = key_of(model, Action::ApproveSession);
         let rule = escape::line(&approval.session_rule);
@@ -82,6 +94,7 @@ pub(crate) fn question(model: &Model, width: u16) -> Option<Question> {
     Some(Question {
         title: format!(" ! needs you · {}{which}{whose}{expiry} ", approval.approval_id),
         body,
+        rule,
         actions: actions(model, approval, cells),
     })
 }
@@ -108,24 +121,27 @@ fn asked(model: &Model, approval: &pb::Approval, cells: usize) -> Vec<Line<'stat
     };
     let detail = approval.detail.trim_end();
     let summary = approval.summary.trim_end();
-    // The first line of a long command is not said twice.
-    let whole = detail.len() > summary.len() && detail.starts_with(summary);
+    // The first line of a long command is not said twice, nor a command whose characters the daemon wrote out.
+    let begins = detail.len() > summary.len() && detail.starts_with(summary);
+    let whole = begins || approval.tool == "exec" && !detail.is_empty() && detail != summary;
     let head = if whole {
         escape::line(&approval.tool)
     } else {
-        tool_line(&approval.tool, summary)
+        escape::asked(&tool_line(&approval.tool, summary))
     };
     add(&mut body, head, theme.strong);
     if !detail.is_empty() && detail != summary {
         // Tabs and blanks at an end can hide something: they are shown as they are, the rest as escapes.
-        add(&mut body, escape::block(detail), theme.text);
+        add(&mut body, escape::asked(detail), theme.text);
     }
-    if escape::is_suspicious(&approval.detail) || escape::is_suspicious(&approval.summary) {
-        add(
-            &mut body,
-            "careful: it has hidden characters, shown above as escapes".to_owned(),
-            theme.bad,
-        );
+    let texts = [&approval.detail, &approval.summary];
+    if texts.iter().any(|text| escape::is_suspicious(text)) {
+        let words = "careful: it has hidden characters, shown above as escapes";
+        add(&mut body, words.to_owned(), theme.bad);
+    }
+    if texts.iter().any(|text| escape::has_lookalikes(text)) {
+        let words = "careful: it has characters that look like others, shown above as escapes";
+        add(&mut body, words.to_owned(), theme.bad);
     }
     body
 }
@@ -174,6 +190,7 @@ fn waiting(model: &Model, width: u16) -> Option<Question> {
     Some(Question {
         title: format!(" ! waiting for input · {} ", escape::line(&wait.exec_id)),
         body,
+        rule: None,
         actions: vec![Line::from(text::clip(keys, cells))],
     })
 }

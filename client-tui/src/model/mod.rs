@@ -352,14 +352,25 @@ impl Model {
         self.session().is_some_and(|session| !session.turn_id.is_empty())
     }
 
+    /// True while a time on the screen grows.
+    fn is_timed(&self) -> bool {
+        let at_work = self.session().is_some_and(|row| {
+            matches!(
+                row.state(),
+                pb::SessionState::Working | pb::SessionState::NeedsYou
+            )
+        });
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.turn_began.is_some() || at_work && open.runs_something())
+    }
+
     /// When something on the screen changes by time alone.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let second = Duration::from_secs(1);
         let toast = self.toast.as_ref().map(|(_, until)| *until);
         let clock = match self.screen {
-            Screen::Session if self.open.as_ref().is_some_and(|open| open.turn_began.is_some()) => {
-                Some(self.now + second)
-            }
+            Screen::Session if self.is_timed() => Some(self.now + second),
             _ => None,
         };
         let link = match &self.link {

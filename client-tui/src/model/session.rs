@@ -17,6 +17,9 @@ const HELD_BYTES: usize = 12 * 1024 * 1024;
 /// Commands whose output is held.
 const HELD_OUTPUTS: usize = 64;
 
+/// Items at the end among which one that runs is looked for.
+const LOOKED_THROUGH: usize = 200;
+
 /// Where the reader looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scroll {
@@ -248,6 +251,21 @@ impl OpenSession {
             .chunk(chunk);
     }
 
+    /// True while a command or tool runs, other than a raw shell, which may be open for days.
+    pub(crate) fn runs_something(&self) -> bool {
+        let runs = |kind: &Kind| match kind {
+            Kind::Exec {
+                exec_id,
+                result: None,
+                script,
+            } => self.pty.as_ref() != Some(exec_id) && !script.trim().is_empty(),
+            Kind::Tool { end: None, .. } => true,
+            _ => false,
+        };
+        let last = self.transcript.items().iter().rev().take(LOOKED_THROUGH);
+        last.map(|item| &item.kind).any(runs)
+    }
+
     /// The open questions of this session, oldest first.
     pub(crate) fn open_approvals(&self) -> impl Iterator<Item = &pb::Approval> {
         self.transcript
@@ -292,9 +310,11 @@ fn size(event: &pb::Event) -> usize {
             started.summary.len() + started.call.as_ref().map_or(0, |call| call.arguments_json.len())
         }
         Some(Body::ExecStarted(started)) => started.script.len(),
+        Some(Body::NoticeRecorded(notice)) => notice.message.len(),
         _ => 0,
     };
-    600 + 2 * text
+    // Measured with short notices: an event with its item and its place in the lists.
+    1_300 + 2 * text
 }
 
 fn part_size(part: &pb::Part) -> usize {

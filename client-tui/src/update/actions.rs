@@ -283,7 +283,13 @@ fn next_state(model: &mut Model) {
 fn move_by(model: &mut Model, action: Action) {
     use Action as A;
     let frame = layout::frame(model);
-    let page = i64::from(frame.body.height.max(2)) - 1;
+    let mut page = i64::from(frame.body.height.max(2)) - 1;
+    if model.deciding
+        && let Some(question) = layout::question(model, model.size.0)
+    {
+        let shown = question.shown(frame.question.height, 0).len();
+        page = i64::try_from(shown.max(2)).unwrap_or(2) - 1;
+    }
     let delta = match action {
         A::Up => -1,
         A::Down => 1,
@@ -309,6 +315,9 @@ fn move_by(model: &mut Model, action: Action) {
                 open.scroll = Scroll::Follow;
                 open.unseen = 0;
                 open.selected = None;
+                if model.focus == Focus::Transcript {
+                    open.selected = layout::select_by(open, 0);
+                }
             }
         }
         (Screen::Session, A::Top) => {

@@ -7,6 +7,7 @@ use agentd_proto::{escape, pb};
 
 use super::actions::prompt;
 use crate::keys::Action;
+use crate::layout;
 use crate::model::editor::Editor;
 use crate::model::grant::{DECISION, Form};
 use crate::model::overlay::{Ask, Overlay};
@@ -65,6 +66,7 @@ pub(crate) fn decide(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         Action::ApproveSession if rule.is_empty() => {
             return model.toast("not offered for the session: no exact rule would cover it");
         }
+        Action::ApproveSession if !rule_is_shown(model) => return,
         Action::ApproveSession => ApprovalDecision::ApprovedSession,
         Action::DenyBecause => return prompt(model, Ask::DenyBecause { approval_id: id }, ""),
         Action::ApproveRule => return with_rule(model),
@@ -77,6 +79,26 @@ pub(crate) fn decide(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         reason: String::new(),
         grant: None,
     }));
+}
+
+/// True when the rule that an approval for the session adds is on the screen. Where it is not, it is brought there: nobody
+/// grants what they have not seen.
+fn rule_is_shown(model: &mut Model) -> bool {
+    let Some(question) = layout::question(model, model.size.0) else {
+        return false;
+    };
+    let Some(rule) = question.rule else { return true };
+    let height = layout::frame(model).question.height;
+    if question.shown(height, model.question_scroll).contains(&rule) {
+        return true;
+    }
+    model.question_scroll = rule;
+    if question.shown(height, rule).contains(&rule) {
+        model.toast("this is the rule it adds: press it again");
+    } else {
+        model.toast("no room to show the rule it adds: once, or a larger window");
+    }
+    false
 }
 
 /// Opens the answer with a rule, where one is offered.

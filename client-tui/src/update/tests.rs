@@ -3,6 +3,7 @@
 mod copy;
 mod grant;
 mod output;
+mod seen;
 
 use agentd_proto::pb::{ApprovalDecision as D, SessionState};
 use agentd_proto::{Cause, ClientError};

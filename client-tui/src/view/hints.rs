@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::put;
 use crate::keys::{Action, Context};
+use crate::model::overlay::Overlay;
 use crate::model::panel::Panel;
 use crate::model::{Focus, Model, Screen};
 use crate::text;
@@ -47,7 +48,7 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
     if model.shell_focus {
         return vec![(C::Shell, A::Shell, "back to the session (the shell goes on)")];
     }
-    if matches!(model.overlay, Some(crate::model::overlay::Overlay::Queue { .. })) {
+    if matches!(model.overlay, Some(Overlay::Queue { .. })) {
         return vec![
             (C::Overlay, A::Accept, "change"),
             (C::Queue, A::QueueSteer, "steer"),
@@ -55,10 +56,7 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             (C::Overlay, A::Cancel, "close"),
         ];
     }
-    if matches!(
-        model.overlay,
-        Some(crate::model::overlay::Overlay::Conflict { .. })
-    ) {
+    if matches!(model.overlay, Some(Overlay::Conflict { .. })) {
         return vec![
             (C::Conflict, A::KeepFile, "keep the file's"),
             (C::Conflict, A::KeepBoard, "keep the board's"),
@@ -66,7 +64,7 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             (C::Overlay, A::Cancel, "later"),
         ];
     }
-    if let Some(crate::model::overlay::Overlay::Panel(view)) = &model.overlay {
+    if let Some(Overlay::Panel(view)) = &model.overlay {
         let edits = matches!(view.what, Panel::Personas | Panel::Policies);
         let tries = matches!(view.what, Panel::Policies | Panel::Trial);
         let all = [
@@ -79,12 +77,23 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
         ];
         return all.into_iter().flatten().collect();
     }
-    if matches!(model.overlay, Some(crate::model::overlay::Overlay::Grant(_))) {
+    if matches!(model.overlay, Some(Overlay::Grant(_))) {
         return vec![
             (C::Grant, A::GrantRule, "approve with it"),
             (C::Grant, A::NextTerm, "how long"),
             (C::Grant, A::Down, "next rule"),
             (C::Grant, A::Cancel, "back"),
+        ];
+    }
+    if let Some(Overlay::Prompt { .. }) = &model.overlay {
+        return vec![(C::Overlay, A::Accept, "take"), (C::Overlay, A::Cancel, "close")];
+    }
+    if let Some(Overlay::Help { .. } | Overlay::Notices { .. } | Overlay::Task { .. }) = &model.overlay {
+        return vec![
+            (C::Overlay, A::Cancel, "close"),
+            (C::Overlay, A::Up, "up"),
+            (C::Overlay, A::Down, "down"),
+            (C::Overlay, A::PageDown, "page down"),
         ];
     }
     if model.overlay.is_some() {

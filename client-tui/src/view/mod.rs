@@ -55,7 +55,10 @@ pub(crate) fn draw(model: &Model, buffer: &mut Buffer) -> Option<Position> {
         question(model, frame.question, buffer);
     }
     status::draw(model, frame.status, buffer);
-    hints::draw(model, frame.hints, buffer);
+    match status::rest(model, frame.status.width) {
+        Some(line) if frame.hints.height > 0 => put(buffer, frame.hints, 0, &line),
+        _ => hints::draw(model, frame.hints, buffer),
+    }
     if let Some(place) = overlay::draw(model, buffer) {
         cursor = place;
     }
@@ -177,16 +180,18 @@ fn question(model: &Model, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let glyph = if theme.ascii { "-" } else { "─" };
-    let room = usize::from(above - 1);
-    let hidden = question.body.len().saturating_sub(room);
-    let from = model.question_scroll.min(hidden);
-    let more = if hidden > 0 {
-        format!(
-            " {}–{} of {} lines · Ctrl-Y ↑↓ ",
-            from + 1,
-            from + room,
-            question.body.len()
-        )
+    let shown = question.shown(area.height, model.question_scroll);
+    let all = question.body.len();
+    let more = if shown.len() < all {
+        let context = crate::keys::Context::Approval;
+        let key = |action| model.keymap.shown(context, action).unwrap_or_default();
+        let (up, down) = (key(Action::Up), key(Action::Down));
+        let first = if model.deciding {
+            String::new()
+        } else {
+            format!("{} ", key(Action::Decide))
+        };
+        format!(" {}–{} of {all} · {first}{up}{down} ", shown.start + 1, shown.end)
     } else {
         String::new()
     };
@@ -206,5 +211,5 @@ fn question(model: &Model, area: Rect, buffer: &mut Buffer) {
         height: above - 1,
         ..area
     };
-    put_all(buffer, body, question.body.iter().skip(from));
+    put_all(buffer, body, question.body.iter().skip(shown.start));
 }

@@ -323,7 +323,8 @@ fn panel(model: &Model, title: &str, buffer: &mut Buffer) -> Rect {
 fn entry(model: &Model, area: Rect, label: &str, text: &Editor, buffer: &mut Buffer) -> Option<Position> {
     let width = usize::from(area.width);
     let (before, after) = text.shown();
-    let label = text::cut(label, width / 2);
+    // A question is worth reading whole, as long as there is room for an answer.
+    let label = text::cut(label, (width / 2).max(width.saturating_sub(24)));
     let room = width.saturating_sub(text::width(&label) + 1);
     // The end of a long text is where it is being written.
     let mut shown = before.as_str();
@@ -367,7 +368,7 @@ pub(super) fn choice(
     text::between(spans, right, usize::from(width))
 }
 
-/// A list under the entry line, the selected row always in sight.
+/// A list under the entry line, the selected row always in sight, with a mark where more is.
 fn list(model: &Model, area: Rect, lines: Vec<Line<'static>>, selected: usize, buffer: &mut Buffer) {
     let area = Rect {
         y: area.y + 1,
@@ -377,18 +378,48 @@ fn list(model: &Model, area: Rect, lines: Vec<Line<'static>>, selected: usize, b
     if lines.is_empty() {
         return put(buffer, area, 0, &text::line("   nothing fits", model.theme.dim));
     }
-    let skip = selected.saturating_sub(usize::from(area.height).saturating_sub(1));
-    put_all(buffer, area, lines.iter().skip(skip));
+    let rows = window(area, lines.len());
+    let skip = selected.saturating_sub(usize::from(rows.height).saturating_sub(1));
+    put_all(buffer, rows, lines.iter().skip(skip));
+    more(model, area, skip, lines.len(), buffer);
 }
 
-/// Lines under the entry line, with a mark where more follow.
+/// The rows for `all` lines: the last is kept free for the mark where not all have room.
+pub(super) fn window(area: Rect, all: usize) -> Rect {
+    let over = all > usize::from(area.height) && area.height > 1;
+    Rect {
+        height: area.height - u16::from(over),
+        ..area
+    }
+}
+
+/// Marks, in the row that is kept free for it, how many lines are above and below those shown.
+pub(super) fn more(model: &Model, area: Rect, above: usize, all: usize, buffer: &mut Buffer) {
+    let rows = window(area, all);
+    if rows.height == area.height {
+        return;
+    }
+    let below = all.saturating_sub(above + usize::from(rows.height));
+    let words = match (above, below, model.theme.ascii) {
+        (above, below, true) => format!(" {above} above, {below} below "),
+        (0, below, _) => format!(" ↓ {below} more "),
+        (above, 0, _) => format!(" ↑ {above} more "),
+        (above, below, _) => format!(" ↑ {above} · ↓ {below} more "),
+    };
+    let width = u16::try_from(text::width(&words)).unwrap_or(0).min(area.width);
+    let place = Rect::new(area.x + area.width - width, area.y + rows.height, width, 1);
+    put(buffer, place, 0, &text::line(words, model.theme.select));
+}
+
+/// Lines under the entry line, with a mark where more is.
 fn scrolled(model: &Model, area: Rect, lines: &[Line<'static>], scroll: usize, buffer: &mut Buffer) {
     let area = Rect {
         y: area.y + 1,
         height: area.height.saturating_sub(1),
         ..area
     };
-    let room = usize::from(area.height);
+    let rows = window(area, lines.len());
+    let room = usize::from(rows.height);
     let from = scroll.min(lines.len().saturating_sub(room));
     // What has no room says so.
     let cells = usize::from(area.width);
@@ -398,14 +429,8 @@ fn scrolled(model: &Model, area: Rect, lines: &[Line<'static>], scroll: usize, b
         .take(room)
         .map(|line| Line::from(text::clip(line.spans.clone(), cells)))
         .collect();
-    put_all(buffer, area, &shown);
-    let below = lines.len().saturating_sub(from + room);
-    if below > 0 && area.height > 0 {
-        let words = format!(" ↓ {below} more ");
-        let width = u16::try_from(text::width(&words)).unwrap_or(0).min(area.width);
-        let place = Rect::new(area.x + area.width - width, area.y + area.height - 1, width, 1);
-        put(buffer, place, 0, &text::line(words, model.theme.select));
-    }
+    put_all(buffer, rows, &shown);
+    more(model, area, from, lines.len(), buffer);
 }
 
 /// Every key, from the table: first those of the view below, then all others.

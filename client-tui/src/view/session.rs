@@ -76,12 +76,15 @@ fn transcript(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer
         }
     }
     if open.scroll != Scroll::Follow {
-        let key = if model.focus == Focus::Transcript {
-            "G"
-        } else {
-            "End"
+        use crate::keys::{Action, Context};
+        let context = match model.focus {
+            Focus::Composer => Context::ComposerEmpty,
+            _ => Context::Transcript,
         };
-        let words = match open.unseen {
+        let key = model.keymap.shown(context, Action::Bottom).unwrap_or_default();
+        // The answer that is being made counts as one, as it will when it is there.
+        let growing = layout::blocks(open) - open.transcript.items().len();
+        let words = match open.unseen + growing {
             0 => format!(" ↓ {key} follows "),
             count => format!(" ↓ {count} new · {key} "),
         };
@@ -89,6 +92,20 @@ fn transcript(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer
         let width = u16::try_from(text::width(&words)).unwrap_or(0);
         let place = Rect::new(area.x + area.width - width, area.y + area.height - 1, width, 1);
         put(buffer, place, 0, &text::line(words, theme.select));
+    }
+    let first = rows.first().map(|(id, _, _)| *id);
+    if open.has_older() && open.is_full() && first == Some(layout::block_id(open, 0)) {
+        let name = model.session().map_or(open.id.as_str(), |one| one.name.as_str());
+        let words = format!(
+            " what is older has no room here · agentctl logs {}",
+            escape::line(name)
+        );
+        put(
+            buffer,
+            area,
+            0,
+            &text::line(text::pad(&words, usize::from(area.width)), theme.select),
+        );
     }
     if open.loading_older {
         put(buffer, area, 0, &text::line(" reading older events…", theme.dim));

@@ -103,12 +103,34 @@ pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
             } else {
                 theme.accent
             };
-            vec![Span::styled(format!(" {}", notice.text), look)]
+            let room = width.saturating_sub(text::width(&link.content) + 2);
+            let whole = rest(model, area.width).is_none() || model.size.1 < 24 || model.size.0 < 80;
+            let words = if whole {
+                notice.text.clone()
+            } else {
+                let lines = text::wrap_text(&notice.text, look, room);
+                lines.first().map(ToString::to_string).unwrap_or_default()
+            };
+            vec![Span::styled(format!(" {words}"), look)]
         }
         (None, Link::Down(words)) => vec![Span::styled(format!(" {words}"), theme.bad)],
         _ => figures(model, width.saturating_sub(text::width(&link.content) + 1)),
     };
     put(buffer, area, 0, &text::between(left, vec![link], width));
+}
+
+/// What of a problem has no room in the bar: it ends with what can be done about it.
+pub(crate) fn rest(model: &Model, width: u16) -> Option<Line<'static>> {
+    let (notice, _) = model.toast.as_ref()?;
+    let width = usize::from(width);
+    let room = width.saturating_sub(text::width(&link(model).content) + 1);
+    if notice.level != Level::Problem || text::width(&notice.text) < room {
+        return None;
+    }
+    let lines = text::wrap_text(&notice.text, model.theme.bad, room.saturating_sub(1));
+    let rest: Vec<String> = lines.iter().skip(1).map(ToString::to_string).collect();
+    let words = format!(" {}", rest.concat());
+    Some(text::line(text::cut(&words, width), model.theme.bad))
 }
 
 fn link(model: &Model) -> Span<'static> {

@@ -4,6 +4,8 @@ mod board;
 mod panel;
 mod policies;
 mod shell;
+mod told;
+mod usage;
 
 use std::fmt::Write as _;
 

@@ -15,13 +15,17 @@ use crate::text;
 
 /// Patterns of the series, and their ASCII forms.
 const PATTERNS: [[char; 5]; 2] = [['█', '▓', '▒', '░', '·'], ['#', '%', '+', '-', '.']];
+/// Cells of a column of a table.
+const COLUMN: usize = 10;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Draws the screen.
 pub(crate) fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     let lines = lines(model, usize::from(area.width));
-    let from = first(&lines, &model.usage, usize::from(area.height));
-    put_all(buffer, area, lines.iter().skip(from).map(|(_, line)| line));
+    let rows = super::overlay::window(area, lines.len());
+    let from = first(&lines, &model.usage, usize::from(rows.height));
+    put_all(buffer, rows, lines.iter().skip(from).map(|(_, line)| line));
+    super::overlay::more(model, area, from, lines.len(), buffer);
 }
 
 /// The first line shown: that of the chart in focus, or further by what was scrolled.
@@ -148,7 +152,10 @@ impl Page<'_> {
                 }
             };
             if parts.len() > 1 {
-                bar = parts.iter().map(cell).collect::<Vec<_>>().join("  ");
+                bar = parts
+                    .iter()
+                    .map(|part| format!("{:>COLUMN$}", cell(part)))
+                    .collect();
             }
         } else {
             for (index, part) in parts.iter().enumerate() {
@@ -165,10 +172,28 @@ impl Page<'_> {
         );
     }
 
+    /// The head of a table: what stands in which column.
+    fn head(&mut self, first: &str, names: &[String]) {
+        if !self.model.usage.table {
+            return;
+        }
+        let mut words = format!("   {first:<18} {:>9} ", "all");
+        if names.len() > 1 {
+            let all = names.iter().map(|name| {
+                let name = text::cut(&escape::line(named(name)), COLUMN - 1);
+                format!("{}{name}", " ".repeat(COLUMN - text::width(&name)))
+            });
+            words.extend(all);
+        }
+        self.say(words, self.model.theme.dim);
+    }
+
     fn legend(&mut self, names: &[String]) {
-        if self.model.usage.table && names.len() > 1 {
-            let all: Vec<&str> = names.iter().map(|name| named(name)).collect();
-            self.say(format!("   columns: {}", all.join(", ")), self.model.theme.dim);
+        if self.model.usage.table {
+            if names.iter().any(|name| text::width(name) >= COLUMN) {
+                let all: Vec<&str> = names.iter().map(|name| named(name)).collect();
+                self.say(format!("   columns: {}", all.join(", ")), self.model.theme.dim);
+            }
         } else if names.len() > 1 {
             let all: Vec<String> = names
                 .iter()
@@ -252,6 +277,14 @@ impl Page<'_> {
         }
     }
 
+    fn number(&self, value: u64) -> String {
+        if self.model.usage.tokens {
+            format::tokens(value)
+        } else {
+            format::money(Some(value))
+        }
+    }
+
     fn unit(&self) -> &'static str {
         if self.model.usage.tokens { "tokens" } else { "USD" }
     }
@@ -271,6 +304,7 @@ impl Page<'_> {
         let whole = self.measure(&total);
         self.title(&title, &format!("total {}", self.shown(&total)));
         let names: Vec<String> = data.main.groups.iter().map(|g| g.label.clone()).collect();
+        self.head(self.per(), &names);
         for point in &data.main.points {
             let parts: Vec<u64> = point.groups.iter().map(|s| self.measure(s)).collect();
             let sums = point.sums.unwrap_or_default();
@@ -291,12 +325,14 @@ impl Page<'_> {
         let whole: u64 = kinds(&data.main.total.unwrap_or_default()).iter().sum();
         let title = format!("Tokens per {} by kind", self.per());
         self.title(&title, &format!("total {}", format::tokens(whole)));
+        let names = ["input", "cached", "output", "reasoning"].map(str::to_owned);
+        self.head(self.per(), &names);
         for point in &data.main.points {
             let parts = kinds(&point.sums.unwrap_or_default());
             let number = format::tokens(parts.iter().sum());
             self.bar(start(&point.local), &number, &parts, whole);
         }
-        self.legend(&["input", "cached", "output", "reasoning"].map(str::to_owned));
+        self.legend(&names);
     }
 
     fn month(&mut self, data: &UsageData) {
@@ -309,6 +345,8 @@ impl Page<'_> {
             .map_or_else(String::new, |b| format!(" of {} budget", format::money(Some(b))));
         let total = format!("{}{to}{budget}", format::money(Some(f.spent_micro_usd)));
         self.title("Month so far and to come, USD", &total);
+        let names = ["spent", "projected"].map(str::to_owned);
+        self.head("day", &names);
         let last = f.days.last().map(|day| day.cost_micro_usd).unwrap_or_default();
         let most = last.max(f.budget_micro_usd.unwrap_or_default());
         for day in f.days.iter().filter(|day| day.cost_micro_usd > 0) {
@@ -319,7 +357,7 @@ impl Page<'_> {
             };
             self.bar(&day.date, &format::money(Some(day.cost_micro_usd)), &parts, most);
         }
-        self.legend(&["spent", "projected"].map(str::to_owned));
+        self.legend(&names);
         self.say(format!("   {}", f.method), self.model.theme.dim);
     }
 
@@ -348,21 +386,20 @@ impl Page<'_> {
     fn recent(&mut self, data: &UsageData) {
         self.title("Sessions, tokens per hour in the last 24 h", "");
         for (index, group) in data.recent.groups.iter().enumerate() {
-            let values: Vec<u64> = data
-                .recent
-                .points
-                .iter()
-                .filter_map(|point| point.groups.get(index))
-                .map(|s| s.input_tokens.saturating_add(s.output_tokens))
-                .collect();
+            let of_group = |point: &pb::UsagePoint| {
+                let sums = point.groups.get(index)?;
+                Some(sums.input_tokens.saturating_add(sums.output_tokens))
+            };
+            let values: Vec<u64> = data.recent.points.iter().filter_map(of_group).collect();
             let all = values.iter().copied().fold(0, u64::saturating_add);
             let label = text::pad(&text::cut(&escape::line(&group.label), 18), 18);
             let words = if self.model.usage.table {
-                values
-                    .iter()
-                    .map(|v| format::tokens(*v))
-                    .collect::<Vec<_>>()
-                    .join(" ")
+                let used = data.recent.points.iter().filter_map(|point| {
+                    let tokens = of_group(point).filter(|tokens| *tokens > 0)?;
+                    let hour = point.local.get(11..16).unwrap_or(&point.local);
+                    Some(format!("{hour} {}", format::tokens(tokens)))
+                });
+                used.collect::<Vec<_>>().join(" · ")
             } else {
                 sparkline(&values)
             };
@@ -416,11 +453,7 @@ impl Page<'_> {
         );
         if self.model.usage.table {
             for (hour, value) in hours.iter().enumerate().filter(|(_, value)| **value > 0) {
-                let number = if self.model.usage.tokens {
-                    format::tokens(*value)
-                } else {
-                    format::money(Some(*value))
-                };
+                let number = self.number(*value);
                 self.say(format!("   {hour:02}:00 {number:>9}"), self.model.theme.text);
             }
             return;
@@ -429,13 +462,8 @@ impl Page<'_> {
         self.say(head.into(), self.model.theme.dim);
         let row: String = sparkline(&hours).chars().flat_map(|c| [c, ' ']).collect();
         self.say(format!("   {row}"), self.model.theme.text);
-        let most = hours.iter().enumerate().max_by_key(|(_, value)| **value);
-        if let Some((hour, value)) = most {
-            let number = if self.model.usage.tokens {
-                format::tokens(*value)
-            } else {
-                format::money(Some(*value))
-            };
+        if let Some((hour, value)) = hours.iter().enumerate().max_by_key(|(_, value)| **value) {
+            let number = self.number(*value);
             self.say(format!("   most at {hour}:00: {number}"), self.model.theme.dim);
         }
     }

@@ -156,8 +156,8 @@ impl<'a> Screen<'a> {
 
     /// The terminal is as it was before the program: modes, cursor, echo.
     pub(crate) fn is_sane(&self) {
-        let modes = "#{alternate_on} #{cursor_flag} #{mouse_any_flag}";
-        assert_eq!(self.tmux(&["display", "-p", modes]).trim(), "0 1 0");
+        let modes = "#{alternate_on} #{cursor_flag} #{mouse_any_flag} #{wrap_flag}";
+        assert_eq!(self.tmux(&["display", "-p", modes]).trim(), "0 1 0 1");
         self.say(&["echoed again"]);
         self.until("echo", Duration::from_secs(5), |now| {
             now.matches("echoed again").count() == 2
