@@ -73,7 +73,6 @@ impl Terminal {
             io::stdout(),
             EnableBracketedPaste,
             EnableFocusChange,
-            DisableLineWrap,
             cursor::Hide
         )?;
         if MOUSE.load(Ordering::Relaxed) {
@@ -248,9 +247,14 @@ fn doubt(before: &mut Buffer, next: &Buffer) {
     }
 }
 
-/// Writes cells. What is doubtful gets blank cells to stand on, and what follows it is told its place.
+/// Writes cells. What is doubtful gets blank cells to stand on, what follows it is told its place, and nothing of it wraps
+/// into the next row.
 fn draw(backend: &mut CrosstermBackend<BufWriter<Stdout>>, cells: &[(u16, u16, &Cell)]) -> io::Result<()> {
     let doubtful = |cell: &Cell| clusters::is_doubtful(cell.symbol());
+    let any = cells.iter().any(|(_, _, cell)| doubtful(cell));
+    if any {
+        queue!(backend, DisableLineWrap)?;
+    }
     for piece in cells.chunk_by(|(_, _, one), (_, _, next)| !doubtful(one) && !doubtful(next)) {
         if let [(x, y, cell)] = piece
             && doubtful(cell)
@@ -261,6 +265,9 @@ fn draw(backend: &mut CrosstermBackend<BufWriter<Stdout>>, cells: &[(u16, u16, &
             backend.draw(columns.map(|column| (column, *y, &blank)))?;
         }
         backend.draw(piece.iter().copied())?;
+    }
+    if any {
+        queue!(backend, EnableLineWrap)?;
     }
     Ok(())
 }
@@ -281,8 +288,7 @@ pub(crate) fn restore() {
         out,
         DisableMouseCapture,
         DisableFocusChange,
-        DisableBracketedPaste,
-        EnableLineWrap
+        DisableBracketedPaste
     ));
     let footer = FOOTER.load(Ordering::Relaxed);
     if footer == 0 {
