@@ -88,6 +88,15 @@ export const figures = {
   },
 }
 
+/** What each page shows, for whoever reads why a test failed. */
+export async function tell(...contexts) {
+  for (const page of contexts.flatMap((context) => context.pages())) {
+    const text = await page.locator('body').innerText({ timeout: 2000 }).catch(String)
+    const typed = await page.locator('textarea').first().inputValue({ timeout: 500 }).catch(() => '')
+    console.log(`--- ${page.url()}\n${text.slice(0, 3000)}\n--- in its message: ${typed}\n${[...(page.complaints ?? [])].join('\n')}`)
+  }
+}
+
 /** Fails with a sentence. */
 export function must(condition, sentence) {
   if (!condition) throw new Error(sentence)

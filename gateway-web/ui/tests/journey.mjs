@@ -2,7 +2,7 @@
 // type in the shell; two browsers and a terminal on one session; a killed daemon; hostile output.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { figures as goals, launch, must, open, until } from './browser.mjs'
+import { figures as goals, launch, must, open, tell, until } from './browser.mjs'
 
 const { AGENTCTL, WORKSPACE, AGENTD_TEST_LONG } = process.env
 const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8' })
@@ -275,6 +275,9 @@ try {
   const complaints = [page, tab, small].flatMap((one) => [...one.complaints, ...one.foreign])
   must(complaints.length === 0, `the page complained: ${complaints.join('\n')}`)
   console.log(JSON.stringify(figures))
+} catch (error) {
+  await tell(desk, phone)
+  throw error
 } finally {
   await desk.close()
   await phone.close()
