@@ -71,9 +71,7 @@ pub(super) fn failed(error: &ShellError) -> ExecResult {
 /// Thousands of commands without output would leave thousands of empty files.
 pub(super) fn remove_if_empty(file: &Path) {
     let empty = std::fs::metadata(file).is_ok_and(|m| m.len() == 0);
-    if empty {
-        if let Err(error) = crate::shell::spool::hand_on(file) {
-            tracing::debug!(%error, file = %file.display(), "an empty output file stays");
-        }
+    if empty && let Err(error) = crate::shell::spool::hand_on(file) {
+        tracing::debug!(%error, file = %file.display(), "an empty output file stays");
     }
 }
