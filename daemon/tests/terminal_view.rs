@@ -111,7 +111,6 @@ impl Desk {
         for _ in 0..600 {
             let request = pb::GetSessionRequest {
                 session_id: self.session.clone(),
-                ..Default::default()
             };
             let session = self.client.get_session(request).await.unwrap().session.unwrap();
             if session.state() == wanted {
