@@ -137,7 +137,10 @@ fn bound_processes(root: &Path, jail: &str, init: u32, limit: u64) -> std::io::R
     } else {
         own(&root.join("pids"), jail)
     };
-    std::fs::create_dir(&dir)?;
+    // One that the last jail's dying processes kept from going serves as well.
+    if !dir.is_dir() {
+        std::fs::create_dir(&dir)?;
+    }
     std::fs::write(dir.join("pids.max"), (limit + limit / 8 + 16).to_string())?;
     std::fs::write(dir.join("cgroup.procs"), init.to_string())
 }
@@ -233,6 +236,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             std::fs::create_dir(root.path().join("pids")).unwrap();
             std::fs::write(root.path().join("cgroup.controllers"), controllers).unwrap();
+            bound_processes(root.path(), "s-x", 6, 10).unwrap();
             bound_processes(root.path(), "s-x", 7, 64).unwrap();
             let dir = root.path().join(below).join("agentd-jail-s-x");
             let text = |file: &str| std::fs::read_to_string(dir.join(file)).unwrap();
