@@ -39,8 +39,9 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> u8 {
     let out = Out::new(&cli.global);
+    // The command runs on this thread and may be held up by who reads its output; the connection has the other one.
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
     {

@@ -474,3 +474,20 @@ fn bad_calls_pictures_and_providers_each_get_a_clear_answer_and_the_turn_goes_on
         "{ran}"
     );
 }
+
+#[test]
+fn an_answer_that_repeats_itself_without_end_is_cut_and_the_next_one_is_not_led_by_it() {
+    let (base, bodies) = serve(|_, number| match number {
+        1 => Said::Words(format!("The files:\n{}", "- a.txt\n".repeat(8_000))),
+        _ => Said::Words("Better now.".into()),
+    });
+    let home = home(&base, "");
+    let ran = ask(&home, &["run", "--model", "p/m", "--name", "n", "list the files"]).exits(1);
+    assert!(ran.err().contains("over and over"), "{ran}");
+    let events = events(&home, "n");
+    let step = events.iter().find(|e| e["finish"] == "repetition").unwrap();
+    assert!(step.to_string().len() < 2_000, "{step}");
+    let ran = ask(&home, &["run", "-s", "n", "go on"]).exits(0);
+    assert_eq!(ran.out(), "Better now.\n");
+    assert!(bodies.lock().unwrap()[1].len() < 12_000);
+}

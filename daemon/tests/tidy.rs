@@ -129,6 +129,7 @@ const PRINTS: &[&str] = &[
     "daemon/src/main.rs",
     "proto/build.rs",
     "gateway-web/src/main.rs",
+    "daemon/build.rs",
     "daemon/jinit/build.rs",
 ];
 

@@ -29,7 +29,7 @@ const ROUND: usize = 16;
 /// Readers up to this many are told of everything at once.
 const CROWD: usize = 10;
 /// How long a reader in a larger crowd has to itself.
-const SLOT: Duration = Duration::from_micros(500);
+const SLOT: Duration = Duration::from_millis(1);
 /// Longest time between two looks, however large the crowd.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 

@@ -6,6 +6,7 @@ pub mod answer;
 mod calls;
 mod compact;
 mod doors;
+mod drone;
 mod execs;
 mod facts;
 pub mod feed;

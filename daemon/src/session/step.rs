@@ -7,6 +7,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::drone::{Drone, without_drone};
 use super::feed::Feed;
 use crate::domain::id::TurnId;
 use crate::domain::usage::{Cost, CostSource, Usage};
@@ -20,6 +21,8 @@ pub(super) enum StepEnd {
     Failed(ModelError),
     /// The turn was told to stop; the text so far, if any.
     Stopped(String),
+    /// It said the same over and over and was cut off; the text until then.
+    Droned(String),
 }
 
 /// A try failed and another follows.
@@ -46,6 +49,7 @@ where
     feed.begin_step(turn_id, step);
     let mut stream = model.stream(request);
     let mut text = String::new();
+    let (mut said, mut thought) = (Drone::default(), Drone::default());
     let mut call = (usize::MAX, String::new(), 0usize);
     loop {
         let event = tokio::select! {
@@ -64,8 +68,17 @@ where
             Some(Ok(ModelEvent::TextDelta(delta))) => {
                 feed.text(&delta);
                 text.push_str(&delta);
+                if said.hears(&delta) {
+                    text.truncate(without_drone(&text).len());
+                    return StepEnd::Droned(text);
+                }
             }
-            Some(Ok(ModelEvent::ReasoningDelta(delta))) => feed.reasoning(&delta),
+            Some(Ok(ModelEvent::ReasoningDelta(delta))) => {
+                feed.reasoning(&delta);
+                if thought.hears(&delta) {
+                    return StepEnd::Droned(text);
+                }
+            }
             Some(Ok(ModelEvent::ToolCallDelta {
                 index,
                 tool,
@@ -88,6 +101,7 @@ where
                 reason,
             })) => {
                 text.clear();
+                (said, thought) = (Drone::default(), Drone::default());
                 feed.begin_step(turn_id, step);
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 retrying(Retry {

@@ -208,18 +208,14 @@ impl TurnJob {
                 return self.failed(view, tools, number, usage, error).await;
             }
             step::StepEnd::Stopped(text) => {
-                let parts = if text.trim().is_empty() {
-                    Vec::new()
-                } else {
-                    vec![Part::Text { text }]
-                };
-                let fact = self.step_fact(
-                    number,
-                    parts,
-                    "interrupted",
-                    step::usage_unknown(&model, since, retries.load(Ordering::Relaxed), None),
-                );
+                let fact = self.unfinished(number, text, "interrupted", (&model, since, &retries));
                 self.finish(vec![fact], self.stopped()).await?;
+                return Ok(Next::Over);
+            }
+            step::StepEnd::Droned(text) => {
+                let fact = self.unfinished(number, text, "repetition", (&model, since, &retries));
+                let why = "its answer became the same words over and over, and was cut off there";
+                self.finish(vec![fact], no_progress(why)).await?;
                 return Ok(Next::Over);
             }
         };
@@ -289,6 +285,23 @@ impl TurnJob {
         };
         let begun = self.begin(tools, view, &open, &mut facts);
         Ok(Next::Go(self.record_begun(view, facts, begun).await?))
+    }
+
+    /// A step whose answer has no end of its own.
+    fn unfinished(
+        &self,
+        step: u32,
+        text: String,
+        finish: &str,
+        (model, since, retries): (&Arc<dyn Model>, Instant, &AtomicU32),
+    ) -> EventBody {
+        let parts = if text.trim().is_empty() {
+            Vec::new()
+        } else {
+            vec![Part::Text { text }]
+        };
+        let usage = step::usage_unknown(model, since, retries.load(Ordering::Relaxed), None);
+        self.step_fact(step, parts, finish, usage)
     }
 
     pub(super) fn step_fact(

@@ -18,8 +18,8 @@ use super::idle::{self, Idle};
 use super::input::{Answer, Inputs, Piece};
 use super::snapshot::ShellSnapshot;
 use super::{
-    Ask, JobProcess, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, Terminal,
-    exchange,
+    Ask, JobProcess, PtySize, RunHandle, RunRequest, RunResult, RunSide, RunState, SpoolPaths, Stdin,
+    Terminal, exchange,
 };
 use crate::domain::id::ExecId;
 use crate::jail::{Jail, JailError, JailHost, JailSpec};
@@ -42,8 +42,25 @@ pub(super) struct Job {
     pub(super) early: Vec<(Piece, Answer)>,
     /// Its input was given something: it can't begin again.
     pub(super) fed: bool,
+    /// It leaves the shell as it was before it, whose state is kept.
+    pub(super) light: bool,
     /// What names the project's text, where it is that: a command that nobody gave.
     pub(super) init: Option<String>,
+}
+
+impl Job {
+    /// Whether the shell may read a file of it after its end. Of what a daemon before us handed over: perhaps.
+    pub(super) fn has_after(&self) -> bool {
+        self.request
+            .as_ref()
+            .is_none_or(|request| !request.env.is_empty())
+    }
+
+    /// Whether it may have had more files than every run has.
+    pub(super) fn brought_files(&self) -> bool {
+        let plain = |r: &RunRequest| r.env.is_empty() && r.cwd.is_none() && r.stdin != Stdin::Open;
+        !self.request.as_ref().is_some_and(plain)
+    }
 }
 
 pub(crate) struct Actor {
@@ -74,6 +91,8 @@ pub(crate) struct Actor {
     pub(super) had_jail: bool,
     pub(super) is_bash: bool,
     pub(super) idle: Idle,
+    /// The shell has no words of its own that could take a program's place.
+    pub(super) is_bare: bool,
     /// The last command's state is kept: nothing is lost with the shell.
     pub(super) state_kept: bool,
     /// To be said with the next result.
@@ -127,6 +146,7 @@ impl Actor {
             had_jail,
             is_bash,
             idle: Idle::default(),
+            is_bare: false,
             state_kept: true,
             note: None,
             healed: false,
@@ -261,6 +281,7 @@ impl Actor {
             cap: cap.max(2),
             early: Vec::new(),
             fed: false,
+            light: false,
             init: None,
         }
     }
@@ -309,6 +330,7 @@ impl Actor {
                 continue;
             }
             let id = job.exec.as_str().to_owned();
+            job.light = self.will_be_light(&job);
             self.state_kept = false;
             if let Some(request) = job.request.as_ref().filter(|_| !self.is_bash) {
                 self.idle.functions |= idle::may_define(&request.script);

@@ -90,7 +90,8 @@ fn write_script(exchange: &Path, id: &str, script: &[u8]) -> io::Result<()> {
 }
 
 /// Takes away what a run left that is over, its streams closed: the next one gets its script's file and its FIFOs.
-pub(crate) fn set_aside(exchange: &Path, id: &str) {
+/// `brought`: it may have had more files than every run has.
+pub(crate) fn set_aside(exchange: &Path, id: &str, brought: bool) {
     use rustix::fs::{CWD, RenameFlags};
     // What was run does not stay. One byte does: an empty file would be written to the disk at its next closing.
     let script = File::options()
@@ -99,11 +100,18 @@ pub(crate) fn set_aside(exchange: &Path, id: &str) {
     let _gone = script.and_then(|file| file.set_len(1));
     for part in [names::SCRIPT, names::OUT, names::ERR] {
         let (from, to) = (names::of(exchange, id, part), names::of(exchange, SPARE, part));
-        // There is one already: this one goes.
-        let _removed_below = Point::ExchangeHandOn
-            .through(|| rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE));
+        let handed_on = Point::ExchangeHandOn
+            .through(|| rustix::fs::renameat_with(CWD, &from, CWD, to, RenameFlags::NOREPLACE));
+        if handed_on.is_err() {
+            // There is one already.
+            let _never_made = std::fs::remove_file(from);
+        }
     }
-    remove(exchange, id);
+    if brought {
+        remove(exchange, id);
+    } else {
+        let _never_made = std::fs::remove_file(names::of(exchange, id, names::STATUS));
+    }
 }
 
 /// Removes whatever a run left, but for what the shell reads after it has told the end: that is [`remove_after`]'s.

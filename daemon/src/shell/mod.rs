@@ -8,6 +8,7 @@ mod exchange;
 mod idle;
 mod input;
 mod jobs;
+mod light;
 mod limits;
 mod outcome;
 mod screen;

@@ -67,6 +67,7 @@ impl Actor {
         } else {
             cwd
         };
+        let light = was_current && self.was_light(&job, &end, &cwd);
         let state = bytes.1;
         let bytes = if job.pty.is_some() { (bytes.0, 0) } else { bytes };
         let caps = (
@@ -106,9 +107,6 @@ impl Actor {
                 spool::finalise(&job.spool.stderr, bytes.1),
             );
         }
-        if was_current && !end.shell_died {
-            self.ask_for_snapshot().await;
-        }
         job.side.progress.send_modify(|p| {
             *p = Progress {
                 stdout_bytes: bytes.0,
@@ -119,6 +117,9 @@ impl Actor {
         });
         job.side.result.send_replace(Some(result));
         self.jobs.insert(id.to_owned(), job);
+        if was_current && !end.shell_died && !light {
+            self.ask_for_snapshot().await;
+        }
     }
 
     pub(super) fn closed(&mut self, id: &str, out: u64, err: u64) {
@@ -135,11 +136,16 @@ impl Actor {
         let job = self.jobs.remove(id);
         if let Some(jail) = &self.jail {
             match &job {
-                Some(job) if job.pty.is_none() => exchange::set_aside(jail.exchange(), id),
+                Some(job) if job.pty.is_none() => {
+                    exchange::set_aside(jail.exchange(), id, job.brought_files());
+                }
                 // A terminal's second stream was closed without asking who has it; and of whom we know nothing, too.
                 _ => exchange::remove(jail.exchange(), id),
             }
-            self.afters.push(id.to_owned());
+            // Of whom we know nothing: perhaps.
+            if job.as_ref().is_none_or(Job::has_after) {
+                self.afters.push(id.to_owned());
+            }
         }
         let Some(job) = job else { return };
         if job.init.is_some() {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use agent_jinit::names;
@@ -12,7 +12,7 @@ use agent_jinit::wire::{End, RunFrame, StdinKind, ToJail};
 
 use super::actor::{Actor, Job};
 use super::snapshot::{self, ShellSnapshot};
-use super::{RunResult, RunState, Terminal, exchange};
+use super::{RunResult, RunState, Terminal, exchange, light};
 use crate::jail::JailError;
 
 /// A shell that can't say its state in this time is in trouble of its own.
@@ -77,6 +77,29 @@ impl Actor {
         }
     }
 
+    /// Whether a command that is about to begin will leave the shell as it is.
+    pub(super) fn will_be_light(&self, job: &Job) -> bool {
+        let known = self.state_kept && self.is_bare && !self.idle.functions && job.init.is_none();
+        let request = job.request.as_ref().filter(|_| known);
+        request.is_some_and(|r| r.env.is_empty() && r.cwd.is_none() && light::is_light(&r.script))
+    }
+
+    /// Whether it did: the state is then what it was, but for how the command ended, and the shell is not asked.
+    pub(super) fn was_light(&mut self, job: &Job, end: &End, cwd: &Path) -> bool {
+        let whole = !(end.shell_died || end.not_run || end.timed_out || end.interrupted || end.background);
+        let mut saved = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody may have moved its directory.
+        let Some(saved) = saved
+            .as_mut()
+            .filter(|saved| job.light && whole && saved.cwd == cwd)
+        else {
+            return false;
+        };
+        saved.last_status = end.status;
+        self.state_kept = true;
+        true
+    }
+
     /// What the shell answered is not its state: a function stands in the way of the builtin. Freed once; if that does not
     /// help, the state from before stays.
     async fn heal(&mut self) {
@@ -123,6 +146,7 @@ impl Actor {
                 return;
             }
             self.state_kept = true;
+            self.is_bare = light::is_bare(&out, &err);
             self.healed = false;
             let mut taken = ShellSnapshot::new(cwd, umask, self.last_status, self.is_bash, out, &err);
             taken.began_with = self.begin.with().cloned();
@@ -226,6 +250,7 @@ impl Actor {
         }
         self.last_status = status;
         self.state_kept = true;
+        self.is_bare = false;
         // The shell may be asked for its state just now, because this daemon is a new one: what it will say is older.
         self.overtaken = self.snapshotting;
         if !self.snapshotting {

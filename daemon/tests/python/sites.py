@@ -1,7 +1,8 @@
 """A small internet on loopback: https and http, one directory per host name, everything static.
 
 Usage: sites.py ROOT CERT KEY; prints the https port and the http port, then serves until its input ends. Requests are
-written to ROOT/log as "SCHEME HOST PATH". As a model it fetches what it is asked for and answers with what it got. /redirect leads to the address of cloud metadata, /length?N answers N bytes.
+written to ROOT/log as "SCHEME HOST PATH". As a model it fetches what it is asked for and answers with what it got. /redirect leads to the address of cloud metadata, /length?N answers N bytes,
+/length?N,R so at most R bytes a second.
 """
 
 import http.server
@@ -10,6 +11,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 
 ROOT, CERT, KEY = sys.argv[1:4]
 LOG = open(os.path.join(ROOT, "log"), "a", buffering=1)
@@ -33,14 +35,19 @@ class Site(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif self.path.startswith("/length?"):
-            left = int(self.path.split("?")[1])
+            left, _, rate = self.path.split("?")[1].partition(",")
+            left, rate = int(left), int(rate or 0)
             self.send_response(200)
             self.send_header("Content-Length", str(left))
             self.end_headers()
             piece = b"x" * (1 << 20)
+            due = time.monotonic()
             while left > 0:
                 self.wfile.write(piece[: min(left, len(piece))])
                 left -= len(piece)
+                if rate:
+                    due += len(piece) / rate
+                    time.sleep(max(0, due - time.monotonic()))
         else:
             super().do_GET()
 
