@@ -89,7 +89,7 @@ try {
   await page.getByRole('button', { name: 'Send' }).click()
   const sent = page.locator('article.you', { hasText: 'look at @src/slug.c' })
   for (const name of ['dot.png', 'paste.png', 'drop.png']) await sent.getByText(name).waitFor()
-  await page.getByText('Read beside the words: src/slug.c').waitFor()
+  await page.getByText(/Read beside the words: .*src\/slug\.c/).waitFor()
   ctl('wait', id, '--for', 'ready', '--timeout', '60s')
   const images = ctl('logs', id, '--events', '-o', 'jsonl').split('\n').filter((line) => line.includes('paste.png'))
   must(images.length > 0, 'the log has no picture')
