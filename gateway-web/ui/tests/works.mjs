@@ -91,8 +91,7 @@ try {
   for (const name of ['dot.png', 'paste.png', 'drop.png']) await sent.getByText(name).waitFor()
   await page.getByText(/Read beside the words: .*src\/slug\.c/).waitFor()
   ctl('wait', id, '--for', 'ready', '--timeout', '60s')
-  const images = ctl('logs', id, '--events', '-o', 'jsonl').split('\n').filter((line) => line.includes('paste.png'))
-  must(images.length > 0, 'the log has no picture')
+  must(ctl('sessions', 'show', id, '--context', '-o', 'json').includes('"images"'), 'the model was shown no picture')
 
   step('a turn that a restart interrupted goes on by a button')
   ctl('run', '-s', id, '-d', 'demo:\nstream 20000')
@@ -121,7 +120,7 @@ try {
 
   step('what a session is about, in the list')
   await page.goto(`${at}/sessions`)
-  await page.locator('a.row .title', { hasText: 'demo:' }).waitFor()
+  await page.locator('a.row .title', { hasText: 'look at' }).waitFor()
 
   step('a command that runs on is interrupted')
   await page.goto(`${at}/s/${id}`)
