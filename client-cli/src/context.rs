@@ -193,8 +193,8 @@ impl Context {
     /// The session to work in, with the network that is wanted: `-s` never makes one, a name makes or finds it, else the
     /// directory's own.
     pub(crate) async fn session_for(&self, wanted: Wanted) -> Result<pb::Session, Failure> {
-        let network = wanted.network;
-        let session = self.session_of(wanted).await?;
+        let (network, log) = (wanted.network, log_level(wanted.log));
+        let session = same_log(self.session_of(wanted).await?, log)?;
         crate::command::network::set(self, session, network).await
     }
 
@@ -202,13 +202,7 @@ impl Context {
         // A name or --new on the command line wins over AGENTCTL_SESSION in the environment.
         if let (Some(name), None, false) = (&self.global.session, &wanted.name, wanted.new) {
             let session = self.session(name).await?;
-            if wanted.flags != JailFlags::default() {
-                return Err(Failure::usage(
-                    "limits and --add-dir are for a new session; an existing one keeps its own",
-                )
-                .next("agentctl sessions new --name N …"));
-            }
-            return same_wall(session, wanted.jail);
+            return same_wall(as_made(session, &wanted.flags)?, wanted.jail);
         }
         let workspace = self.workspace()?;
         if let Some(name) = &wanted.name {
@@ -221,7 +215,7 @@ impl Context {
         if agent {
             let own = |one: &pb::Session| one.origin() == pb::SessionOrigin::Agent;
             if let Some(session) = self.latest(workspace.root.clone(), own).await? {
-                let session = same_wall(session, wanted.jail)?;
+                let session = same_wall(as_made(session, &wanted.flags)?, wanted.jail)?;
                 if session.jail() != pb::JailKind::Outer || wanted.jail.is_some() {
                     return Ok(session);
                 }
@@ -300,6 +294,32 @@ impl Context {
             self.out.important("jail: none (outer)");
         }
     }
+}
+
+/// The session, unless it was asked for with what only a new one can be given.
+fn as_made(session: pb::Session, flags: &JailFlags) -> Result<pb::Session, Failure> {
+    if *flags == JailFlags::default() {
+        return Ok(session);
+    }
+    Err(
+        Failure::usage("limits and --add-dir are for a new session; an existing one keeps its own")
+            .next("agentctl sessions new --name N …"),
+    )
+}
+
+/// The session, if its log keeps what was asked for: what is said next must not be kept by mistake.
+fn same_log(session: pb::Session, asked: pb::LogLevel) -> Result<pb::Session, Failure> {
+    if asked == pb::LogLevel::Unspecified || asked == session.log_level() {
+        return Ok(session);
+    }
+    let message = format!(
+        "the log of session '{}' was made to keep words as '{}', and '{}' was asked for",
+        escape::line(&session.name),
+        json::log_level(session.log_level()),
+        json::log_level(asked)
+    );
+    Err(Failure::new(exit::CONFLICT, "log_differs", message)
+        .next(format!("agentctl run --new --log {} …", json::log_level(asked))))
 }
 
 /// The session, if it has the jail that was asked for by name.

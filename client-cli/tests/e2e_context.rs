@@ -42,7 +42,14 @@ fn serve(part: impl Fn(&Value, usize) -> Said + Send + Sync + 'static) -> (Strin
             let (part, kept) = (part.clone(), kept.clone());
             std::thread::spawn(move || {
                 let mut stream = stream.unwrap();
-                let Some(body) = body_of(&stream) else { return };
+                let Some((line, body)) = body_of(&stream) else {
+                    return;
+                };
+                if line.starts_with("GET ") {
+                    let list = json!({"data": [{"id": "served", "max_model_len": 65_536}]});
+                    reply(&mut stream, 200, &list).ok();
+                    return;
+                }
                 let value: Value = serde_json::from_str(&body).unwrap_or_default();
                 let number = {
                     let mut kept = kept.lock().unwrap();
@@ -57,13 +64,17 @@ fn serve(part: impl Fn(&Value, usize) -> Said + Send + Sync + 'static) -> (Strin
     (base, bodies)
 }
 
-fn body_of(stream: &TcpStream) -> Option<String> {
+/// The first line of a request, and its body.
+fn body_of(stream: &TcpStream) -> Option<(String, String)> {
     let mut reader = BufReader::new(stream);
-    let mut length = 0;
+    let (mut first, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
+        }
+        if first.is_empty() {
+            first.clone_from(&line);
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
@@ -74,19 +85,21 @@ fn body_of(stream: &TcpStream) -> Option<String> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    String::from_utf8(body).ok()
+    Some((first, String::from_utf8(body).ok()?))
+}
+
+fn reply(stream: &mut TcpStream, status: u16, body: &Value) -> std::io::Result<()> {
+    let body = body.to_string();
+    write!(
+        stream,
+        "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn say(stream: &mut TcpStream, said: Said, number: usize) -> std::io::Result<()> {
     let delta = match said {
-        Said::No(status, error) => {
-            let body = error.to_string();
-            return write!(
-                stream,
-                "HTTP/1.1 {status} No\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-        }
+        Said::No(status, error) => return reply(stream, status, &error),
         Said::Words(text) => json!({"content": text}),
         Said::Calls(calls) => {
             let calls: Vec<Value> = calls
@@ -490,4 +503,123 @@ fn an_answer_that_repeats_itself_without_end_is_cut_and_the_next_one_is_not_led_
     let ran = ask(&home, &["run", "-s", "n", "go on"]).exits(0);
     assert_eq!(ran.out(), "Better now.\n");
     assert!(bodies.lock().unwrap()[1].len() < 12_000);
+}
+
+/// The head of a PNG of 3 by 7 pixels.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x07\x08\x06\0\0\0";
+
+#[test]
+fn a_window_that_only_the_server_tells_is_known_and_a_named_picture_is_shown() {
+    let (base, bodies) = serve(|_, _| Said::Words("seen".into()));
+    let home = home(&base, "");
+    std::fs::write(home.project().join("dot.png"), PNG).unwrap();
+    std::fs::write(home.project().join("fake.png"), "no picture").unwrap();
+    let ran = ask(
+        &home,
+        &[
+            "run",
+            "--model",
+            "p/served",
+            "--name",
+            "n",
+            "what is @dot.png and @fake.png",
+        ],
+    )
+    .exits(0);
+    assert_eq!(ran.out(), "seen\n", "{ran}");
+    {
+        let bodies = bodies.lock().unwrap();
+        assert_eq!(bodies.len(), 1);
+        let url = format!("data:image/png;base64,{}", encoded(PNG));
+        assert!(
+            bodies[0].contains(&url) && bodies[0].contains("no picture"),
+            "{}",
+            bodies[0]
+        );
+    }
+    let fill = ask(&home, &["sessions", "show", "n", "--context", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(fill["window_tokens"], 65_536, "{fill}");
+    assert_eq!(fill["window_source"], "server");
+    assert!(fill["shares"].to_string().contains("images"), "{fill}");
+    let row = ask(&home, &["sessions", "show", "n", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(row["context_window_tokens"], 65_536, "{row}");
+    // The picture stays in the history over a restart.
+    ask(&home, &["daemon", "restart"]).exits(0);
+    ask(&home, &["run", "-s", "n", "and now?"]).exits(0);
+    assert!(bodies.lock().unwrap()[1].contains("data:image/png;base64,"));
+}
+
+/// Base64, as far as it is needed here.
+fn encoded(data: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in data.chunks(3) {
+        let bits =
+            three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place > three.len() { '=' } else { letter as char });
+        }
+    }
+    text
+}
+
+#[test]
+fn who_is_stopped_by_a_budget_raises_it_and_goes_on_by_what_is_said() {
+    let (base, _) = serve(|_, _| Said::Words("well".into()));
+    let home = home(&base, "[model]\ndefault = \"p/m\"\n");
+    let budget = ask(&home, &["usage", "budget", "set", "1 turns", "--per", "session"]).exits(0);
+    assert!(
+        budget.err().contains(": 1 turn per session, 0 % used"),
+        "{budget}"
+    );
+    let big = ask(&home, &["usage", "budget", "set", "1.5M tokens", "--per", "day"]).exits(0);
+    assert!(big.err().contains("1.5M tokens per day"), "{big}");
+    ask(&home, &["run", "--name", "n", "one"]).exits(0);
+    let ran = ask(&home, &["run", "-s", "n", "two"]).exits(8);
+    let next: Vec<String> = ran
+        .err()
+        .lines()
+        .filter_map(|line| {
+            line.trim()
+                .trim_start_matches("next:")
+                .trim()
+                .strip_prefix("agentctl ")
+        })
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(next.len(), 2, "{ran}");
+    let raise = format!("usage budget raise {} '2 turns'", budget.out().trim());
+    assert_eq!(next[0], raise);
+    // As a person pastes them.
+    let pasted = |line: &str| {
+        let words: Vec<String> = line.split_inclusive(['\'', '"']).map(str::to_owned).collect();
+        let mut list = Vec::new();
+        for (at, piece) in words.iter().enumerate() {
+            let piece = piece.trim_end_matches(['\'', '"']);
+            match at % 2 {
+                0 => list.extend(piece.split_whitespace().map(str::to_owned)),
+                _ => list.push(piece.to_owned()),
+            }
+        }
+        list
+    };
+    for line in &next {
+        let words = pasted(line);
+        ask(&home, &words.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    }
+    let steps = ask(&home, &["run", "--new", "--max-turns", "0", "x"]).exits(2);
+    assert!(steps.err().contains("max-turns"), "{steps}");
+    // A log that is kept otherwise than asked for is no place for what is said.
+    let kept = ask(&home, &["run", "-s", "n", "--log", "none", "secret"]).exits(6);
+    assert!(
+        kept.err().contains("log_differs") && kept.err().contains("--new --log none"),
+        "{kept}"
+    );
+    let tried = ask(&home, &["models", "test"]).exits(11);
+    assert!(tried.err().contains("p/m"), "{tried}");
 }

@@ -100,6 +100,17 @@ pub(crate) enum FromLink {
         key: u64,
         result: Result<(), ClientError>,
     },
+    /// A file was read that is to go with the next message, or why not.
+    Attached {
+        session_id: String,
+        result: Result<pb::Part, String>,
+        pasted: Option<String>,
+    },
+    /// A budget has another limit, as a line.
+    Raised {
+        session_id: String,
+        line: String,
+    },
     /// A request came to nothing.
     Failed {
         what: &'static str,
@@ -170,8 +181,24 @@ pub(crate) enum ToLink {
         key: u64,
         session_id: String,
         text: String,
+        /// What is attached to it.
+        files: Vec<pb::Part>,
         model: String,
+        /// How long a reasoning model thinks; empty: as usual.
+        effort: String,
         steer: bool,
+    },
+    /// Read a file that is to go with the next message. `pasted`: the path as it was pasted, to be text if it is none.
+    Attach {
+        session_id: String,
+        path: String,
+        pasted: Option<String>,
+    },
+    /// Give a budget that stopped a turn this limit, as it was said.
+    Raise {
+        session_id: String,
+        budget_id: String,
+        limit: String,
     },
     Life(Life),
     Board(BoardWish),

@@ -63,6 +63,10 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     let body = String::from_utf8(body).unwrap();
+    // The daemon asks once what the server has.
+    if body.is_empty() {
+        return;
+    }
     let request: Value = serde_json::from_str(&body).unwrap();
     seen.lock().unwrap().push(body);
     let messages = request["messages"].as_array().cloned().unwrap_or_default();

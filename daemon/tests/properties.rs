@@ -245,7 +245,10 @@ fn events_of(session: &Session, wish: &Wish, n: usize) -> Vec<EventBody> {
                 0 => TurnOutcome::Done,
                 1 => TurnOutcome::GoalNotMet,
                 2 => TurnOutcome::Interrupted { reason: reason() },
-                3 => TurnOutcome::OverBudget { reason: reason() },
+                3 => TurnOutcome::OverBudget {
+                    reason: reason(),
+                    hints: vec![reason()],
+                },
                 4 => TurnOutcome::Denied { reason: reason() },
                 _ => TurnOutcome::Failed {
                     reason: reason(),

@@ -85,6 +85,42 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// `500ms`, `30s`, `2m`, `1h30m`, `2d`; a bare number is seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a duration such as 500ms, 30s, 2m or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(letters);
+        let factor = match unit {
+            "ms" => 0.001,
+            "" | "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        total += Duration::try_from_secs_f64(number * factor).map_err(|_| wrong())?;
+        rest = next;
+    }
+    if total.is_zero() {
+        Err(format!("'{text}' is no time at all"))
+    } else {
+        Ok(total)
+    }
+}
+
 /// Age in one unit: `14s`, `2m`, `1h`, `9d`.
 pub fn age(time: Duration) -> String {
     let seconds = time.as_secs();

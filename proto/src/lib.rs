@@ -2,7 +2,9 @@
 //! Guarantees: every Rust client and the daemon's own tests share this code; nothing here prints.
 #![warn(missing_docs)]
 
+pub mod attach;
 pub mod autostart;
+pub mod budget;
 pub mod client;
 pub mod endpoint;
 pub mod error;

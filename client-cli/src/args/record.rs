@@ -38,7 +38,7 @@ pub(crate) struct ReviewArgs {
     #[arg(short, long, value_name = "MODEL", value_parser = super::parse_model)]
     pub(crate) model: Option<String>,
     /// At most so many steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::parse_steps)]
     pub(crate) max_turns: Option<u32>,
     /// At most so much money, such as '$2'
     #[arg(long, value_name = "USD", value_parser = super::parse_budget)]

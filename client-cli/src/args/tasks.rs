@@ -165,7 +165,7 @@ pub(crate) struct TasksStart {
     #[arg(short, long, value_name = "M", default_value = "")]
     pub(crate) model: String,
     /// At most so many steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::parse_steps)]
     pub(crate) max_turns: Option<u32>,
     /// Also when the task waits for others
     #[arg(long)]

@@ -145,7 +145,7 @@ pub(crate) struct UsageForecast {
 pub(crate) enum BudgetVerb {
     /// Budgets and where they stand
     List,
-    /// Make a budget: '$10' --per day, '200000 tokens' --per session
+    /// Make a budget: '$10' --per day, '500k tokens' --per session
     Set(BudgetSet),
     /// Give a budget another limit; paused sessions can go on
     Raise {
@@ -164,7 +164,7 @@ pub(crate) enum BudgetVerb {
 /// Flags of `usage budget set`.
 #[derive(Debug, Args)]
 pub(crate) struct BudgetSet {
-    /// '$10', '200000 tokens', '20 turns' or '30 min'
+    /// '$10', '500k tokens', '20 turns' or '30 min'
     pub(crate) limit: String,
     /// Turn, session, task, day or month
     #[arg(
@@ -258,6 +258,12 @@ pub(crate) struct UsageForget {
     /// Delete rows and sums instead of booking them to nobody
     #[arg(long)]
     pub(crate) delete: bool,
+}
+
+/// The value of `--max-turns`.
+pub(crate) fn parse_steps(text: &str) -> Result<u32, String> {
+    let steps = text.parse().ok().filter(|steps| *steps > 0);
+    steps.ok_or_else(|| format!("'{text}' is no number of steps: --max-turns 1 or more"))
 }
 
 /// The value of `--budget`.

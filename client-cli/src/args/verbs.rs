@@ -50,7 +50,7 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) policy: String,
     /// At most so many steps
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = super::parse_steps, hide_short_help = true)]
     pub(crate) max_turns: Option<u32>,
     /// At most so much money, such as '$2'; then the session pauses (exit 8)
     #[arg(long, value_name = "USD", value_parser = super::parse_budget)]
@@ -556,8 +556,8 @@ pub(crate) enum ModelsVerb {
     List,
     /// Try a model with one tiny request; names the part that fails
     Test {
-        /// Model: PROVIDER/NAME
-        model: String,
+        /// Model: PROVIDER/NAME [default: the configured one]
+        model: Option<String>,
     },
 }
 

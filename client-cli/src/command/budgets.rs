@@ -1,6 +1,6 @@
 //! Owns: `agentctl usage budget` and `agentctl usage alerts`.
 
-use agentd_proto::{escape, format, id, pb};
+use agentd_proto::{budget, escape, format, id, pb};
 use serde_json::{Value, json};
 
 use super::usage::filter;
@@ -78,37 +78,14 @@ pub(crate) async fn budget(context: &Context, verb: Option<BudgetVerb>) -> Resul
     }
 }
 
-/// `$10`, `200000 tokens`, `20 turns`, `30 min` as a unit and a number of it.
+/// `$10`, `500k tokens`, `20 turns`, `30 min` as a unit and a number of it.
 fn amount(text: &str) -> Result<(pb::BudgetUnit, u64), Failure> {
-    let wrong = || {
+    budget::limit(text).ok_or_else(|| {
         Failure::usage(format!(
-            "'{text}' is no limit such as '$10', '200000 tokens', '20 turns' or '30 min'"
+            "'{text}' is no limit such as '$10', '500k tokens', '20 turns' or '30 min'"
         ))
         .next("agentctl usage budget set '$10' --per day")
-    };
-    let bare = text.trim();
-    let split = bare.find(|c: char| c.is_ascii_alphabetic() || c == ' ');
-    let (number, unit) = split.map_or((bare, ""), |at| bare.split_at(at));
-    let whole = || number.replace(['_', ','], "").parse::<u64>().map_err(|_| wrong());
-    let (unit, limit) = match unit.trim() {
-        "" | "usd" | "USD" => (
-            pb::BudgetUnit::MicroUsd,
-            format::parse_money(number).ok_or_else(wrong)?,
-        ),
-        "tokens" | "token" | "tok" => (pb::BudgetUnit::Tokens, whole()?),
-        "turns" | "turn" => (pb::BudgetUnit::Turns, whole()?),
-        _ => {
-            let span = time::parse_duration(&bare.replace(' ', "")).map_err(|_| wrong())?;
-            (
-                pb::BudgetUnit::Milliseconds,
-                u64::try_from(span.as_millis()).map_err(|_| wrong())?,
-            )
-        }
-    };
-    if limit == 0 {
-        return Err(wrong());
-    }
-    Ok((unit, limit))
+    })
 }
 
 async fn set(context: &Context, args: BudgetSet) -> Result<u8, Failure> {
@@ -339,22 +316,4 @@ fn show(context: &Context, alerts: &[pb::Alert]) -> Result<u8, Failure> {
         .collect();
     table::print(&context.out, ALERTS, &rows)?;
     Ok(exit::OK)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_are_read_as_people_write_them() {
-        let of = |text| amount(text).ok();
-        assert_eq!(of("$10"), Some((pb::BudgetUnit::MicroUsd, 10_000_000)));
-        assert_eq!(of("0.5"), Some((pb::BudgetUnit::MicroUsd, 500_000)));
-        assert_eq!(of("200_000 tokens"), Some((pb::BudgetUnit::Tokens, 200_000)));
-        assert_eq!(of("20 turns"), Some((pb::BudgetUnit::Turns, 20)));
-        assert_eq!(of("30 min"), Some((pb::BudgetUnit::Milliseconds, 1_800_000)));
-        for wrong in ["", "$", "$0", "ten", "5 apples", "-3", "0 turns"] {
-            assert!(of(wrong).is_none(), "{wrong}");
-        }
-    }
 }

@@ -24,7 +24,16 @@ const COLUMNS: &[Column] = &[
 pub(crate) async fn run(context: &Context, verb: ModelsVerb) -> Result<u8, Failure> {
     match verb {
         ModelsVerb::List => list(context).await,
-        ModelsVerb::Test { model } => test(context, &model).await,
+        ModelsVerb::Test { model: Some(model) } => test(context, &model).await,
+        ModelsVerb::Test { model: None } => {
+            let status = context.client.get_status(pb::GetStatusRequest {}).await?;
+            if status.default_model.is_empty() {
+                return Err(Failure::usage("no model is named, and none is configured")
+                    .next("agentctl models list")
+                    .next("agentctl config set model.default PROVIDER/NAME"));
+            }
+            test(context, &status.default_model).await
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use agentd_proto::attach::{self, AttachError};
 use agentd_proto::pb;
 use agentd_proto::pb::part::Part;
 
@@ -10,10 +11,8 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::stdin;
 
-/// Most bytes of one attachment.
-const LIMIT: u64 = 1 << 20;
-/// Most bytes of one picture: what the daemon takes.
-const IMAGE_LIMIT: u64 = 3 << 19;
+/// Most bytes of standard input.
+const LIMIT: u64 = attach::MAX_TEXT;
 
 /// The parts of a message. Piped input is the prompt when there are no words, else an attachment.
 pub(crate) async fn parts(
@@ -48,18 +47,9 @@ pub(crate) async fn parts(
         parts.push(read(file)?);
     }
     if let Some(text) = attachment {
-        parts.push(attached("stdin", text));
+        parts.push(attach::text_part("stdin", text));
     }
     Ok(parts)
-}
-
-fn attached(name: &str, text: String) -> pb::Part {
-    pb::Part {
-        part: Some(Part::Attachment(pb::Attachment {
-            name: name.to_owned(),
-            text,
-        })),
-    }
 }
 
 async fn piped(context: &Context, what: &str) -> Result<String, Failure> {
@@ -85,42 +75,15 @@ async fn piped(context: &Context, what: &str) -> Result<String, Failure> {
     text(data, "standard input")
 }
 
-/// A file as a part: a picture by its name's ending, else text.
+/// A file as a part.
 fn read(file: &Path) -> Result<pb::Part, Failure> {
-    let name = file.display();
-    let failed = |error: std::io::Error| Failure::usage(format!("cannot read '{name}': {error}"));
-    let length = std::fs::metadata(file).map_err(failed)?.len();
-    let ending = file.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-    let picture = matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg" | "gif" | "webp"));
-    let (limit, shown) = if picture {
-        (IMAGE_LIMIT, "1.5 MiB")
-    } else {
-        (LIMIT, "1 MiB")
-    };
-    if length > limit {
-        return Err(
-            Failure::usage(format!("'{name}' is longer than {shown}, the most a file may be"))
-                .next("put it in the workspace and name it in the prompt"),
-        );
-    }
-    let data = std::fs::read(file).map_err(failed)?;
-    if picture {
-        return Ok(pb::Part {
-            part: Some(Part::Image(pb::Image {
-                name: file
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                data,
-                ..Default::default()
-            })),
-        });
-    }
-    Ok(attached(
-        &file.to_string_lossy(),
-        text(data, &format!("'{name}'"))?,
-    ))
+    attach::read(file).map_err(|error| {
+        let failure = Failure::usage(error.to_string());
+        match error {
+            AttachError::Unreadable(..) => failure,
+            _ => failure.next("put it in the workspace and name it in the prompt"),
+        }
+    })
 }
 
 fn text(data: Vec<u8>, what: &str) -> Result<String, Failure> {

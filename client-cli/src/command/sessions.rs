@@ -1,7 +1,7 @@
 //! Owns: `agentctl sessions`: list, show, clients, new, rename; the rest of a session's life is in `lifecycle.rs`.
 
-use agentd_proto::transcript::Transcript;
-use agentd_proto::{format, id, pb};
+use agentd_proto::transcript::{Kind, Transcript};
+use agentd_proto::{escape, format, id, pb};
 
 use super::lifecycle::{self, Change};
 use super::transfer;
@@ -232,7 +232,19 @@ async fn show(context: &Context, target: Option<&str>) -> Result<u8, Failure> {
                 .line(&look.map_or_else(|| line.clone(), |look| context.out.paint(look, &line)))?;
         }
     }
-    let next = format!("next: {}", text::session_next(&session));
+    // Who is stopped by a budget needs more room before anything else.
+    let stopped = items.iter().rev().find_map(|item| match &item.kind {
+        Kind::TurnEnd(end) => Some(end),
+        _ => None,
+    });
+    let over = stopped.filter(|end| {
+        end.outcome() == pb::TurnOutcome::OverBudget && session.state() == pb::SessionState::Paused
+    });
+    let next = match over {
+        Some(end) if !end.hints.is_empty() => end.hints.join("   then: "),
+        _ => text::session_next(&session),
+    };
+    let next = format!("next: {}", escape::line(&next));
     context
         .out
         .line(&format!("\n{}", context.out.paint(Look::Bold, &next)))?;

@@ -60,8 +60,9 @@ actions! {
     UsageMetric "usage_metric" "cost or tokens";
     UsageTable "usage_table" "charts or tables";
     UsageExport "usage_export" "export the rows as CSV";
+    Budgets "budgets" "budgets: make, raise, take away; what was told of them";
     Approvals "approvals" "approvals of all sessions";
-    Retry "retry_link" "reconnect now";
+    Retry "retry_link" "reconnect now; or let a turn go on that was stopped";
     Theme "theme" "next theme";
     Up "up" "up";
     Down "down" "down";

@@ -66,7 +66,9 @@ pub(crate) fn frame(model: &Model) -> Frame {
             .filter(|one| Some(&one.session_id) == open_id(model))
             .count();
         let queued = model.open.as_ref().is_some_and(|open| !open.queue.is_empty());
-        let waiting = rows(unsent + usize::from(queued));
+        let files = usize::from(!model.attached().is_empty());
+        let stopped = usize::from(model.stopped().is_some());
+        let waiting = rows(unsent + usize::from(queued) + files + stopped);
         let most = left.height.saturating_sub(actions);
         frame.outbox = take_bottom(&mut left, waiting.min(3).min(most));
     }

@@ -31,7 +31,9 @@ struct Post {
     key: u64,
     session_id: String,
     text: String,
+    files: Vec<pb::Part>,
     model: String,
+    effort: String,
     steer: bool,
 }
 
@@ -78,7 +80,9 @@ impl Calls {
             key,
             session_id,
             text,
+            files,
             model,
+            effort,
             steer,
         } = wish
         {
@@ -88,7 +92,9 @@ impl Calls {
                         key,
                         session_id,
                         text,
+                        files,
                         model,
+                        effort,
                         steer,
                     })
                     .await,
@@ -119,6 +125,32 @@ async fn perform(
 ) -> Result<Option<FromLink>, Failed> {
     let request_id = id::request_id();
     match wish {
+        ToLink::Attach {
+            session_id,
+            path,
+            pasted,
+        } => {
+            let file = on_disk(&place, &path);
+            let read = tokio::task::spawn_blocking(move || agentd_proto::attach::read(&file)).await;
+            let result = match read {
+                Ok(part) => part.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            Ok(Some(FromLink::Attached {
+                session_id,
+                result,
+                pasted,
+            }))
+        }
+        ToLink::Raise {
+            session_id,
+            budget_id,
+            limit,
+        } => {
+            let raised = super::usage::raise(client, &budget_id, &limit).await;
+            let line = raised.map_err(|error| ("raise the budget", error))?;
+            Ok(Some(FromLink::Raised { session_id, line }))
+        }
         ToLink::Create { name } => {
             let request = pb::CreateSessionRequest {
                 request_id,
@@ -349,14 +381,16 @@ async fn post_all(client: Client, news: News, mut waiting: mpsc::Receiver<Post>)
     let mut ids: HashMap<u64, String> = HashMap::new();
     while let Some(post) = waiting.recv().await {
         let request_id = ids.entry(post.key).or_insert_with(id::request_id).clone();
-        let part = pb::Part {
+        let text = (!post.text.trim().is_empty()).then_some(pb::Part {
             part: Some(pb::part::Part::Text(post.text)),
-        };
+        });
+        let parts = text.into_iter().chain(post.files).collect();
         let request = pb::PostMessageRequest {
             request_id,
             session_id: post.session_id,
-            parts: vec![part],
+            parts,
             model: post.model,
+            effort: post.effort,
             steer: post.steer,
             on_approval: pb::OnApproval::Wait.into(),
             environment: Some(pb::ClientEnvironment {
@@ -374,6 +408,17 @@ async fn post_all(client: Client, news: News, mut waiting: mpsc::Receiver<Post>)
             result,
         };
         drop(news.send(Msg::Link(told)).await);
+    }
+}
+
+/// A path as it was typed: from where the person works, `~` is the home directory.
+fn on_disk(place: &Place, typed: &str) -> std::path::PathBuf {
+    let bare = typed.trim_matches(['\'', '"']);
+    match (bare.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => std::path::Path::new(&home).join(rest),
+        _ => std::path::Path::new(&place.root)
+            .join(&place.start_dir)
+            .join(bare),
     }
 }
 

@@ -3,7 +3,7 @@
 use agentd_proto::{Client, ClientError, id, pb, surroundings};
 
 use super::calls::Failed;
-use super::{News, policies};
+use super::{News, policies, usage};
 use crate::model::panel::{Data, Deed, Panel, Trial};
 use crate::msg::{FromLink, Msg};
 
@@ -83,6 +83,7 @@ async fn load(client: &Client, what: Panel, session: &str) -> Result<Data, Clien
         Panel::Personas => policies::personas(client, session_id).await?,
         Panel::Policies => policies::policies(client, session_id).await?,
         Panel::Grants => policies::grants(client).await?,
+        Panel::Budgets => usage::budgets(client).await?,
         // Nothing is tried that was not asked for.
         Panel::Trial => policies::tried(client, session, Trial::default()).await?,
     })
@@ -160,9 +161,13 @@ async fn act(client: &Client, session: &str, deed: Deed) -> Result<(), Failed> {
         Deed::Choose(..) | Deed::Save(_) | Deed::Remove(..) | Deed::Revoke(_) => {
             policies::act(client, session_id, deed).await
         }
+        Deed::Budget(_) | Deed::Raise(_) | Deed::DropBudget(_) | Deed::Seen(_) => {
+            usage::act(client, deed).await
+        }
         // Those are this side's own: a question first, the editor, the next message.
         Deed::AskForward
         | Deed::AskHostPort
+        | Deed::AskBudget
         | Deed::Model(_)
         | Deed::Edit(_)
         | Deed::AskCopy(_)

@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use agentd_proto::{Client, ClientError, format, pb};
 
-use super::calls::Place;
+use super::calls::{Failed, Place};
+use super::panel::done;
+use crate::model::panel::{Data, Deed};
 use crate::model::usage::{UsageData, range};
 use crate::msg::FromLink;
 
@@ -84,6 +86,67 @@ pub(super) async fn load(
         budgets: client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets,
         alerts: client.list_alerts(alerts).await?.alerts,
     }))
+}
+
+/// What the panel of budgets shows.
+pub(super) async fn budgets(client: &Client) -> Result<Data, ClientError> {
+    let alerts = pb::ListAlertsRequest {
+        page_size: 50,
+        ..Default::default()
+    };
+    Ok(Data::Budgets {
+        budgets: client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets,
+        alerts: client.list_alerts(alerts).await?.alerts,
+    })
+}
+
+/// Does something with a budget, or with what was told of one.
+pub(super) async fn act(client: &Client, deed: Deed) -> Result<(), Failed> {
+    let request_id = agentd_proto::id::request_id();
+    match deed {
+        Deed::Budget(text) => {
+            let request = pb::SetBudgetRequest {
+                request_id,
+                budget: agentd_proto::budget::parse(&text),
+            };
+            done("budget", client.set_budget(request).await)
+        }
+        Deed::Raise(budget_id) => done("budget", raise(client, &budget_id, "").await),
+        Deed::DropBudget(budget_id) => {
+            let request = pb::DeleteBudgetRequest {
+                request_id,
+                budget_id,
+            };
+            done("budget", client.delete_budget(request).await)
+        }
+        Deed::Seen(alert_id) => {
+            let request = pb::AcknowledgeAlertRequest { request_id, alert_id };
+            done("alert", client.acknowledge_alert(request).await)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives a budget this limit; without one twice what it had, or twice what is spent. Tells what it is now.
+pub(super) async fn raise(client: &Client, budget_id: &str, limit: &str) -> Result<String, ClientError> {
+    let all = client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets;
+    let standing = all
+        .iter()
+        .find(|one| one.budget.as_ref().is_some_and(|b| b.budget_id == budget_id));
+    let (spent, mut budget) = standing
+        .and_then(|one| Some((one.spent, one.budget.clone()?)))
+        .unwrap_or_default();
+    // One that is gone is refused by the daemon, in its words.
+    budget.budget_id = budget_id.to_owned();
+    budget.limit = match agentd_proto::budget::limit(limit) {
+        Some((_, limit)) => limit,
+        None => budget.limit.max(spent).saturating_mul(2),
+    };
+    let request = pb::SetBudgetRequest {
+        request_id: agentd_proto::id::request_id(),
+        budget: Some(budget),
+    };
+    Ok(client.set_budget(request).await?.budget.unwrap_or_default().line)
 }
 
 /// Today's cost and the budget of the day, where there is one: `today $6.02 of $10.00`; and a session's.

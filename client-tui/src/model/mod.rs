@@ -10,6 +10,7 @@ pub(crate) mod overlay;
 pub(crate) mod panel;
 pub(crate) mod session;
 pub(crate) mod shell;
+pub(crate) mod stopped;
 pub(crate) mod usage;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +25,7 @@ use self::overlay::{Overlay, Popup};
 use self::panel::Draft;
 use self::session::OpenSession;
 use self::shell::RawShell;
+use self::stopped::Stopped;
 use self::usage::UsageView;
 use crate::keys::{Context, Key, Keymap};
 use crate::theme::Theme;
@@ -81,11 +83,12 @@ pub(crate) struct Notice {
 }
 
 /// A message on its way to the daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outgoing {
     pub(crate) key: u64,
     pub(crate) session_id: String,
     pub(crate) text: String,
+    pub(crate) files: Vec<pb::Part>,
     /// Into the open turn, at its next step.
     pub(crate) steer: bool,
     /// The line broke: it is sent when the line is back.
@@ -137,6 +140,10 @@ pub(crate) struct Model {
     pub(crate) outbox: Vec<Outgoing>,
     /// Session and model that its next message names.
     pub(crate) next_model: Option<(String, String)>,
+    /// How long models think in a session from its next message on, by its id.
+    pub(crate) efforts: HashMap<String, String>,
+    /// What goes with a session's next message, by its id.
+    pub(crate) attached: HashMap<String, Vec<pb::Part>>,
     pub(crate) next_key: u64,
     pub(crate) shell: Option<RawShell>,
     pub(crate) shell_focus: bool,
@@ -204,6 +211,8 @@ impl Model {
             toast: None,
             outbox: Vec::new(),
             next_model: None,
+            efforts: HashMap::new(),
+            attached: HashMap::new(),
             next_key: 0,
             shell: None,
             shell_focus: false,
@@ -345,6 +354,20 @@ impl Model {
         let taking = self.shell.as_ref().is_some_and(|shell| shell.taking);
         let clients = &self.open.as_ref()?.clients;
         clients.iter().find(|one| one.input && !one.you && !taking)
+    }
+
+    /// What goes with the open session's next message.
+    pub(crate) fn attached(&self) -> &[pb::Part] {
+        let id = self.open.as_ref().map(|open| open.id.as_str());
+        id.and_then(|id| self.attached.get(id)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What stopped the open session's last turn, if one key lets it go on.
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        let open = self.open.as_ref()?;
+        let sends = self.outbox.iter().any(|one| one.session_id == open.id);
+        let goes_on = sends || self.read_only || self.is_working() || !open.queue.is_empty();
+        (!goes_on).then(|| stopped::of(&open.transcript)).flatten()
     }
 
     /// True when the open session works.

@@ -101,6 +101,8 @@ pub(crate) enum Ask {
     HostPort {
         session_id: String,
     },
+    /// A limit on spending, and what it counts over.
+    Budget,
     /// Something about a task.
     Task {
         task_id: String,
@@ -149,6 +151,7 @@ impl Ask {
             },
             Self::Forward { .. } => "port of the jail, or PORT:PORT-HERE".to_owned(),
             Self::HostPort { .. } => "port of this machine".to_owned(),
+            Self::Budget => "budget".to_owned(),
             Self::Copy(draft) => format!("name of the copy of {}", escape::line(&draft.name)),
             Self::Remove(what, name) => {
                 format!("type '{}' to remove this {}", escape::line(name), what.word())

@@ -4,7 +4,7 @@ use agentd_proto::pb;
 
 use super::select as select_mode;
 use super::usage;
-use super::{board, composer, decide, lifecycle, open, overlay, panel, queue, scroll};
+use super::{again, board, composer, decide, lifecycle, open, overlay, panel, queue, scroll};
 use crate::keys::Action;
 use crate::layout;
 use crate::model::editor::Editor;
@@ -87,7 +87,7 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
             });
             cmds.push(Cmd::Mouse(model.mouse));
         }
-        A::Retry => cmds.push(Cmd::Link(ToLink::Retry)),
+        A::Retry => again::act(model, cmds),
         A::Sessions | A::Back => back(model),
         A::Approvals => {
             model.screen = Screen::Inbox;
@@ -164,6 +164,7 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         | A::Personas
         | A::Policies
         | A::Grants
+        | A::Budgets
         | A::TryCommand
         | A::NextPolicy => {
             panel::act(model, action, cmds);

@@ -1,6 +1,6 @@
 //! Owns: writing and sending: editing, history, suggestions, slash commands, `!` commands.
 
-use super::{actions, lifecycle, panel, queue};
+use super::{actions, attach, lifecycle, panel, queue};
 use crate::keys::Action;
 use crate::model::editor::Editor;
 use crate::model::overlay::{Popup, Suggestion, fits};
@@ -21,6 +21,11 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ("/tasks", "task board", Some(Action::Board)),
     ("/usage", "usage and cost", Some(Action::Usage)),
     (
+        "/budget",
+        "budgets; or a new one: /budget $10 per day",
+        Some(Action::Budgets),
+    ),
+    (
         "/search",
         "search in all sessions, commands and outputs",
         Some(Action::SearchAll),
@@ -28,6 +33,12 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ("/rename", "another name for this session", Some(Action::Rename)),
     ("/model", "model of the next turns: /model PROVIDER/NAME", None),
     ("/models", "models to choose from", Some(Action::Models)),
+    ("/effort", "how long models think: /effort low", None),
+    (
+        "/attach",
+        "a file or picture with the message: /attach PATH; alone: takes off",
+        None,
+    ),
     (
         "/about",
         "title, plan, log level, limits, network",
@@ -194,7 +205,7 @@ fn enter(model: &mut Model, steer: bool, cmds: &mut Vec<Cmd>) {
     };
     let text = model.draft().map(Editor::expanded).unwrap_or_default();
     let text = text.trim_end().to_owned();
-    if text.trim().is_empty() || model.read_only {
+    if text.trim().is_empty() && model.attached().is_empty() || model.read_only {
         return;
     }
     if queue::send(model, &text, cmds) {
@@ -219,10 +230,11 @@ fn enter(model: &mut Model, steer: bool, cmds: &mut Vec<Cmd>) {
 }
 
 /// Sends a message, or keeps it until the line is back.
-fn send(model: &mut Model, session_id: String, text: String, steer: bool, cmds: &mut Vec<Cmd>) {
+pub(super) fn send(model: &mut Model, session_id: String, text: String, steer: bool, cmds: &mut Vec<Cmd>) {
     let key = model.next_key;
     model.next_key += 1;
     let waiting = model.link != Link::Up;
+    let files = model.attached.remove(&session_id).unwrap_or_default();
     if let Some(open) = &mut model.open {
         open.scroll = crate::model::session::Scroll::Follow;
         open.unseen = 0;
@@ -231,16 +243,20 @@ fn send(model: &mut Model, session_id: String, text: String, steer: bool, cmds: 
         key,
         session_id: session_id.clone(),
         text: text.clone(),
+        files: files.clone(),
         steer,
         waiting,
     });
     if !waiting {
+        let effort = model.efforts.get(&session_id).cloned().unwrap_or_default();
         let model = next_model(model, &session_id);
         cmds.push(Cmd::Link(ToLink::Post {
             key,
             session_id,
             text,
+            files,
             model,
+            effort,
             steer,
         }));
     }
@@ -304,6 +320,9 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
             suggest(model, cmds);
         }
         ("/model", name) => choose_model(model, name),
+        ("/budget", text) if !text.is_empty() => panel::budget(model, text, cmds),
+        ("/effort", word) => attach::effort(model, word, cmds),
+        ("/attach", path) => attach::command(model, path, cmds),
         ("/compact", focus) if !focus.is_empty() => {
             let compact = Deed::Compact(focus.to_owned());
             panel::deed(model, Panel::Context, compact, cmds);
@@ -379,6 +398,13 @@ pub(crate) fn suggest(model: &mut Model, cmds: &mut Vec<Cmd>) {
             .collect();
         return offer(model, name.len(), items);
     }
+    if let Some(word) = before.strip_prefix("/effort ") {
+        let words = attach::EFFORTS.iter().filter(|known| known.starts_with(word));
+        let items = words
+            .map(|known| suggestion((*known).to_owned(), (*known).to_owned(), String::new()))
+            .collect();
+        return offer(model, word.len(), items);
+    }
     if before.starts_with('/') && is_slash(&before) && !before.contains(' ') {
         let items = SLASH
             .iter()
@@ -451,7 +477,7 @@ fn complete(model: &mut Model, cmds: &mut Vec<Cmd>) {
     if let Some(draft) = model.draft_mut() {
         draft.replace_before(popup.replaces, &insert);
     }
-    if insert == "/model" || insert == "/steer" {
+    if matches!(insert.as_str(), "/model" | "/steer" | "/effort" | "/attach") {
         if let Some(draft) = model.draft_mut() {
             draft.insert(" ");
         }

@@ -2,6 +2,8 @@
 //! Guarantees: pure: no clock, no terminal, no daemon; the same model and message give the same result.
 
 mod actions;
+mod again;
+mod attach;
 mod board;
 mod composer;
 mod decide;
@@ -15,6 +17,7 @@ mod usage;
 
 #[cfg(test)]
 pub(crate) use actions::act;
+pub(crate) use attach::name_of;
 pub(crate) use overlay::{entries, found};
 
 #[cfg(test)]
@@ -208,6 +211,9 @@ fn paste(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
         overlay::paste(model, text, cmds);
     } else if model.screen == Screen::Session && !model.deciding && !model.read_only {
         model.focus = Focus::Composer;
+        if attach::pasted(model, text, cmds) {
+            return;
+        }
         if let Some(draft) = model.draft_mut() {
             draft.paste(text);
         }

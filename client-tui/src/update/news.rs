@@ -4,7 +4,7 @@
 use agentd_proto::pb::event::Body;
 use agentd_proto::{ClientError, escape, format, pb};
 
-use super::{board, composer, decide, lifecycle, open, panel, queue};
+use super::{again, attach, board, composer, decide, lifecycle, open, panel, queue};
 use crate::model::session::OpenSession;
 use crate::model::{Level, Link, Model, Screen};
 use crate::msg::{Cmd, FromLink, ToLink};
@@ -156,6 +156,12 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             open(model, &id, cmds);
         }
         FromLink::Posted { key, result } => posted(model, key, result),
+        FromLink::Attached {
+            session_id,
+            result,
+            pasted,
+        } => attach::attached(model, session_id, result, pasted),
+        FromLink::Raised { session_id, line } => again::raised(model, session_id, &line, cmds),
         FromLink::Failed { what, error } => {
             let why = words(&error);
             decide::refused(model, what, &why);
@@ -293,13 +299,16 @@ fn resend(model: &mut Model, cmds: &mut Vec<Cmd>) {
         };
         one.waiting = false;
         let (key, session_id, text) = (one.key, one.session_id.clone(), one.text.clone());
-        let steer = one.steer;
+        let (files, steer) = (one.files.clone(), one.steer);
+        let effort = model.efforts.get(&session_id).cloned().unwrap_or_default();
         let model = composer::next_model(model, &session_id);
         cmds.push(Cmd::Link(ToLink::Post {
             key,
             session_id,
             text,
+            files,
             model,
+            effort,
             steer,
         }));
     }
@@ -321,6 +330,8 @@ fn posted(model: &mut Model, key: u64, result: Result<(), ClientError>) {
         Err(error) => {
             let refused = model.outbox.remove(at);
             model.notice(Level::Problem, words(&error));
+            let back = model.attached.entry(refused.session_id.clone()).or_default();
+            back.extend(refused.files);
             if model.screen == Screen::Session
                 && model
                     .open

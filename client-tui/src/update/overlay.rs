@@ -286,6 +286,7 @@ fn answer(model: &mut Model, ask: Ask, text: &str, cmds: &mut Vec<Cmd>) {
         Ask::Rename { .. } | Ask::Input { .. } => {}
         Ask::Forward { .. } => panel::forward(model, text, cmds),
         Ask::HostPort { .. } => panel::host_port(model, text, cmds),
+        Ask::Budget => panel::budget(model, text, cmds),
         Ask::Copy(draft) => panel::copied(model, draft, text, cmds),
         Ask::Remove(what, name) => panel::removed(model, what, &name, text, cmds),
         Ask::Try(trial) => {

@@ -23,6 +23,7 @@ fn panel(action: Action) -> Option<Panel> {
         Action::Personas => Panel::Personas,
         Action::Policies => Panel::Policies,
         Action::Grants => Panel::Grants,
+        Action::Budgets => Panel::Budgets,
         _ => return None,
     })
 }
@@ -96,6 +97,7 @@ pub(super) fn deed(model: &mut Model, what: Panel, deed: Deed, cmds: &mut Vec<Cm
         }
         Deed::AskForward => prompt(model, Ask::Forward { session_id }, ""),
         Deed::AskHostPort => prompt(model, Ask::HostPort { session_id }, ""),
+        Deed::AskBudget => prompt(model, Ask::Budget, "$10 per day"),
         Deed::Edit(draft) => edit(model, draft, cmds),
         Deed::AskCopy(draft) => {
             let name = format!("my-{}", draft.name);
@@ -230,6 +232,16 @@ pub(super) fn removed(model: &mut Model, what: Named, name: &str, typed: &str, c
         deed(model, what.panel(), Deed::Remove(what, name.to_owned()), cmds);
     } else {
         model.toast("that is not its name: nothing was removed");
+    }
+}
+
+/// A budget was written, or something else.
+pub(super) fn budget(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
+    match agentd_proto::budget::parse(text) {
+        Some(_) => deed(model, Panel::Budgets, Deed::Budget(text.to_owned()), cmds),
+        None => model.toast(
+            "a limit and what it counts over: $10 per day, 500k tokens per session, 20 turns per task",
+        ),
     }
 }
 

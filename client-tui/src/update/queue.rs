@@ -104,7 +104,10 @@ pub(super) fn send(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) -> bool {
         .find(|one| &one.message_id == message_id)
         .into_iter()
         .flat_map(|one| &one.parts)
-        .filter(|part| matches!(part.part, Some(pb::part::Part::Attachment(_))));
+        .filter(|part| {
+            use pb::part::Part;
+            matches!(part.part, Some(Part::Attachment(_) | Part::Image(_)))
+        });
     let parts = std::iter::once(part).chain(attached.cloned()).collect();
     cmds.push(Cmd::Link(ToLink::EditQueued {
         session_id: open.id.clone(),

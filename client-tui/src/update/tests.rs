@@ -1,5 +1,6 @@
 //! What update does: the rules for approvals with a clock of our own, the composer, and a lost line.
 
+mod again;
 mod copy;
 mod grant;
 mod output;

@@ -149,7 +149,7 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
             Some((C::Usage, A::UsageBy, "by")),
             Some((C::Usage, A::UsageMetric, "cost/tokens")),
             Some((C::Usage, A::UsageTable, "table")),
-            Some((C::Usage, A::UsageExport, "CSV")),
+            Some((C::Usage, A::Budgets, "budgets")),
             Some((C::Usage, A::Back, "back")),
         ],
         Screen::Session if model.focus == Focus::Composer => vec![

@@ -316,7 +316,7 @@ fn results(open: &OpenSession, exec: &str, room: usize) -> Vec<String> {
         .collect()
 }
 
-/// Messages that the daemon has not taken yet.
+/// What stopped the agent, messages that the daemon has not taken yet, and what goes with the next one.
 fn outbox(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
     let theme = &model.theme;
     let width = usize::from(area.width);
@@ -343,7 +343,29 @@ fn outbox(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
             let left = vec![Span::styled(format!(" you  {}", escape::line(first)), theme.dim)];
             text::between(left, vec![Span::styled(format!("{state} "), theme.needs)], width)
         });
-    let lines: Vec<Line<'static>> = queued.into_iter().chain(unsent).collect();
+    use crate::keys::{Action, Context};
+    let key = model
+        .keymap
+        .shown(Context::Everywhere, Action::Retry)
+        .unwrap_or_default();
+    let stopped = model.stopped().map(|why| {
+        let words = text::cut(&format!(" {}", why.words(&key)), width);
+        text::line(words, theme.needs)
+    });
+    let files = (!model.attached().is_empty()).then(|| {
+        let names: Vec<String> = model.attached().iter().map(crate::update::name_of).collect();
+        let left = vec![Span::styled(
+            format!(" with it: {}", names.join(", ")),
+            theme.text,
+        )];
+        text::between(left, vec![Span::styled("/attach takes off ", theme.dim)], width)
+    });
+    let lines: Vec<Line<'static>> = stopped
+        .into_iter()
+        .chain(queued)
+        .chain(unsent)
+        .chain(files)
+        .collect();
     let skip = lines.len().saturating_sub(usize::from(area.height));
     put_all(buffer, area, lines.iter().skip(skip));
 }

@@ -147,7 +147,11 @@ fn link(model: &Model) -> Span<'static> {
                 .saturating_duration_since(model.now)
                 .as_millis()
                 .div_ceil(1000);
-            let key = model.keymap.all(crate::keys::Action::Retry);
+            use crate::keys::{Action, Context};
+            let key = model
+                .keymap
+                .shown(Context::Everywhere, Action::Retry)
+                .unwrap_or_default();
             let words = if narrow {
                 "? reconnecting ".to_owned()
             } else {
@@ -232,6 +236,10 @@ fn session_figures(model: &Model, session: &pb::Session, parts: &mut Vec<(u8, St
             escape::line(name)
         }
         None => escape::line(&session.model),
+    };
+    let name = match model.efforts.get(&session.session_id) {
+        Some(effort) => format!("{name}, effort {}", escape::line(effort)),
+        None => name,
     };
     parts.push((1, name));
     let (used, window) = (session.context_tokens, session.context_window_tokens);

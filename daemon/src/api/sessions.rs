@@ -171,7 +171,8 @@ impl SessionService for Sessions {
         let named = Some(wish.model).filter(|m| !m.is_empty());
         let (model, choose_model) = self
             .supervisor
-            .model_for(&handle, named.as_deref(), &environment)?;
+            .model_for(&handle, named.as_deref(), &environment)
+            .await?;
         let deny = match pb::OnApproval::try_from(wish.on_approval) {
             Ok(mode) => mode == pb::OnApproval::Deny,
             Err(_) => return Err(invalid("on_approval is not a mode").into()),
@@ -231,7 +232,7 @@ impl SessionService for Sessions {
         }
         let parts = match wish.parts.is_empty() {
             true => None,
-            false => Some(convert::posted(wish.parts)?),
+            false => Some(convert::edited(wish.parts)?),
         };
         let command = Command::EditMessage {
             message_id: convert::message_id(&wish.message_id)?,

@@ -144,7 +144,8 @@ impl Tasks {
         let model = match wish.run {
             true => Some(
                 self.supervisor
-                    .model_for(&handle, named.as_deref(), &environment)?,
+                    .model_for(&handle, named.as_deref(), &environment)
+                    .await?,
             ),
             false => None,
         };

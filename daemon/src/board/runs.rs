@@ -86,7 +86,7 @@ impl Boards {
             TurnOutcome::Done => (Some(TaskState::Review), "worked on in the background".to_owned()),
             TurnOutcome::Interrupted { reason } => (None, format!("interrupted: {reason}")),
             TurnOutcome::GoalNotMet => (Some(TaskState::Blocked), "the goal was not met".to_owned()),
-            TurnOutcome::OverBudget { reason } => {
+            TurnOutcome::OverBudget { reason, .. } => {
                 (Some(TaskState::Blocked), format!("over budget: {reason}"))
             }
             TurnOutcome::Failed { message, .. } => (Some(TaskState::Blocked), format!("failed: {message}")),

@@ -66,13 +66,14 @@ impl Unit {
         }
     }
 
-    /// An amount as people read it: `$5.00`, `120000 tokens`, `3 turns`, `90 s`.
+    /// An amount as people read it: `$5.00`, `120k tokens`, `3 turns`, `1m30s`.
     pub fn say(self, amount: u64) -> String {
         match self {
             Self::MicroUsd => dollars(amount),
-            Self::Tokens => format!("{amount} tokens"),
+            Self::Tokens => format!("{} tokens", thousands(amount)),
+            Self::Turns if amount == 1 => "1 turn".into(),
             Self::Turns => format!("{amount} turns"),
-            Self::Milliseconds => format!("{} s", amount.div_ceil(1000)),
+            Self::Milliseconds => span(amount.div_ceil(1_000)),
         }
     }
 }
@@ -85,6 +86,30 @@ pub fn dollars(micro_usd: u64) -> String {
         return format!("${}.{:02}", whole + cents / 100, cents % 100);
     }
     format!("${whole}.{}", format!("{rest:06}").trim_end_matches('0'))
+}
+
+/// `500k`, `56.3k`, `1.5M`.
+fn thousands(count: u64) -> String {
+    let (tenths, unit) = match count {
+        0..1_000 => return count.to_string(),
+        1_000..1_000_000 => (count / 100, "k"),
+        _ => (count / 100_000, "M"),
+    };
+    match tenths % 10 {
+        0 => format!("{}{unit}", tenths / 10),
+        rest => format!("{}.{rest}{unit}", tenths / 10),
+    }
+}
+
+/// `45s`, `30m`, `1m38s`, `2h05m`.
+fn span(seconds: u64) -> String {
+    let (minutes, rest) = (seconds / 60, seconds % 60);
+    match (minutes, rest) {
+        (0, _) => format!("{seconds}s"),
+        (1..60, 0) => format!("{minutes}m"),
+        (1..60, _) => format!("{minutes}m{rest:02}s"),
+        _ => format!("{}h{:02}m", minutes / 60, minutes % 60),
+    }
 }
 
 /// A limit on spending.
@@ -106,6 +131,9 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// The id of the limit that a turn was posted with.
+    pub const OWN: &'static str = "turn";
+
     /// Whether a request booked like this counts.
     pub fn covers(&self, booking: &Booking) -> bool {
         let only = self
@@ -163,6 +191,25 @@ impl Standing {
                 "the budget of {line} is nearly reached: {spent} spent, and the next request may take {next}"
             )
         })
+    }
+
+    /// What a person types who wants to go on: more room first, then the word.
+    pub fn ways_on(&self, session: &str) -> Vec<String> {
+        let Budget {
+            unit,
+            limit,
+            ref budget_id,
+            ..
+        } = self.budget;
+        let more = limit.max(self.spent).saturating_mul(2);
+        let more = unit.say(more);
+        if budget_id == Budget::OWN {
+            return vec![format!("agentctl run -s {session} --budget '{more}' \"go on\"")];
+        }
+        vec![
+            format!("agentctl usage budget raise {budget_id} '{more}'"),
+            format!("agentctl run -s {session} \"go on\""),
+        ]
     }
 
     /// The highest of [`STEPS`] that is passed.
@@ -269,6 +316,55 @@ mod tests {
             ..standing(100, 500, 0)
         };
         assert_eq!(told.refuses(1), None);
+    }
+
+    #[test]
+    fn amounts_are_said_as_everywhere() {
+        let said = [
+            Unit::MicroUsd.say(5_000_000),
+            Unit::Tokens.say(500_000),
+            Unit::Tokens.say(999),
+            Unit::Turns.say(1),
+            Unit::Turns.say(20),
+            Unit::Milliseconds.say(1_800_000),
+            Unit::Milliseconds.say(90_000),
+        ];
+        assert_eq!(
+            said,
+            [
+                "$5.00",
+                "500k tokens",
+                "999 tokens",
+                "1 turn",
+                "20 turns",
+                "30m",
+                "1m30s"
+            ]
+        );
+    }
+
+    #[test]
+    fn who_is_stopped_is_told_how_to_go_on() {
+        let full = standing(5_000_000, 5_000_000, 0);
+        let hints = full.ways_on("s-7k2f");
+        assert_eq!(
+            hints,
+            [
+                "agentctl usage budget raise b-1 '$10.00'",
+                "agentctl run -s s-7k2f \"go on\""
+            ]
+        );
+        let own = Standing {
+            budget: Budget {
+                budget_id: Budget::OWN.into(),
+                ..full.budget.clone()
+            },
+            ..full
+        };
+        assert_eq!(
+            own.ways_on("s-7k2f"),
+            ["agentctl run -s s-7k2f --budget '$10.00' \"go on\""]
+        );
     }
 
     #[test]

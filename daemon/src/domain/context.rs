@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decide::is_invisible;
+use super::picture::Picture;
 
 /// What a piece of context is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +56,9 @@ pub struct ContextItem {
     /// Tells one content of a file from another; empty where it does not matter.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub digest: String,
+    /// What is shown of a file that is a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
 }
 
 impl ContextItem {
@@ -72,6 +76,7 @@ impl ContextItem {
             text,
             hidden: 0,
             digest: String::new(),
+            picture: None,
         }
     }
 
@@ -99,6 +104,7 @@ impl ContextItem {
             total_bytes,
             hidden,
             digest: String::new(),
+            picture: None,
         }
     }
 }

@@ -605,6 +605,9 @@ pub enum TurnOutcome {
     OverBudget {
         /// Which.
         reason: String,
+        /// Next steps for a person; none in logs of earlier releases.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hints: Vec<String>,
     },
     /// An error ended it.
     Failed {

@@ -71,9 +71,23 @@ impl Heard {
                 _ => {}
             }
         }
+        let parts = items.iter().flat_map(|item| {
+            let picture = item.picture.clone().map(|picture| Part::Image {
+                name: item.name.clone(),
+                media_type: picture.media_type,
+                data: picture.data,
+                width: picture.width,
+                height: picture.height,
+            });
+            let words = ContextItem {
+                picture: None,
+                ..item.clone()
+            };
+            std::iter::once(Part::Context(words)).chain(picture)
+        });
         self.say(Message {
             role: Role::User,
-            parts: items.iter().cloned().map(Part::Context).collect(),
+            parts: parts.collect(),
         });
     }
 

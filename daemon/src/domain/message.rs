@@ -132,6 +132,11 @@ impl Message {
         texts.join("\n")
     }
 
+    /// True when the daemon put it beside the words: nobody said it.
+    pub fn is_beside(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Context(_)))
+    }
+
     /// True when nothing but the daemon's own pieces are in it that a compaction puts back afresh.
     pub fn is_surroundings(&self) -> bool {
         self.role == Role::User

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod message;
 pub mod network;
 pub mod persona;
+pub mod picture;
 pub mod policy;
 pub mod principal;
 pub mod proxy;

@@ -19,14 +19,34 @@ pub(super) fn edit(
     steer: Option<bool>,
 ) -> Result<Vec<EventBody>, Rejection> {
     let waiting = find(session, message_id)?;
-    if let Some(parts) = parts {
-        check_parts(parts)?;
-    }
+    let parts = match parts {
+        Some(parts) => with_pictures(parts, &waiting.parts)?,
+        None => waiting.parts.to_vec(),
+    };
+    check_parts(&parts)?;
     Ok(vec![EventBody::MessageEdited {
         message_id: message_id.clone(),
-        parts: parts.unwrap_or(&waiting.parts).to_vec(),
+        parts,
         steer: steer.unwrap_or(waiting.steer),
     }])
+}
+
+/// The parts, with the pictures that were there before in the place of those that are only named.
+fn with_pictures(parts: &[Part], before: &[Part]) -> Result<Vec<Part>, Rejection> {
+    let whole = |part: &Part| {
+        let Part::Image { name, data, .. } = part else {
+            return Ok(part.clone());
+        };
+        if !data.is_empty() {
+            return Ok(part.clone());
+        }
+        let mut pictures = before.iter();
+        let same = pictures.find(|old| matches!(old, Part::Image { name: old, .. } if old == name));
+        same.cloned().ok_or_else(|| {
+            Rejection::InvalidArgument(format!("image '{name}': the message has none of that name"))
+        })
+    };
+    parts.iter().map(whole).collect()
 }
 
 /// Takes a message back.
@@ -77,4 +97,30 @@ fn find<'a>(session: &'a Session, message_id: &MessageId) -> Result<&'a QueuedMe
             message: message_id.to_string(),
             session: session.name.clone(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(name: &str, data: &str) -> Part {
+        Part::Image {
+            name: name.into(),
+            media_type: "image/png".into(),
+            data: data.into(),
+            width: 3,
+            height: 7,
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_only_named_stays_as_it_was() {
+        let before = [Part::Text { text: "old".into() }, picture("a.png", "AAAA")];
+        let words = Part::Text { text: "new".into() };
+        let parts = with_pictures(&[words.clone(), picture("a.png", "")], &before).unwrap();
+        assert_eq!(parts, [words, picture("a.png", "AAAA")]);
+        let fresh = with_pictures(&[picture("a.png", "BBBB")], &before).unwrap();
+        assert_eq!(fresh, [picture("a.png", "BBBB")]);
+        assert!(with_pictures(&[picture("b.png", "")], &before).is_err());
+    }
 }

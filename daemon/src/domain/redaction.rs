@@ -92,9 +92,10 @@ pub fn unsaid(body: &EventBody) -> Option<EventBody> {
         EventBody::ToolCallStarted { call, .. } => REDACTED_JSON.clone_into(&mut call.arguments),
         EventBody::ToolCallFinished { result, .. } => NOT_KEPT.clone_into(result),
         EventBody::ContextAdded { items, .. } => {
-            items
-                .iter_mut()
-                .for_each(|item| NOT_KEPT.clone_into(&mut item.text));
+            items.iter_mut().for_each(|item| {
+                NOT_KEPT.clone_into(&mut item.text);
+                item.picture = None;
+            });
         }
         EventBody::ContextCompacted { summary, .. } => NOT_KEPT.clone_into(summary),
         EventBody::PlanUpdated { items, .. } => {

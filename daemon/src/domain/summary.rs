@@ -244,7 +244,7 @@ pub(super) fn line_of(body: &EventBody) -> Option<String> {
             TurnOutcome::Done => return None,
             TurnOutcome::Interrupted { reason } => format!("interrupted: {reason}"),
             TurnOutcome::GoalNotMet => "goal not met".into(),
-            TurnOutcome::OverBudget { reason } => format!("over budget: {reason}"),
+            TurnOutcome::OverBudget { reason, .. } => format!("over budget: {reason}"),
             TurnOutcome::Failed { message, .. } => format!("failed: {message}"),
             TurnOutcome::Denied { reason } => format!("denied: {reason}"),
         },

@@ -54,8 +54,13 @@ pub struct Hold {
 pub enum Entry {
     /// It may be made.
     Granted(Hold),
-    /// It may not: why, and what to do.
-    Refused(String),
+    /// It may not.
+    Refused {
+        /// Why.
+        why: String,
+        /// What a person types to go on.
+        hints: Vec<String>,
+    },
 }
 
 impl Ledger {
@@ -73,6 +78,10 @@ impl Ledger {
             let mut standing = self.standing(&budget, spender).await?;
             let key = (budget.budget_id.clone(), standing.stretch.clone());
             standing.reserved = reserved.get(&key).copied().unwrap_or_default();
+            // Who gave this turn a limit is told before the first request that it can't hold back.
+            if budget.budget_id == Budget::OWN && estimate.micro_usd.is_none() {
+                alerts.extend(self.price_unknown(&standing, spender).await?);
+            }
             let more = match budget.unit {
                 Unit::MicroUsd => estimate.micro_usd.unwrap_or_default(),
                 Unit::Tokens => estimate.tokens,
@@ -85,7 +94,8 @@ impl Ledger {
                 let about = format!("{}:{}:{}:full", budget.budget_id, standing.stretch, budget.limit);
                 let alert = alert(AlertKind::BudgetReached, &why, &standing, 100, &spender.booking);
                 alerts.extend(self.raise(alert, about).await?);
-                return Ok((Entry::Refused(why), alerts));
+                let hints = standing.ways_on(&spender.booking.session_id);
+                return Ok((Entry::Refused { why, hints }, alerts));
             }
             hold.taken.push((key, more));
         }
@@ -362,7 +372,7 @@ impl Ledger {
 /// The limit a poster gave their own turn, as a budget like any other.
 fn own_limit(limit: u64) -> Budget {
     Budget {
-        budget_id: "turn".into(),
+        budget_id: Budget::OWN.into(),
         window: Window::Turn,
         unit: Unit::MicroUsd,
         limit,

@@ -183,7 +183,7 @@ async fn requests_side_by_side_can_not_pass_a_limit_together() {
         panic!("it fits")
     };
     let (second, alerts) = ledger.reserve(&spender("s-b"), costs(60)).await.unwrap();
-    let Entry::Refused(why) = second else {
+    let Entry::Refused { why, .. } = second else {
         panic!("together they do not fit")
     };
     assert!(why.contains("$0.0001 per day is nearly reached"), "{why}");
@@ -209,7 +209,7 @@ async fn requests_side_by_side_can_not_pass_a_limit_together() {
         .await
         .unwrap();
     let (full, _) = ledger.reserve(&spender("s-b"), costs(0)).await.unwrap();
-    assert!(matches!(full, Entry::Refused(why) if why.contains("is reached")));
+    assert!(matches!(full, Entry::Refused { why, .. } if why.contains("is reached")));
     let raised = Budget {
         limit: 200,
         ..made.budget
@@ -224,6 +224,29 @@ async fn requests_side_by_side_can_not_pass_a_limit_together() {
     );
     let (on, _) = ledger.reserve(&spender("s-b"), costs(60)).await.unwrap();
     assert!(matches!(on, Entry::Granted(_)));
+}
+
+#[tokio::test]
+async fn a_limit_that_can_not_count_a_model_is_said_before_it_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = ledger(dir.path());
+    let spender = Spender {
+        turn_id: "t-1".into(),
+        turn_limit: Some(2_000_000),
+        ..spender("s-a")
+    };
+    let (entry, alerts) = ledger.reserve(&spender, Estimate::default()).await.unwrap();
+    assert!(matches!(entry, Entry::Granted(_)));
+    assert_eq!(alerts.len(), 1);
+    assert!(
+        alerts[0]
+            .message
+            .contains("is unknown: the budget of $2.00 per turn"),
+        "{}",
+        alerts[0].message
+    );
+    let (_, again) = ledger.reserve(&spender, Estimate::default()).await.unwrap();
+    assert_eq!(again, [], "once in a turn");
 }
 
 #[tokio::test]
@@ -279,7 +302,7 @@ async fn a_turn_s_own_limit_and_the_unknown_price_are_minded() {
     own.turn_limit = Some(50);
     own.turn.cost_micro_usd = 45;
     let (entry, _) = ledger.reserve(&own, costs(10)).await.unwrap();
-    assert!(matches!(entry, Entry::Refused(_)));
+    assert!(matches!(entry, Entry::Refused { .. }));
     ledger
         .set_budget(budget(Window::Month, 100), BudgetId::random())
         .await

@@ -138,7 +138,7 @@ impl CassetteModel {
     /// The step that follows this history.
     fn next(&self, messages: &[Message]) -> Result<&Step, ModelError> {
         // What the daemon puts beside the words is nobody's message.
-        let spoken = |message: &&Message| !message.parts.iter().all(|part| matches!(part, Part::Context(_)));
+        let spoken = |message: &&Message| !message.is_beside();
         let count = |role: Role| {
             messages
                 .iter()

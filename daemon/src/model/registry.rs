@@ -1,6 +1,8 @@
 //! Owns: finding a model by name, listing models, and looking for model servers on loopback.
 //! Guarantees: resolving sends nothing and reads at most a cassette; a server found on loopback is offered, never used unless named.
 
+mod served;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,6 +101,8 @@ struct Inner {
 /// What servers taught of their models.
 #[derive(Debug, Default)]
 struct Learned {
+    /// Providers that were asked what they serve, since a model's window was known from nowhere.
+    asked: HashSet<String>,
     /// Context windows in tokens, by full name.
     windows: HashMap<String, u64>,
     /// Models that refused pictures.
@@ -222,9 +226,10 @@ impl ModelRegistry {
             (Some(own), Some(learned)) if learned < own => (Some(learned), "learned"),
             (Some(own), _) => (Some(own), "configured"),
             (None, Some(learned)) => (Some(learned), "learned"),
-            (None, None) => match self.catalog_entry(name).context_tokens.or(declared) {
-                Some(tokens) => (Some(tokens), "catalog"),
-                None => (None, ""),
+            (None, None) => match (self.catalog_entry(name).context_tokens, self.served_window(name)) {
+                (Some(tokens), _) => (Some(tokens), "catalog"),
+                (None, Some(tokens)) => (Some(tokens), "server"),
+                (None, None) => (declared, if declared.is_some() { "catalog" } else { "" }),
             },
         }
     }
@@ -297,7 +302,10 @@ impl ModelRegistry {
             dialect: own
                 .and_then(|own| own.edit_dialect)
                 .unwrap_or_else(|| dialect_of(name)),
-            context_tokens: self.catalog_entry(name).context_tokens,
+            context_tokens: self
+                .catalog_entry(name)
+                .context_tokens
+                .or_else(|| self.served_window(name)),
             target,
             tuning: self.0.tuning.clone(),
         }))

@@ -9,6 +9,7 @@ use super::mailbox::TurnView;
 use super::turn::TurnJob;
 use crate::clock::now_us;
 use crate::domain::budget::Alert;
+use crate::domain::event::TurnOutcome;
 use crate::domain::principal::Caller;
 use crate::domain::usage::{Booking, Sums, Tokens};
 use crate::ledger::budgets::Entry;
@@ -29,8 +30,8 @@ pub(super) struct Purse {
 }
 
 impl Purse {
-    /// Asks for room for one more request. The error says which budget has none.
-    pub(super) async fn open(&self, job: &TurnJob, view: &TurnView) -> Result<(), String> {
+    /// Asks for room for one more request. The error says which budget has none, and how to go on.
+    pub(super) async fn open(&self, job: &TurnJob, view: &TurnView) -> Result<(), TurnOutcome> {
         let spender = spender(job, view);
         let (entry, alerts) = match job.settings.ledger.reserve(&spender, estimate(job, view)).await {
             Ok(answer) => answer,
@@ -45,7 +46,7 @@ impl Purse {
                 *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);
                 Ok(())
             }
-            Entry::Refused(reason) => Err(reason),
+            Entry::Refused { why, hints } => Err(TurnOutcome::OverBudget { reason: why, hints }),
         }
     }
 

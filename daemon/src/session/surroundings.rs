@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::context::{ContextItem, ContextKind};
 use crate::domain::message::{Message, Part, Role};
+use crate::domain::picture::{self, Picture};
 use crate::tools::JailPaths;
 use crate::workspace::{Guard, GuardError, Kind};
 
@@ -23,6 +24,8 @@ const MOST_INSTRUCTIONS: usize = 16;
 const MENTION_BYTES: usize = 64 * 1024;
 const MENTIONS_BYTES: usize = 192 * 1024;
 const MENTIONS: usize = 16;
+/// Most pictures of them.
+const PICTURES: usize = 4;
 /// Entries of a directory that is named, and of the workspace's root among the surroundings.
 const ENTRIES: usize = 200;
 const ROOT_ENTRIES: usize = 60;
@@ -90,7 +93,7 @@ fn instruction(place: &Place, file: &Path) -> Option<ContextItem> {
 pub(super) fn unread(history: &[Arc<Message>]) -> Vec<&str> {
     let mut words = Vec::new();
     for message in history.iter().rev() {
-        if message.role != Role::User || message.parts.iter().any(|p| matches!(p, Part::Context(_))) {
+        if message.role != Role::User || message.is_beside() {
             break;
         }
         words.extend(message.parts.iter().rev().filter_map(|part| match part {
@@ -104,7 +107,7 @@ pub(super) fn unread(history: &[Arc<Message>]) -> Vec<&str> {
 
 /// The files and directories that a text names with `@`, as the model should read them.
 pub(super) fn mentions(place: &Place, words: &[String]) -> Vec<ContextItem> {
-    let mut left = MENTIONS_BYTES;
+    let (mut left, mut pictures) = (MENTIONS_BYTES, PICTURES);
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     let names = words.iter().flat_map(|text| named(text));
@@ -118,7 +121,8 @@ pub(super) fn mentions(place: &Place, words: &[String]) -> Vec<ContextItem> {
         if !seen.insert(rel.clone()) {
             continue;
         }
-        let item = mention(place, &name, &rel, left.min(MENTION_BYTES));
+        let item = mention(place, &name, &rel, left.min(MENTION_BYTES), pictures > 0);
+        pictures = pictures.saturating_sub(usize::from(item.picture.is_some()));
         left = left.saturating_sub(item.text.len());
         found.push(item);
     }
@@ -168,16 +172,34 @@ fn resolve(place: &Place, name: &str) -> Option<(String, PathBuf)> {
     None
 }
 
-fn mention(place: &Place, name: &str, rel: &Path, most: usize) -> ContextItem {
+fn mention(place: &Place, name: &str, rel: &Path, most: usize, pictures: bool) -> ContextItem {
     let said = |text: String| ContextItem::plain(ContextKind::Mention, name, text);
     if most == 0 {
         return said("[not shown: too much was named at once; read it]".into());
     }
     match place.guard.read(rel, most as u64) {
-        Ok(content) if content.bytes.iter().take(8_192).any(|b| *b == 0) => said(format!(
-            "[a binary file of {} bytes; a picture can be attached with -f]",
-            content.total_bytes
-        )),
+        Ok(content) if Picture::begins(&content.bytes) => {
+            if !pictures {
+                return said(format!(
+                    "[a picture; not shown: the most of a message is {PICTURES}]"
+                ));
+            }
+            // One byte more than it may have tells that it has too many.
+            let whole = place.guard.read(rel, picture::MAX_BYTES as u64 + 1);
+            let found = whole
+                .map_err(|error| error.to_string())
+                .and_then(|file| Picture::of(&file.bytes).map_err(str::to_owned));
+            match found {
+                Ok(picture) => ContextItem {
+                    picture: Some(picture),
+                    ..said("[a picture, shown here]".into())
+                },
+                Err(why) => said(format!("[a picture; not shown: {why}]")),
+            }
+        }
+        Ok(content) if content.bytes.iter().take(8_192).any(|b| *b == 0) => {
+            said(format!("[a binary file of {} bytes]", content.total_bytes))
+        }
         Ok(content) => ContextItem::of_file(
             ContextKind::Mention,
             name,
@@ -334,16 +356,37 @@ mod tests {
             ("src/a.c", b"int a;\n"),
             ("with space.txt", b"spaced"),
             ("logo.png", b"\x89PNG\0"),
+            ("blob", b"\x7fELF\0"),
+            (
+                "dot.png",
+                b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x07\x08\x06\0\0\0",
+            ),
         ]);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("leak")).unwrap();
-        let text =
-            "fix @src/a.c. Mail me@src/a.c, @nobody, (@src) @\"with space.txt\" @logo.png @leak @src/a.c";
+        let text = "fix @src/a.c. Mail me@src/a.c, @nobody, (@src) @\"with space.txt\" @logo.png @leak @src/a.c @dot.png @blob";
         let found = mentions(&place, &[text.to_owned()]);
         let names: Vec<_> = found.iter().map(|i| i.name.as_str()).collect();
-        assert_eq!(names, ["src/a.c", "src", "with space.txt", "logo.png", "leak"]);
+        assert_eq!(
+            names,
+            [
+                "src/a.c",
+                "src",
+                "with space.txt",
+                "logo.png",
+                "leak",
+                "dot.png",
+                "blob"
+            ]
+        );
         assert_eq!(found[0].text, "int a;\n");
         assert_eq!(found[1].text, "a.c");
-        assert!(found[3].text.contains("binary"));
+        assert!(found[3].text.contains("binary") || found[3].text.contains("not shown"));
+        let dot = found[5].picture.as_ref().unwrap();
+        assert_eq!(
+            (dot.media_type.as_str(), dot.width, dot.height),
+            ("image/png", 3, 7)
+        );
+        assert!(found[6].text.contains("binary") && found[6].picture.is_none());
         assert!(found[4].text.contains("outside the workspace") && !found[4].text.contains("root:"));
     }
 

@@ -126,8 +126,15 @@ impl TurnJob {
                 continue;
             }
             if view.steps >= view.options.max_steps {
-                let reason = format!("{} steps, the most for one turn", view.options.max_steps);
-                return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
+                let most = view.options.max_steps;
+                let outcome = TurnOutcome::OverBudget {
+                    reason: format!(
+                        "{most} step{}, the most for one turn",
+                        if most == 1 { "" } else { "s" }
+                    ),
+                    hints: vec!["agentctl run -s SESSION \"go on\"".into()],
+                };
+                return self.finish(Vec::new(), outcome).await;
             }
             if let Some(why) = self.repeats.over().filter(|_| self.brief.is_last()) {
                 return self.finish(Vec::new(), no_progress(why)).await;
@@ -145,8 +152,8 @@ impl TurnJob {
             if !notices.is_empty() {
                 view = self.actor.record(&self.turn_id, notices).await?.ok_or(Gone)?;
             }
-            if let Err(reason) = self.purse.open(self, &view).await {
-                return self.finish(Vec::new(), TurnOutcome::OverBudget { reason }).await;
+            if let Err(outcome) = self.purse.open(self, &view).await {
+                return self.finish(Vec::new(), outcome).await;
             }
             let stepped = self.step(&mut view, &tools).await;
             self.purse.close(self, &view).await;

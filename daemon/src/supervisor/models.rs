@@ -70,26 +70,25 @@ impl Supervisor {
 
     /// The model that answers a post: the named one, else the session's, else the default. True when it is to
     /// become the session's.
-    pub fn model_for(
+    pub async fn model_for(
         &self,
         handle: &SessionHandle,
         named: Option<&str>,
         environment: &Environment,
     ) -> Result<(Arc<dyn Model>, bool), Rejection> {
-        let own = handle.summary().model.map(|m| m.name);
-        let choose = named.is_some() || own.is_none();
+        let own = handle.summary().model;
         let name = named
             .map(str::to_owned)
-            .or(own)
+            .or_else(|| own.as_ref().map(|m| m.name.clone()))
             .or_else(|| self.default_model())
             .unwrap_or_else(|| FALLBACK.to_owned());
         self.learn(environment);
-        let model = self
-            .settings()
-            .models()
-            .resolve(&name, environment)
-            .map_err(|e| rejection(&e))?;
-        Ok((model, choose))
+        let models = self.settings().models();
+        models.ask_window(&name, environment).await;
+        let model = models.resolve(&name, environment).map_err(|e| rejection(&e))?;
+        // Chosen anew where its window has become known: the session's fill is reckoned with it.
+        let wider = own.is_none_or(|m| m.context_tokens.is_none() && model.context_tokens().is_some());
+        Ok((model, named.is_some() || wider))
     }
 
     /// Keys of a caller never reach the log either, should a model or a person repeat one.

@@ -61,6 +61,48 @@ try {
   await job.getByRole('button').click()
   await job.waitFor({ state: 'detached' })
 
+  step('a file is named with @, pictures are chosen, pasted and dropped')
+  const message = page.getByLabel('Message', { exact: true })
+  await message.pressSequentially('look at @sr')
+  await page.getByRole('option', { name: 'src/' }).waitFor()
+  await page.keyboard.press('Enter')
+  await page.getByRole('option', { name: 'src/slug.c' }).waitFor()
+  await page.keyboard.type('slug.c')
+  await page.keyboard.press('Tab')
+  must((await message.inputValue()) === 'look at @src/slug.c ', `the field has: ${await message.inputValue()}`)
+  const dot = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
+  const chosen = page.locator('input[type=file]')
+  await chosen.setInputFiles([{ name: 'dot.png', mimeType: 'image/png', buffer: dot }, { name: 'words.txt', mimeType: 'text/plain', buffer: Buffer.from('words\n') }])
+  await page.getByRole('button', { name: 'Take dot.png off' }).waitFor()
+  await page.getByRole('button', { name: 'Take words.txt off' }).click()
+  await chosen.setInputFiles({ name: 'fake.png', mimeType: 'image/png', buffer: Buffer.from('no picture') })
+  await page.getByText('fake.png is no picture that can be shown').waitFor()
+  for (const kind of ['paste', 'drop']) {
+    await message.evaluate((field, [kind, data]) => {
+      const files = new DataTransfer()
+      files.items.add(new File([Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], `${kind}.png`, { type: 'image/png' }))
+      const how = { bubbles: true, cancelable: true }
+      field.dispatchEvent(kind === 'paste' ? new ClipboardEvent('paste', { ...how, clipboardData: files }) : new DragEvent('drop', { ...how, dataTransfer: files }))
+    }, [kind, dot.toString('base64')])
+    await page.getByRole('button', { name: `Take ${kind}.png off` }).waitFor()
+  }
+  await page.getByRole('button', { name: 'Send' }).click()
+  const sent = page.locator('article.you', { hasText: 'look at @src/slug.c' })
+  for (const name of ['dot.png', 'paste.png', 'drop.png']) await sent.getByText(name).waitFor()
+  await page.getByText(/Read beside the words: .*src\/slug\.c/).waitFor()
+  ctl('wait', id, '--for', 'ready', '--timeout', '60s')
+  must(ctl('sessions', 'show', id, '--context', '-o', 'json').includes('"images"'), 'the model was shown no picture')
+
+  step('a turn that a restart interrupted goes on by a button')
+  ctl('run', '-s', id, '-d', 'demo:\nstream 20000')
+  await page.getByRole('button', { name: 'Interrupt', exact: true }).waitFor()
+  ctl('daemon', 'restart')
+  const interrupted = page.getByRole('region', { name: 'Interrupted' })
+  await interrupted.getByRole('button', { name: 'Go on' }).click()
+  await interrupted.waitFor({ state: 'detached' })
+  await page.locator('article.you', { hasText: /^.*go on/s }).last().waitFor()
+  ctl('wait', id, '--for', 'ready', '--timeout', '60s')
+
   step('limits, and what fills the context')
   ctl('run', '-s', id, 'demo:\nsay done')
   await page.goto(`${at}/s/${id}/about`)
@@ -78,7 +120,7 @@ try {
 
   step('what a session is about, in the list')
   await page.goto(`${at}/sessions`)
-  await page.locator('a.row .title', { hasText: 'demo:' }).waitFor()
+  await page.locator('a.row .title', { hasText: 'look at' }).waitFor()
 
   step('a command that runs on is interrupted')
   await page.goto(`${at}/s/${id}`)

@@ -1,6 +1,7 @@
 //! Owns: the panels over a view: about a session, and what decides in all of them; as rows with what can be done.
 //! Guarantees: texts of rows hold nothing that steers a terminal.
 
+mod budgets;
 mod network;
 mod policies;
 mod session;
@@ -30,6 +31,8 @@ pub(crate) enum Panel {
     Policies,
     /// What was granted to projects.
     Grants,
+    /// Limits on spending, and what was told of them.
+    Budgets,
     /// Which rule decides about a call.
     Trial,
 }
@@ -47,6 +50,7 @@ impl Panel {
             Self::Personas => "personas",
             Self::Policies => "policies",
             Self::Grants => "granted to projects",
+            Self::Budgets => "budgets",
             Self::Trial => "which rule decides",
         }
     }
@@ -58,7 +62,10 @@ impl Panel {
 
     /// True for those that say nothing without a session.
     pub(crate) fn needs_session(self) -> bool {
-        !matches!(self, Self::Personas | Self::Policies | Self::Grants | Self::Trial)
+        !matches!(
+            self,
+            Self::Personas | Self::Policies | Self::Grants | Self::Budgets | Self::Trial
+        )
     }
 }
 
@@ -141,6 +148,16 @@ pub(crate) enum Deed {
     Remove(Named, String),
     /// Takes a grant back.
     Revoke(String),
+    /// Asks for a budget.
+    AskBudget,
+    /// Makes one: a limit and what it counts over.
+    Budget(String),
+    /// Gives one twice the room.
+    Raise(String),
+    /// Takes one away.
+    DropBudget(String),
+    /// Marks what was told as seen.
+    Seen(String),
     Try(Trial),
     /// Asks which call to try.
     AskTry(Trial),
@@ -171,7 +188,8 @@ impl Deed {
             | Self::Close(..)
             | Self::AskRemove(..)
             | Self::Remove(..)
-            | Self::Revoke(_) => Hand::End,
+            | Self::Revoke(_)
+            | Self::DropBudget(_) => Hand::End,
             Self::Edit(_) | Self::AskCopy(_) | Self::Save(_) => Hand::Edit,
             Self::AskTry(_) => Hand::Try,
             _ => Hand::Take,
@@ -195,6 +213,10 @@ impl Deed {
             Self::Save(_) => "saves it",
             Self::AskRemove(..) | Self::Remove(..) => "removes it",
             Self::Revoke(_) => "takes it back",
+            Self::AskBudget | Self::Budget(_) => "makes one",
+            Self::Raise(_) => "gives it twice the room",
+            Self::DropBudget(_) => "takes it away",
+            Self::Seen(_) => "marks it as seen",
             Self::Try(_) | Self::AskTry(_) => "tries a command",
             Self::AskRule(_) => "looks at a rule",
         }
@@ -235,6 +257,10 @@ pub(crate) enum Data {
         counting: Vec<pb::ProjectGrant>,
         ended: Vec<pb::ProjectGrant>,
     },
+    Budgets {
+        budgets: Vec<pb::BudgetStanding>,
+        alerts: Vec<pb::Alert>,
+    },
     Trial(Box<Trial>, Box<pb::TestPolicyResponse>),
 }
 
@@ -251,6 +277,7 @@ impl Data {
             Self::Personas { .. } => Panel::Personas,
             Self::Policies { .. } => Panel::Policies,
             Self::Grants { .. } => Panel::Grants,
+            Self::Budgets { .. } => Panel::Budgets,
             Self::Trial(..) => Panel::Trial,
         }
     }
@@ -275,6 +302,7 @@ impl Data {
             } => policies::personas(personas, chosen, *session),
             Self::Policies { policies, in_force } => policies::policies(policies, in_force.as_deref()),
             Self::Grants { counting, ended } => policies::grants(counting, ended, clock),
+            Self::Budgets { budgets, alerts } => budgets::standing(budgets, alerts, clock),
             Self::Trial(trial, tested) => policies::trial(trial, tested, clock),
         }
     }

@@ -2,50 +2,29 @@
 //! Guarantees: a picture that comes in is one, of a kind that models take, and not larger than they take.
 
 use agentd_proto::pb;
-use base64::Engine as _;
-use imagesize::ImageType;
 
 use super::super::status::invalid;
 use crate::domain::context::{ContextItem, ContextKind, PlanItem, PlanState};
 use crate::domain::message::Part;
+use crate::domain::picture::Picture;
 use crate::domain::rejection::Rejection;
 use crate::session::Context;
-
-/// Most bytes of a picture: with its coding it must fit into one message.
-const MAX_IMAGE_BYTES: usize = 3 * 512 * 1024;
-/// Most pixels a side: what the usual models take.
-const MAX_SIDE: usize = 8_000;
 
 /// A picture, checked to be one.
 pub(super) fn image(image: pb::Image) -> Result<Part, Rejection> {
     let shown: String = image.name.chars().filter(|c| !c.is_control()).take(80).collect();
-    let no = |why: &str| Err(invalid(format!("image '{shown}': {why}")));
-    if image.data.is_empty() {
-        return no("it is empty");
-    }
-    if image.data.len() > MAX_IMAGE_BYTES {
-        return no("it has more than 1.5 MiB; make it smaller");
-    }
-    let media_type = match imagesize::image_type(&image.data) {
-        Ok(ImageType::Png) => "image/png",
-        Ok(ImageType::Jpeg) => "image/jpeg",
-        Ok(ImageType::Gif) => "image/gif",
-        Ok(ImageType::Webp) => "image/webp",
-        Ok(_) => return no("models take PNG, JPEG, GIF and WebP; convert it"),
-        Err(_) => return no("its content is not an image"),
-    };
-    let Ok(size) = imagesize::blob_size(&image.data) else {
-        return no("its content is not a whole image");
-    };
-    if size.width == 0 || size.height == 0 || size.width > MAX_SIDE || size.height > MAX_SIDE {
-        return no("its sides must have 1 to 8000 pixels; scale it");
-    }
+    let Picture {
+        media_type,
+        data,
+        width,
+        height,
+    } = Picture::of(&image.data).map_err(|why| invalid(format!("image '{shown}': {why}")))?;
     Ok(Part::Image {
         name: image.name,
-        media_type: media_type.to_owned(),
-        data: base64::engine::general_purpose::STANDARD.encode(&image.data),
-        width: u32::try_from(size.width).unwrap_or_default(),
-        height: u32::try_from(size.height).unwrap_or_default(),
+        media_type,
+        data,
+        width,
+        height,
     })
 }
 
@@ -156,7 +135,7 @@ mod tests {
             (&png(0, 7), "1 to 8000"),
             (&png(9_000, 7), "1 to 8000"),
             (&png(3, 7)[..18], "not a whole image"),
-            (&vec![0; MAX_IMAGE_BYTES + 1], "1.5 MiB"),
+            (&vec![0; crate::domain::picture::MAX_BYTES + 1], "1.5 MiB"),
             (
                 &b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x03\0\0\0\x07\0\0\0"[..],
                 "PNG, JPEG",

@@ -255,7 +255,7 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
             turn_id,
             outcome,
             totals,
-        } => Body::TurnFinished(turn_finished(&turn_id, outcome, &totals)),
+        } => Body::TurnFinished(turn_finished(session_id, &turn_id, outcome, &totals)),
         EventBody::SessionPaused { reason } => Body::SessionPaused(pb::SessionPaused { reason }),
         EventBody::SessionResumed => Body::SessionResumed(pb::SessionResumed {}),
         EventBody::SessionArchived => Body::SessionArchived(pb::SessionArchived {}),
@@ -294,9 +294,21 @@ fn body(session_id: &SessionId, body: EventBody, created: Option<pb::Session>) -
     }
 }
 
-fn turn_finished(turn_id: &TurnId, outcome: TurnOutcome, totals: &TurnTotals) -> pb::TurnFinished {
+fn turn_finished(
+    session_id: &SessionId,
+    turn_id: &TurnId,
+    outcome: TurnOutcome,
+    totals: &TurnTotals,
+) -> pb::TurnFinished {
     let (number, error_reason, error_message, hints) = match outcome {
         TurnOutcome::Done => (pb::TurnOutcome::Done, String::new(), String::new(), Vec::new()),
+        // The daemon's own end, and not a person: the agent stands still for no reason of anybody's.
+        TurnOutcome::Interrupted { reason } if reason.starts_with("agentd ") => (
+            pb::TurnOutcome::Interrupted,
+            "restart".to_owned(),
+            reason,
+            vec!["agentctl run -s SESSION \"go on\"".to_owned()],
+        ),
         TurnOutcome::Interrupted { reason } => {
             (pb::TurnOutcome::Interrupted, String::new(), reason, Vec::new())
         }
@@ -306,8 +318,8 @@ fn turn_finished(turn_id: &TurnId, outcome: TurnOutcome, totals: &TurnTotals) ->
             String::new(),
             Vec::new(),
         ),
-        TurnOutcome::OverBudget { reason } => {
-            (pb::TurnOutcome::OverBudget, String::new(), reason, Vec::new())
+        TurnOutcome::OverBudget { reason, hints } => {
+            (pb::TurnOutcome::OverBudget, String::new(), reason, hints)
         }
         TurnOutcome::Failed {
             reason,
@@ -321,7 +333,11 @@ fn turn_finished(turn_id: &TurnId, outcome: TurnOutcome, totals: &TurnTotals) ->
         outcome: number.into(),
         error_reason,
         error_message,
-        hints,
+        // Who gave a hint need not know whose it is: what is shown works when it is pasted.
+        hints: hints
+            .iter()
+            .map(|hint| hint.replace("SESSION", session_id.as_str()))
+            .collect(),
         steps: totals.steps,
         tool_calls: totals.tool_calls,
         tokens: Some(totals.tokens.into()),

@@ -242,6 +242,22 @@ pub(in crate::api) fn origin(number: i32) -> Result<Origin, Rejection> {
     }
 }
 
+/// Pieces in place of those of a message that waits: a picture without data is the one of that name in it.
+pub(in crate::api) fn edited(parts: Vec<pb::Part>) -> Result<Vec<Part>, Rejection> {
+    let one = |part: pb::Part| match part.part {
+        Some(pb::part::Part::Image(image)) if image.data.is_empty() => Ok(vec![Part::Image {
+            name: image.name,
+            media_type: String::new(),
+            data: String::new(),
+            width: 0,
+            height: 0,
+        }]),
+        _ => posted(vec![part]),
+    };
+    let parts: Result<Vec<_>, _> = parts.into_iter().map(one).collect();
+    Ok(parts?.concat())
+}
+
 /// Pieces a person posts.
 pub(in crate::api) fn posted(parts: Vec<pb::Part>) -> Result<Vec<Part>, Rejection> {
     parts

@@ -76,7 +76,7 @@ fn prompt(message: &Message) -> String {
 
 /// True for what a person said; what the daemon put beside it is not.
 fn is_said(message: &Message) -> bool {
-    message.role == Role::User && !message.parts.iter().all(|part| matches!(part, Part::Context(_)))
+    message.role == Role::User && !message.is_beside()
 }
 
 /// Reads the Turn: everything after the last Message of a person.

@@ -52,8 +52,11 @@ export const draft = {
   set: (session: string, text: string): void => save(`draft.${session}`, text),
 }
 
+/** What goes with a message: a text, or a picture as base64. */
+export type Attached = { name: string; text: string } | { name: string; picture: string }
+
 /** A message that waits for the connection. Its id makes it arrive once. */
-export type Unsent = { requestId: string; text: string; steer?: boolean; model?: string; effort?: string; files?: { name: string; text: string }[]; time: number; error?: string }
+export type Unsent = { requestId: string; text: string; steer?: boolean; model?: string; effort?: string; files?: Attached[]; time: number; error?: string }
 
 export const outbox = {
   get(session: string): Unsent[] {

@@ -75,7 +75,7 @@ function waits(steer: boolean): Stage {
 export function pieces(parts: Part[]): [string[], string[]] {
   return [
     parts.flatMap(({ part }) => (part.case === 'text' ? [part.value] : [])),
-    parts.flatMap(({ part }) => (part.case === 'attachment' ? [part.value.name] : [])),
+    parts.flatMap(({ part }) => (part.case === 'attachment' || part.case === 'image' ? [part.value.name] : [])),
   ]
 }
 

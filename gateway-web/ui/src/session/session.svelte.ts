@@ -3,7 +3,8 @@ import type { Event } from '../gen/agentd/v1/event_pb'
 import type { Approval } from '../gen/agentd/v1/session_pb'
 import type { AttachedClient, OutputChunk, Preview, QueuedMessage, TerminalScreen, WatchItem } from '../gen/agentd/v1/session_service_pb'
 import { requestId, sessions, sentence, trouble, type Trouble } from '../lib/api'
-import { outbox, type Unsent } from '../lib/prefs.svelte'
+import { bytesOf } from '../lib/pictures'
+import { outbox, type Attached, type Unsent } from '../lib/prefs.svelte'
 import { inTurn } from '../lib/turns'
 import { link } from '../link/link.svelte'
 import { Fold, type Item } from './items'
@@ -19,6 +20,13 @@ const JUMP = 2000n
 const REQUEUES = new Set(['messagePosted', 'messageEdited', 'messageRemoved', 'turnStarted', 'turnSteered'])
 
 export type Live = { id: string; text: string; reasoning: string; tool: string }
+
+/** What is attached, as the contract has it. */
+function part(file: Attached) {
+  return 'picture' in file
+    ? { part: { case: 'image' as const, value: { name: file.name, data: bytesOf(file.picture) } } }
+    : { part: { case: 'attachment' as const, value: file } }
+}
 
 export class Following {
   items = $state.raw<Item[]>([])
@@ -133,7 +141,7 @@ export class Following {
 
   /** Changes a message that waits; without a text only whether it steers. */
   async edit(one: QueuedMessage, text: string | undefined, steer: boolean | undefined): Promise<void> {
-    const attached = one.parts.filter(({ part }) => part.case === 'attachment')
+    const attached = one.parts.filter(({ part }) => part.case === 'attachment' || part.case === 'image')
     const parts = text === undefined ? [] : [{ part: { case: 'text' as const, value: text } }, ...attached]
     await sessions.editMessage({ requestId: requestId(), sessionId: this.id, messageId: one.messageId, parts, steer })
   }
@@ -302,7 +310,7 @@ export class Following {
       for (let one = this.next(); one; one = this.next()) {
         const { requestId: own } = one
         const text = one.text ? [{ part: { case: 'text' as const, value: one.text } }] : []
-        const parts = [...text, ...(one.files ?? []).map((value) => ({ part: { case: 'attachment' as const, value } }))]
+        const parts = [...text, ...(one.files ?? []).map(part)]
         try {
           await sessions.postMessage({ requestId: one.requestId, sessionId: this.id, parts, approverPresent: true, steer: one.steer ?? false, model: one.model ?? '', effort: one.effort ?? '' })
           this.keep(this.unsent.filter((other) => other.requestId !== own))

@@ -1883,7 +1883,8 @@ export type TurnFinished = Message<"agentd.v1.TurnFinished"> & {
   outcome: TurnOutcome;
 
   /**
-   * Lower-case reason for FAILED, such as `auth_missing`, `provider_failed`; empty otherwise.
+   * Lower-case reason for FAILED, such as `auth_missing`, `provider_failed`; `restart` for INTERRUPTED when the daemon went
+   * down meanwhile; empty otherwise.
    *
    * @generated from field: string error_reason = 3;
    */

@@ -668,7 +668,8 @@ export type GetContextResponse = Message<"agentd.v1.GetContextResponse"> & {
   windowTokens: bigint;
 
   /**
-   * Where the size is known from: `configured`, `learned` (from the server's refusal), `catalog`, or empty.
+   * Where the size is known from: `configured`, `learned` (from the server's refusal), `catalog`,
+   * `server` (its list of models), or empty.
    *
    * @generated from field: string window_source = 3;
    */
@@ -892,7 +893,8 @@ export type EditMessageRequest = Message<"agentd.v1.EditMessageRequest"> & {
   messageId: string;
 
   /**
-   * The pieces in place of the old ones; none: they stay. Limits as in PostMessageRequest.
+   * The pieces in place of the old ones; none: they stay. Limits as in PostMessageRequest. A picture without data is the
+   * one of its name that the message has.
    *
    * @generated from field: repeated agentd.v1.Part parts = 4;
    */
