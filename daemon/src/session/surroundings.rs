@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::context::{ContextItem, ContextKind};
 use crate::domain::message::{Message, Part, Role};
-use crate::tools::JailPaths;
+use crate::tools::{JailPaths, locate};
 use crate::workspace::{Guard, GuardError, Kind};
 
 /// Names of instruction files, the first one in a directory counts.
@@ -155,7 +155,7 @@ fn named(text: &str) -> Vec<String> {
 fn resolve(place: &Place, name: &str) -> Option<(String, PathBuf)> {
     let bare = name.trim_end_matches(['.', ':', '!', '?', '/']);
     for candidate in [name, bare] {
-        let Some(rel) = place.paths.relative(candidate) else {
+        let Some(rel) = locate(place.paths.as_ref(), &place.guard, candidate) else {
             continue;
         };
         match place.guard.real(&rel).and_then(|real| place.guard.kind(&real)) {
@@ -232,6 +232,10 @@ pub(super) fn environment(place: &Place, shell_dir: &str, repository: Option<&st
     if let Some(said) = repository {
         text.push_str(said.trim_end());
         text.push('\n');
+    }
+    for (dir, writable) in place.guard.added_dirs() {
+        let access = if writable { "may be written" } else { "read-only" };
+        text.push_str(&format!("also here: {} ({access})\n", dir.display()));
     }
     text.push_str("workspace root:\n");
     text.push_str(&listing(place, Path::new(""), ROOT_ENTRIES));
