@@ -285,6 +285,26 @@ mod tests {
     }
 
     #[test]
+    fn directories_beside_the_workspace_are_told_and_can_be_named() {
+        let (dir, mut place) = place(&[("a", b"a")]);
+        let beside = tempfile::tempdir().unwrap();
+        std::fs::write(beside.path().join("b"), "from beside").unwrap();
+        let guard = Guard::open(dir.path()).unwrap();
+        place.guard = Arc::new(guard.with_added([(beside.path(), true)]));
+        let at = beside.path().display();
+        let told = environment(&place, "/", None).text;
+        assert!(
+            told.contains(&format!("also here: {at} (may be written)")),
+            "{told}"
+        );
+        let named = mentions(&place, &[format!("look at @{at}/b")]);
+        assert!(
+            named.len() == 1 && named[0].text.contains("from beside"),
+            "{named:?}"
+        );
+    }
+
+    #[test]
     fn instruction_files_come_from_the_root_down_and_the_first_name_counts() {
         let (_dir, place) = place(&[
             ("AGENTS.md", b"root"),
