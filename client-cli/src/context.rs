@@ -260,11 +260,34 @@ impl Context {
             persona: wanted.persona.clone(),
             policy: wanted.policy.clone(),
         };
-        self.client
-            .create_session(request)
-            .await?
-            .session
-            .ok_or_else(empty_answer)
+        let answer = self.client.create_session(request).await?;
+        let session = answer.session.ok_or_else(empty_answer)?;
+        if answer.created {
+            self.warn_begun(&session).await?;
+        }
+        Ok(session)
+    }
+
+    /// Says what a new session's log begins with: what its project asked for and did not get.
+    async fn warn_begun(&self, session: &pb::Session) -> Result<(), Failure> {
+        // The first fact is that it was made.
+        if session.head <= 1 {
+            return Ok(());
+        }
+        let request = pb::ListEventsRequest {
+            session_id: session.session_id.clone(),
+            after_seq: 1,
+            page_size: 100,
+            ..Default::default()
+        };
+        for event in self.client.list_events(request).await?.events {
+            if let Some(pb::event::Body::NoticeRecorded(notice)) = event.body
+                && notice.code == "project_policy"
+            {
+                self.out.warning(&escape::line(&notice.message));
+            }
+        }
+        Ok(())
     }
 
     /// The variables by which the daemon may reach a provider on this client's behalf.

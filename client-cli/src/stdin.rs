@@ -2,12 +2,20 @@
 
 use std::io::{IsTerminal as _, Read as _};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use crate::exit::Failure;
 
 /// Bytes handed on at once.
 pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// How long typed lines are waited for before somebody looks whether they are still wanted.
+const A_MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// True when somebody types.
 pub(crate) fn is_terminal() -> bool {
@@ -54,12 +62,15 @@ pub(crate) fn chunks() -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-/// Lines that are typed.
+/// Lines that are typed. Who drops the receiver leaves the next line to others.
 pub(crate) fn lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(4);
     std::thread::spawn(move || {
         let input = std::io::stdin();
-        loop {
+        while !sender.is_closed() {
+            if !has_input() {
+                continue;
+            }
             let mut line = String::new();
             match input.read_line(&mut line) {
                 Ok(0) | Err(_) => return,
@@ -75,4 +86,15 @@ pub(crate) fn lines() -> mpsc::Receiver<String> {
         }
     });
     receiver
+}
+
+/// True when a read would not wait, or can't be waited for; false after a moment.
+fn has_input() -> bool {
+    let input = std::io::stdin();
+    let mut asked = [PollFd::new(&input, PollFlags::IN)];
+    match poll(&mut asked, Some(&A_MOMENT)) {
+        Ok(ready) => ready > 0,
+        Err(Errno::INTR) => false,
+        Err(_) => true,
+    }
 }

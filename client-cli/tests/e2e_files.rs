@@ -38,6 +38,9 @@ fn files_are_listed_read_and_written_byte_for_byte() {
             .next()
     };
     assert_eq!(kind("src"), Some("directory".into()), "{listed}");
+    // What the jail needed as mount points is not the project's.
+    assert!(home.project().join("usr").is_dir());
+    assert_eq!((kind("usr"), kind("proc")), (None, None), "{listed}");
     assert_eq!(kind("pipe"), Some("other".into()));
     let ran = home.ctl(["files", "cat", "x", "pipe"]).exits(1);
     assert!(
@@ -205,5 +208,84 @@ fn limits_are_shown_refused_and_told() {
     let doctor = home.ctl(["doctor", "--project"]).exits(0).out();
     for part in ["git: git version", "inside as outside", "limit processes"] {
         assert!(doctor.contains(part), "{part}: {doctor}");
+    }
+}
+
+#[test]
+fn a_directory_beside_the_workspace_is_reached_as_commands_reach_it() {
+    let home = TestDaemon::start();
+    let (shared, notes) = (home.path().join("shared"), home.path().join("notes"));
+    for dir in [&shared, &notes] {
+        std::fs::create_dir(dir).unwrap();
+        std::fs::write(dir.join("a.txt"), "far away\n").unwrap();
+    }
+    std::fs::write(home.path().join("secret.txt"), "canary\n").unwrap();
+    std::os::unix::fs::symlink("../secret.txt", shared.join("out")).unwrap();
+    let (at, read_only) = (shared.display().to_string(), notes.display().to_string());
+    let local = home.path().join("local");
+    std::fs::write(&local, "near\n").unwrap();
+    for layout in ["root", "host"] {
+        let new = [
+            "sessions", "new", "--name", layout, "--layout", layout, "-m", "demo",
+        ];
+        let dirs = [
+            "--add-dir".to_owned(),
+            format!("{at}:rw"),
+            "--add-dir".to_owned(),
+            read_only.clone(),
+        ];
+        home.ctl(new.map(str::to_owned).into_iter().chain(dirs)).exits(0);
+        // A person's.
+        let files = |args: &[&str]| home.ctl(["files"].iter().chain(args));
+        let listed = files(&["ls", layout, &at, "-o", "json"]).exits(0).json();
+        assert!(
+            listed
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|one| one["name"] == "a.txt"),
+            "{listed}"
+        );
+        assert_eq!(
+            files(&["cat", layout, &format!("{at}/a.txt")]).exits(0).out(),
+            "far away\n"
+        );
+        let put = |dir: &str, name: &str| {
+            files(&[
+                "put",
+                "--force",
+                layout,
+                &format!("{dir}/{name}"),
+                local.to_str().unwrap(),
+            ])
+        };
+        put(&at, &format!("deep/{layout}.txt")).exits(0);
+        assert_eq!(
+            std::fs::read(shared.join(format!("deep/{layout}.txt"))).unwrap(),
+            b"near\n"
+        );
+        let no = put(&read_only, "a.txt").exits(1);
+        assert!(no.err().contains("added read-only"), "{no}");
+        assert!(put(&at, ".envrc").exits(1).err().contains("[file_protected]"));
+        let no = files(&["cat", layout, &format!("{at}/out")]).exits(1);
+        assert!(no.err().contains("leads outside"), "{no}");
+        let beside = home.path().join("secret.txt");
+        assert_ne!(files(&["cat", layout, beside.to_str().unwrap()]).code, 0);
+        // The model's: read, changed, and told of.
+        let script = format!(
+            "demo:\nread {at}/a.txt\nwrite {at}/by-{layout}.txt made\nwrite {read_only}/b.txt made\nread {at}/out\nrun cat {at}/by-{layout}.txt"
+        );
+        home.ctl(["run", "-s", layout, "--on-approval", "deny", &script])
+            .exits(0);
+        assert_eq!(
+            std::fs::read(shared.join(format!("by-{layout}.txt"))).unwrap(),
+            b"made\n"
+        );
+        assert!(!notes.join("b.txt").exists());
+        let log = home.ctl(["logs", layout, "--events"]).exits(0).out();
+        for part in ["far away", "added read-only", "leads outside"] {
+            assert!(log.contains(part), "{layout}: {part}: {log}");
+        }
+        assert!(!log.contains("canary"), "{log}");
     }
 }

@@ -11,8 +11,10 @@
 #[path = "../../daemon/tests/support/mod.rs"]
 mod support;
 
-use std::io::Write as _;
-use std::process::Stdio;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use support::{TestDaemon, finish, until};
 
@@ -150,4 +152,127 @@ fn background_jobs_are_listed_and_ended_and_their_late_output_is_kept() {
         .filter(|line| line.contains("tick") && !line.contains("while"))
         .count();
     assert!(ticks > 1, "late output is kept with its command: {log}");
+}
+
+/// A terminal of our own: what programs write on it, and a hand to type with.
+struct Desk {
+    keys: std::fs::File,
+    seen: Arc<Mutex<String>>,
+    slave: OwnedFd,
+}
+
+impl Desk {
+    fn new() -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
+        let keys = std::fs::File::from(master);
+        let (mut screen, seen) = (keys.try_clone().unwrap(), Arc::new(Mutex::new(String::new())));
+        let sink = seen.clone();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(read) = screen.read(&mut piece) {
+                let text = String::from_utf8_lossy(&piece[..read]);
+                sink.lock().unwrap().push_str(&text);
+            }
+        });
+        Self { keys, seen, slave }
+    }
+
+    fn run(&self, mut command: Command) -> std::process::Child {
+        let end = || Stdio::from(self.slave.try_clone().unwrap());
+        command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap()
+    }
+
+    /// Waits for a text, and forgets all that was seen until then.
+    fn shows(&self, text: &str) -> String {
+        let what = format!("the terminal shows {text:?}");
+        until(&what, || {
+            let mut seen = self.seen.lock().unwrap();
+            let at = seen.find(text)? + text.len();
+            Some(seen.drain(..at).collect())
+        })
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_port_of_this_machine_is_asked_about_on_the_spot() {
+    let home = TestDaemon::start();
+    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = service.local_addr().unwrap().port().to_string();
+    let mut desk = Desk::new();
+    let reach = format!(
+        "/usr/bin/python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 9); print(\"reach\"+\"ed\")'"
+    );
+    let ask = |verb: &str, rest: &[&str]| {
+        let head = [verb, "--name", "p", "--net", "ask", "--host-port", &port];
+        home.agentctl(head.into_iter().chain(rest.iter().copied()))
+    };
+    // No, with a reason: nothing runs.
+    let mut child = desk.run(ask("exec", &["--", "echo r''an"]));
+    let question = desk.shows("deny and say why > ");
+    assert!(
+        question.contains(&format!("reach port {port} of this machine")),
+        "{question}"
+    );
+    desk.types("n not this\n");
+    desk.shows("denied: not this");
+    assert_eq!(child.wait().unwrap().code(), Some(125));
+    assert!(!desk.seen.lock().unwrap().contains("ran"));
+    // Yes: it is open for the very first command.
+    let mut child = desk.run(ask("exec", &["--", &reach]));
+    desk.shows("deny and say why > ");
+    desk.types("s\n");
+    desk.shows("reached");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // For a turn of the agent too, in another session; and the terminal is the shell's own afterwards.
+    let script = format!("demo:\nrun {reach}");
+    let mut child = desk.run(home.agentctl(["run", "-m", "demo", "--new", "--host-port", &port, &script]));
+    desk.shows("deny and say why > ");
+    desk.types("y\n");
+    desk.shows("approved by");
+    desk.shows("turn done");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let list = home
+        .ctl(["approvals", "list", "--all", "-o", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(list.as_array().unwrap().len(), 3, "{list}");
+    let mut child = desk.run(home.agentctl(["shell", "--name", "q", "--net", "ask", "--host-port", &port]));
+    desk.shows("deny and say why > ");
+    desk.types("y\n");
+    desk.shows("Ctrl-] d leaves");
+    desk.types("echo ty''ped; exit 7\n");
+    desk.shows("typed");
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    // Where nobody can be asked, or shall be, nobody is waited for.
+    let run = |on: &str| {
+        let args = [
+            "run",
+            "-m",
+            "demo",
+            "--new",
+            "--host-port",
+            &port,
+            "--on-approval",
+            on,
+            "demo:\nsay x",
+        ];
+        home.ctl(args)
+    };
+    let left = run("exit").exits(10);
+    assert!(
+        left.err().contains("agentctl approve a-") && left.err().contains("[approval_needed]"),
+        "{left}"
+    );
+    let denied = run("deny").exits(5);
+    assert!(denied.err().contains("nobody is to be asked"), "{denied}");
 }

@@ -216,6 +216,13 @@ fn a_project_can_only_tighten_and_its_questions_end_by_themselves() {
         .ctl(["approve", question["approval_id"].as_str().unwrap()])
         .exits(6);
     assert!(late.err().contains("[approval_decided]"), "{late}");
+    // Who makes a session there is told at once, once.
+    let new = || {
+        home.ctl(["run", "--name", "told", "--model", "demo", "demo: say x"])
+            .exits(0)
+    };
+    let told = "warning: .agentd/policy.toml: ignored: 'allow reaches_out'";
+    assert!(new().err().contains(told) && !new().err().contains(told));
     std::fs::write(&file, "ruls = []\n").unwrap();
     let no = home
         .ctl(["run", "--new", "--name", "b", "--model", "demo", "hello"])
@@ -283,6 +290,51 @@ fn said(home: &TestDaemon, session: &str, script: &str) -> (String, String) {
     let told = ran.exits(0).json();
     let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
     (text("stdout"), text("message"))
+}
+
+#[test]
+fn a_check_of_the_project_begins_as_its_shells_do() {
+    let home = TestDaemon::start();
+    let tools = home.project().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::fs::write(tools.join("node"), "#!/bin/sh\necho v0.from.project\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(tools.join("node"), mode).unwrap();
+    let check = || {
+        let findings = home.ctl(["doctor", "--project", "-o", "json"]).json();
+        let of = |check: &str| {
+            let found = findings
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|one| one["check"] == check);
+            found.map(|one| one["message"].as_str().unwrap().to_owned())
+        };
+        (of("shell init"), of("node").unwrap_or_default())
+    };
+    assert_eq!(check().0, None);
+    wish(&home, "PATH=\"$PWD/tools:$PATH\"\nexport PATH\n");
+    let (init, node) = check();
+    assert!(init.unwrap().contains("did not run: nobody has agreed to it"));
+    assert!(!node.contains("from.project"), "{node}");
+    assert_eq!(
+        home.ctl(["approvals", "list", "-o", "json"]).json(),
+        serde_json::json!([])
+    );
+    said(&home, "a", "true");
+    let id = open(&home)["approval_id"].as_str().unwrap().to_owned();
+    home.ctl(["approve", &id, "--project"]).exits(0);
+    let (init, node) = check();
+    assert!(init.unwrap().contains("ran first, as agreed to"));
+    assert!(node.contains("v0.from.project"), "{node}");
+    // What goes wrong in it is said; another text is another matter.
+    wish(&home, "exit 3\n");
+    assert!(check().0.unwrap().contains("did not run"));
+    said(&home, "b", "true");
+    let id = open(&home)["approval_id"].as_str().unwrap().to_owned();
+    home.ctl(["approve", &id, "--project"]).exits(0);
+    let init = check().0.unwrap();
+    assert!(init.contains("ended the shell"), "{init}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod shell_support;
 use std::path::Path;
 use std::process::Command;
 
+use agentd::domain::limits::AddedDir;
 use agentd::domain::workspace::{Layout, ShellKind};
 use shell_support::Rig;
 
@@ -236,6 +237,48 @@ async fn a_file_that_names_somebody_elses_repository_gets_nothing() {
 }
 
 /// The same as an ordinary user, where it is root that runs the tests.
+#[tokio::test]
+async fn a_repository_beside_the_workspace_is_guarded_as_well() {
+    let traps = [
+        "evil e; rm -rf .git/hooks; cp -r e/hooks .git/; cp e/hooks/* .git/hooks/",
+        "evil e; cp e/config .git/config; git config core.fsmonitor 'touch CANARY'",
+        "evil e; mv .git old; cp -r old .git; cp e/config .git/config; cp -r e/hooks .git",
+    ];
+    for layout in [Layout::Root, Layout::Host] {
+        for trap in traps {
+            let canary = tempfile::tempdir().unwrap();
+            let canary = canary.path().join("sprung");
+            let beside = tempfile::tempdir_in("/var/tmp").unwrap();
+            repository(beside.path());
+            let added = AddedDir {
+                path: beside.path().to_owned(),
+                writable: true,
+            };
+            let rig = Rig::made(
+                ShellKind::Sh,
+                Some(layout),
+                |_| {},
+                |_, spec| {
+                    let who = identity().map(|(k, v)| (k.to_owned(), v.to_owned()));
+                    spec.env.extend(who);
+                    spec.added = vec![added.clone()];
+                },
+            );
+            let go = format!("cd {} && ", beside.path().display());
+            let script = format!("{EVIL}{go}{trap}").replace("CANARY", &canary.display().to_string());
+            rig.run(script).await;
+            use_git(beside.path());
+            assert!(!canary.exists(), "{layout:?}: {trap}");
+            let work = rig
+                .run(format!("{go}echo b >b && git add b && git commit -qm inside"))
+                .await;
+            assert_eq!(work.code, 0, "{layout:?}: {trap}: {work:?}");
+            assert!(git(beside.path(), &["log", "--format=%s"]).starts_with("inside\n"));
+            rig.end().await;
+        }
+    }
+}
+
 #[test]
 fn an_ordinary_users_repositories_are_guarded_as_well() {
     if rustix::process::getuid().is_root() {
@@ -245,6 +288,7 @@ fn an_ordinary_users_repositories_are_guarded_as_well() {
             "git_works_inside",
             "a_worktree_and_a_submodule_work_and_stay_closed",
             "a_file_that_names_somebody_elses_repository_gets_nothing",
+            "a_repository_beside_the_workspace_is_guarded_as_well",
         ]);
     }
 }

@@ -229,6 +229,56 @@ async fn both_layouts_have_the_persons_tools_and_none_of_their_secrets() {
 }
 
 #[tokio::test]
+async fn what_the_person_downloaded_with_npm_installs_inside_without_a_network() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = home.path().display().to_string();
+    let made = host(
+        home.path(),
+        "mkdir -p pkg .npm && cd pkg && echo '{\"name\":\"far\",\"version\":\"1.0.0\",\"main\":\"i.js\"}' >package.json && \
+         echo \"module.exports = 'far'\" >i.js && npm pack --silent --cache ../scratch >&2 && \
+         npm cache add ./far-1.0.0.tgz --cache ../.npm >&2 && openssl dgst -sha512 -binary far-1.0.0.tgz | openssl base64 -A",
+    );
+    // It comes first: what npm says is on the other stream.
+    let sum = made.split("==").next().unwrap_or_default().to_owned() + "==";
+    let rig = Rig::made(
+        ShellKind::Sh,
+        Some(Layout::Host),
+        |root| {
+            std::fs::write(
+                root.join("package.json"),
+                r#"{"name":"p","version":"1.0.0","dependencies":{"far":"1.0.0"}}"#,
+            )
+            .unwrap();
+            let lock = r#"{"name":"p","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{
+                "":{"name":"p","version":"1.0.0","dependencies":{"far":"1.0.0"}},
+                "node_modules/far":{"version":"1.0.0","resolved":"https://registry.npmjs.org/far/-/far-1.0.0.tgz",
+                "integrity":"sha512-SUM"}}}"#;
+            std::fs::write(root.join("package-lock.json"), lock.replace("SUM", &sum)).unwrap();
+        },
+        |config, spec| {
+            let env = [("HOME".to_owned(), at.clone())].into();
+            spec.person = Some(Arc::new(Person::of(&env, true)));
+            spec.search_path = std::env::var("PATH").unwrap_or_default();
+            spec.cache_dir = Some(config.state_dir.join("cache"));
+        },
+    );
+    let before = host(home.path(), "find .npm -type f | xargs sha256sum | sort");
+    let ran = rig
+        .run(
+            "npm ci --offline --no-audit --no-fund >&2 && node -p \"require('far')\" && npm cache verify >&2",
+        )
+        .await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "far\n"), "{ran:?}");
+    let ran = rig.run(format!("touch {at}/.npm/_cacache/x")).await;
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        host(home.path(), "find .npm -type f | xargs sha256sum | sort"),
+        before
+    );
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn a_project_with_its_own_directory_of_the_name_keeps_it() {
     let home = tempfile::tempdir_in("/var/tmp").unwrap();
     let extra = home.path().join("extra");

@@ -103,6 +103,25 @@ fn the_committed_page_is_what_the_sources_give() {
 }
 
 #[test]
+fn the_page_and_the_terminals_warn_of_the_same_characters() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let table = |path: PathBuf, to: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let (table, _) = text.split_once(to).unwrap();
+        let codes = table.split("\\u{").skip(1);
+        codes
+            .map(|code| code.split('}').next().unwrap().to_owned())
+            .collect()
+    };
+    let ours = table(
+        root.join("proto/src/escape/lookalikes.rs"),
+        "/// What is pretended",
+    );
+    assert!(ours.len() > 80, "{}", ours.len());
+    assert_eq!(table(ui().join("src/lib/asked.ts"), "const SCRIPTS"), ours);
+}
+
+#[test]
 fn the_page_keeps_its_budget() {
     let dist = ui().join("dist");
     let zipped = |name: &str| {

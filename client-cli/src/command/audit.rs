@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::args::AuditArgs;
 use crate::context::Context;
 use crate::exit::{self, Failure};
+use crate::render::line;
 use crate::render::table::{self, Column, fixed, flexible};
 use crate::time;
 
@@ -92,7 +93,7 @@ fn entries_of(page: pb::AuditSessionResponse) -> Vec<Entry> {
             seq: one.seq,
             kind: "command",
             by: by.to_owned(),
-            what: one.script.lines().next().unwrap_or_default().to_owned(),
+            what: one.script.lines().next().unwrap_or(line::RAW_SHELL).to_owned(),
             result: one
                 .exit_code
                 .map_or_else(|| "unknown".to_owned(), |code| format!("exit {code}")),

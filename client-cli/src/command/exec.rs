@@ -47,7 +47,13 @@ async fn exec(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;
-    super::network::host_ports(context, &session, &args.host_port).await?;
+    super::network::host_ports(
+        context,
+        &session,
+        &args.host_port,
+        super::network::on_the_spot(context),
+    )
+    .await?;
     context.warn_outer(&session);
     let mode = if args.terminal {
         pb::StdinMode::Pty

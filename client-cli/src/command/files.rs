@@ -293,8 +293,16 @@ async fn edit(context: &Context, session: String, path: PathBuf, protected: bool
         // What is left is a copy of what is in the session by now.
         let _left = std::fs::remove_file(&copy).and_then(|()| std::fs::remove_dir(&dir));
     };
-    if let Err(failure) = config::open_editor(context, &copy, "agentctl files edit …") {
+    if let Err(mut failure) = config::open_editor(context, &copy, "agentctl files edit …") {
         clean();
+        // The copy is gone: without an editor of its own the file is read and put back.
+        if failure.exit == exit::USAGE {
+            let name = path.display();
+            failure.next = vec![
+                format!("agentctl files cat {session} {name} > FILE"),
+                format!("agentctl files put --force {session} {name} FILE"),
+            ];
+        }
         return Err(failure);
     }
     let new = std::fs::read(&copy).map_err(own)?;

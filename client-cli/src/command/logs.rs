@@ -265,7 +265,12 @@ fn shell(event: &pb::Event) -> Option<Piece> {
         Body::ExecStarted(started) => {
             let mark = if started.script_truncated { " …" } else { "" };
             let script = escape::block(started.script.trim_end());
-            let lines = vec![(Some(Look::Bold), format!("$ {script}{mark}"))];
+            let line = if script.is_empty() {
+                format!("({})", line::RAW_SHELL)
+            } else {
+                format!("$ {script}{mark}")
+            };
+            let lines = vec![(Some(Look::Bold), line)];
             Some(Piece::Shell {
                 lines,
                 exec_id: String::new(),

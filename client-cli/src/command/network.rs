@@ -1,16 +1,20 @@
 //! Owns: `agentctl ports` and `forward`, and what `--net` and `--host-port` ask of a session.
-//! Guarantees: a port of this machine opens inside only with a person's approval; who can't be asked is told the command
-//! that answers.
+//! Guarantees: a port of this machine opens inside only with a person's approval, asked for on the spot; who can't be
+//! asked is told the command that answers.
 
 use std::time::Duration;
 
+use agentd_proto::transcript::decision_word;
 use agentd_proto::{escape, format, id, pb};
 use serde_json::json;
 
+use super::ask::Asker;
+use super::turn::Approvals;
 use crate::args::{ForwardArgs, Net, OneSession};
 use crate::context::{Context, empty_answer};
 use crate::exit::{self, Failure};
 use crate::render::line;
+use crate::render::progress::Screen;
 use crate::render::table::{self, Column, fixed, flexible};
 
 const PORTS: &[Column] = &[
@@ -22,6 +26,8 @@ const PORTS: &[Column] = &[
 ];
 /// How often an approval is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long an approved port may take to open.
+const OPENING: Duration = Duration::from_secs(5);
 
 /// `ports`: who listens inside.
 pub(crate) async fn ports(context: &Context, args: OneSession) -> Result<u8, Failure> {
@@ -193,11 +199,12 @@ pub(crate) async fn set(
     Ok(session)
 }
 
-/// Makes services of this machine reachable inside; each waits for an approval unless it has it.
+/// Makes services of this machine reachable inside; each is asked about unless it has its approval.
 pub(crate) async fn host_ports(
     context: &Context,
     session: &pb::Session,
     ports: &[u16],
+    approvals: Approvals,
 ) -> Result<(), Failure> {
     for port in ports {
         let request = pb::RequestHostPortRequest {
@@ -207,40 +214,116 @@ pub(crate) async fn host_ports(
         };
         let asked = context.client.request_host_port(request).await?.approval_id;
         if !asked.is_empty() {
-            answered(context, *port, &asked).await?;
+            answered(context, session, &asked, approvals).await?;
+            opened(context, session, *port).await?;
         }
     }
     Ok(())
 }
 
-/// Waits until a question was answered with yes.
-async fn answered(context: &Context, port: u16, approval_id: &str) -> Result<(), Failure> {
-    let next = format!("agentctl approve {approval_id} --session");
-    if !context.can_ask() {
-        let why = format!("port {port} of this machine waits for an approval");
-        return Err(Failure::new(exit::APPROVAL, "approval_needed", why).next(next));
+/// Who answers where no flag says it: whoever sits at the terminal; where nobody does, nobody is waited for.
+pub(crate) fn on_the_spot(context: &Context) -> Approvals {
+    if context.can_ask() && !context.out.is_json() {
+        Approvals::Ask
+    } else {
+        Approvals::Exit
     }
-    context.out.important(&format!(
-        "port {port} of this machine waits for an approval, in another terminal: {next}"
-    ));
+}
+
+/// Waits until a question was answered with yes, here or elsewhere.
+async fn answered(
+    context: &Context,
+    session: &pb::Session,
+    approval_id: &str,
+    approvals: Approvals,
+) -> Result<(), Failure> {
+    let mut screen = Screen::new(&context.out, &session.session_id);
+    let mut asker = Asker::default();
+    let first = look(context, approval_id).await?;
+    match approvals {
+        Approvals::Ask => asker.add(first, &mut screen),
+        Approvals::Wait => {
+            let mut lines = line::approval_lines(&first);
+            lines.push((
+                None,
+                format!("     waits for: agentctl approve {approval_id} --session"),
+            ));
+            screen.say(&lines);
+        }
+        Approvals::Deny => {
+            let request = pb::ResolveApprovalRequest {
+                request_id: id::request_id(),
+                approval_id: approval_id.to_owned(),
+                decision: pb::ApprovalDecision::Denied.into(),
+                reason: "nobody is to be asked (--on-approval deny)".to_owned(),
+                ..Default::default()
+            };
+            context.client.resolve_approval(request).await?;
+        }
+        Approvals::Exit => {
+            let why = format!(
+                "'{approval_id}' needs an answer: {}",
+                line::tool_line(&first.tool, &first.summary)
+            );
+            return Err(Failure::new(exit::APPROVAL, "approval_needed", why)
+                .next(format!("agentctl approve {approval_id} --session"))
+                .next(format!("agentctl deny {approval_id} --reason \"…\"")));
+        }
+    }
     loop {
-        let request = pb::GetApprovalRequest {
-            approval_id: approval_id.to_owned(),
-        };
-        let one = context
-            .client
-            .get_approval(request)
-            .await?
-            .approval
-            .ok_or_else(empty_answer)?;
+        let one = look(context, approval_id).await?;
         match one.decision() {
-            pb::ApprovalDecision::Unspecified => tokio::time::sleep(LOOK).await,
-            pb::ApprovalDecision::Denied | pb::ApprovalDecision::Withdrawn => {
-                let why = format!("denied: {}", line::tool_line(&one.tool, &one.summary));
+            pb::ApprovalDecision::Unspecified => {}
+            pb::ApprovalDecision::Denied
+            | pb::ApprovalDecision::Withdrawn
+            | pb::ApprovalDecision::Expired => {
+                let reason = match one.reason.as_str() {
+                    "" => String::new(),
+                    reason => format!(": {}", escape::line(reason)),
+                };
+                let what = line::tool_line(&one.tool, &one.summary);
+                let why = format!("{}{reason} ({what})", decision_word(one.decision()));
                 return Err(Failure::new(exit::DENIED, "denied", why));
             }
-            _ => return Ok(()),
+            _ => {
+                screen.say(&[line::resolved(&one)]);
+                return Ok(());
+            }
         }
+        tokio::select! {
+            text = asker.typed(&mut screen) => asker.answer(context, &text, &mut screen).await?,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn look(context: &Context, approval_id: &str) -> Result<pb::Approval, Failure> {
+    let request = pb::GetApprovalRequest {
+        approval_id: approval_id.to_owned(),
+    };
+    let answer = context.client.get_approval(request).await?;
+    answer.approval.ok_or_else(empty_answer)
+}
+
+/// The daemon opens what was approved: the first command shall find it open.
+async fn opened(context: &Context, session: &pb::Session, port: u16) -> Result<(), Failure> {
+    let until = tokio::time::Instant::now() + OPENING;
+    loop {
+        let request = pb::GetNetworkRequest {
+            session_id: session.session_id.clone(),
+        };
+        let doors = context.client.get_network(request).await?.doors;
+        let ours =
+            |door: &pb::PortDoor| door.direction() == pb::PortDirection::Host && door.port == u32::from(port);
+        if doors.iter().any(ours) {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= until {
+            let why = format!("port {port} of this machine was approved, and is not open inside");
+            return Err(Failure::new(exit::FAILED, "port_not_open", why)
+                .next(format!("agentctl forward {}", session.session_id)));
+        }
+        tokio::time::sleep(LOOK / 10).await;
     }
 }
 

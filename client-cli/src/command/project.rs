@@ -27,7 +27,7 @@ pub(super) async fn findings(context: &Context) -> Result<Vec<pb::Finding>, Fail
     };
     let inside = context.client.check_project(request).await?;
     let here = Path::new(&workspace.root).join(&workspace.start_dir);
-    let mut findings = Vec::new();
+    let mut findings: Vec<_> = inside.init.iter().map(init).collect();
     for tool in &inside.tools {
         let outside = version(&tool.tool, &here).await;
         findings.extend(compare(tool, outside.as_deref(), &inside));
@@ -62,6 +62,25 @@ pub(super) async fn findings(context: &Context) -> Result<Vec<pb::Finding>, Fail
     Ok(findings)
 }
 
+/// Whether the tools were asked as the project wants its shells to begin.
+fn init(init: &pb::ProjectInit) -> pb::Finding {
+    let note = escape::line(&init.note);
+    let (level, message, fix) = match (init.ran, note.as_str()) {
+        (true, "") => (
+            pb::FindingLevel::Ok,
+            "the project's own ran first, as agreed to".to_owned(),
+            "",
+        ),
+        (true, why) => (pb::FindingLevel::Warning, why.to_owned(), ""),
+        (false, why) => (
+            pb::FindingLevel::Warning,
+            format!("the project's own did not run: {why}\nthe tools were asked without it"),
+            "agentctl exec -- true   (asks about it; then: agentctl approve A --project)",
+        ),
+    };
+    finding("shell init", level, &message, fix)
+}
+
 /// The difference, where the tool exists at all.
 fn compare(
     inside: &pb::ToolVersion,
@@ -82,7 +101,9 @@ fn compare(
             "agentctl config set shell.init '…'   (shell text that makes the choice, such as: . ~/.nvm/nvm.sh)".to_owned(),
         ),
         (None, Some(here)) => {
-            let dir = project.left_out.first().map_or("DIR", String::as_str);
+            let has = |dir: &&String| Path::new(dir).join(&inside.tool).exists();
+            let found = project.left_out.iter().find(has).or(project.left_out.first());
+            let dir = found.map_or("DIR", String::as_str);
             (
                 pb::FindingLevel::Warning,
                 format!("only outside: {here}"),
@@ -133,6 +154,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_init_that_did_not_run_is_named() {
+        let told = |ran, note: &str| {
+            let note = note.to_owned();
+            let found = init(&pb::ProjectInit { ran, note });
+            (found.level(), found.message)
+        };
+        assert_eq!(told(true, "").0, pb::FindingLevel::Ok);
+        let (level, message) = told(false, "nobody agreed\u{1b}[2K");
+        assert!(level == pb::FindingLevel::Warning && message.contains("did not run: nobody agreed\\x1b[2K"));
+        assert_eq!(told(true, "it ended with 3").0, pb::FindingLevel::Warning);
+    }
+
+    #[test]
     fn a_difference_is_told_with_both_sides() {
         let project = pb::CheckProjectResponse {
             left_out: vec!["/home/u/.local/bin".into()],
@@ -153,5 +187,15 @@ mod tests {
         assert!(found == pb::FindingLevel::Warning && message.contains("v18") && message.contains("v20"));
         let (found, _, fix) = level(&tool("", ""), Some("v20")).unwrap();
         assert!(found == pb::FindingLevel::Warning && fix.contains(".local/bin"));
+        // The directory that has the tool is the one to show.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("node"), "").unwrap();
+        let shown = dir.path().display().to_string();
+        let project = pb::CheckProjectResponse {
+            left_out: vec!["/home/u/.local/bin".into(), shown.clone()],
+            ..Default::default()
+        };
+        let found = compare(&tool("", ""), Some("v20"), &project).unwrap();
+        assert!(found.fix.contains(&shown), "{}", found.fix);
     }
 }

@@ -122,7 +122,7 @@ async fn post(
         // It was there before, and works as another.
         session = super::policies::choose(context, &session, &args.persona, &args.policy).await?;
     }
-    super::network::host_ports(context, &session, &args.host_port).await?;
+    super::network::host_ports(context, &session, &args.host_port, approvals).await?;
     let on_approval = if approvals == Approvals::Deny {
         pb::OnApproval::Deny
     } else {

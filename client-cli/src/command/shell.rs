@@ -27,7 +27,13 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
         ..Wanted::default()
     };
     let session = context.session_for(wanted).await?;
-    super::network::host_ports(context, &session, &args.host_port).await?;
+    super::network::host_ports(
+        context,
+        &session,
+        &args.host_port,
+        super::network::on_the_spot(context),
+    )
+    .await?;
     context.warn_outer(&session);
     let joined = args.rejoin.is_some();
     let exec_id = match args.rejoin {

@@ -9,6 +9,9 @@ use crate::time::clock;
 /// Lines of a tool's result shown under it.
 const RESULT_LINES: usize = 3;
 
+/// What runs where somebody types into the session's shell itself: it has no text of its own.
+pub(crate) const RAW_SHELL: &str = "raw shell";
+
 /// A line and how to look at it.
 pub(crate) type Line = (Option<Look>, String);
 
@@ -44,7 +47,11 @@ pub(crate) fn added(item: &Item) -> Vec<Line> {
             exec_id,
         } => {
             let who = escape::line(&item.principal);
-            let mut lines = vec![(Some(Look::Cyan), format!("exec: {who} ran {}", short(script)))];
+            let did = match short(script).as_str() {
+                "" => format!("opened a {RAW_SHELL}"),
+                script => format!("ran {script}"),
+            };
+            let mut lines = vec![(Some(Look::Cyan), format!("exec: {who} {did}"))];
             if let Some(result) = result {
                 lines.push(exec_end(exec_id, result));
             }
@@ -213,7 +220,8 @@ pub(crate) fn approval_lines(approval: &pb::Approval) -> Vec<Line> {
     lines
 }
 
-fn resolved(approval: &pb::Approval) -> Line {
+/// How a question was answered.
+pub(crate) fn resolved(approval: &pb::Approval) -> Line {
     let reason = if approval.reason.is_empty() {
         String::new()
     } else {
@@ -308,6 +316,24 @@ fn short(script: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_raw_shell_is_named() {
+        let item = |script: &str| Item {
+            seq: 1,
+            time: None,
+            principal: "ana".into(),
+            client: "cli".into(),
+            kind: Kind::Exec {
+                exec_id: "x-1".into(),
+                script: script.into(),
+                result: None,
+            },
+        };
+        let first = |script: &str| added(&item(script)).remove(0).1;
+        assert_eq!(first(""), "exec: ana opened a raw shell");
+        assert_eq!(first("ls\n"), "exec: ana ran ls");
+    }
 
     #[test]
     fn an_approval_hides_nothing() {

@@ -108,6 +108,7 @@ impl WorkspaceService for Files {
         &self,
         request: Request<pb::CheckProjectRequest>,
     ) -> Reply<pb::CheckProjectResponse> {
+        let who = caller(&request, "");
         let wish = request.into_inner();
         if !wish.workspace.starts_with('/') {
             return Err(invalid("workspace must be an absolute path").into());
@@ -117,6 +118,7 @@ impl WorkspaceService for Files {
             start_dir: wish.start_dir.into(),
             search_path: wish.search_path,
             layout: layout_asked(wish.layout)?,
+            principal: who.principal,
         };
         let project = self.supervisor.check_project(wish).await?;
         Ok(Response::new(project.into()))

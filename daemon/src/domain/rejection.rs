@@ -343,7 +343,7 @@ impl Rejection {
             Self::FileProtected { .. } => vec!["repeat it with --protected if you mean it".into()],
             Self::WorkspaceFull(_) => vec!["free some space and repeat it".into()],
             Self::RuleInvalid(_) => vec!["agentctl policies show ask   (rules, one a line)".into()],
-            Self::GrantNotFound(_) => vec!["agentctl policies show --grants".into()],
+            Self::GrantNotFound(_) => vec!["agentctl policies list --grants".into()],
             Self::TaskClaimed { task, .. } => vec![format!("agentctl tasks show {task}")],
             Self::TaskWaits { task, .. } => vec![
                 format!("agentctl tasks show {task}"),

@@ -57,8 +57,11 @@ impl Workspace {
         }
     }
 
-    /// How `relative` (to the root) is called inside.
+    /// How `relative` (to the root) is called inside. What is absolute lies beside it, where it is called as outside.
     pub fn jail_path(&self, relative: &Path) -> PathBuf {
+        if relative.is_absolute() {
+            return relative.to_owned();
+        }
         self.jail_root().join(plain(relative).unwrap_or_default())
     }
 
@@ -142,5 +145,6 @@ mod tests {
         }
         assert_eq!(root.jail_path(Path::new("docs")), Path::new("/docs"));
         assert_eq!(host.jail_path(Path::new("docs")), Path::new("/home/u/p/docs"));
+        assert_eq!(root.jail_path(Path::new("/home/u/q")), Path::new("/home/u/q"));
     }
 }

@@ -111,6 +111,36 @@ pub fn git_guard(root: &Path) -> GitGuard {
     }
 }
 
+impl GitGuard {
+    /// The same with the repositories in directories beside the Workspace, by their absolute paths.
+    #[must_use]
+    pub fn with_beside<'a>(mut self, dirs: impl IntoIterator<Item = &'a Path>) -> Self {
+        let dirs: BTreeSet<&Path> = dirs.into_iter().collect();
+        for dir in &dirs {
+            if dirs.iter().any(|other| other != dir && dir.starts_with(other)) {
+                continue;
+            }
+            let found = git_guard(dir);
+            // What lies outside it is not shown, so it needs no protection.
+            let inside = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
+                let paths = paths.into_iter().map(|path| dir.join(path));
+                paths.filter(|path| path.starts_with(dir)).collect()
+            };
+            let outer = |missing: Missing| {
+                let (path, how): (_, fn(PathBuf) -> Missing) = match missing {
+                    Missing::Dir(path) => (path, Missing::Dir),
+                    Missing::File(path) => (path, Missing::File),
+                };
+                Some(dir.join(path)).filter(|path| path.starts_with(dir)).map(how)
+            };
+            self.pinned.extend(inside(found.pinned));
+            self.read_only.extend(inside(found.read_only));
+            self.missing.extend(found.missing.into_iter().filter_map(outer));
+        }
+        self
+    }
+}
+
 impl Finder<'_> {
     fn pin(&mut self, path: &Path) {
         if path.is_absolute() {
@@ -414,6 +444,46 @@ mod tests {
             ]
         );
         assert_eq!(guard.read_only, [".git/config", ".git/hooks"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn repositories_beside_the_workspace_are_held_by_their_own_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for path in [
+            "w/.git/hooks",
+            "beside/.git/hooks",
+            "beside/deep/.git/hooks",
+            "else/.git",
+        ] {
+            std::fs::create_dir_all(at(path)).unwrap();
+        }
+        std::fs::create_dir_all(at("tree")).unwrap();
+        std::fs::write(
+            at("tree/.git"),
+            format!("gitdir: {}\n", at("else/.git").display()),
+        )
+        .unwrap();
+        let (beside, deep, tree) = (at("beside"), at("beside/deep"), at("tree"));
+        let guard = git_guard(&at("w")).with_beside([&*deep, &*beside, &*tree]);
+        let absolute = |names: &[&str]| names.iter().map(|name| at(name)).collect::<Vec<_>>();
+        assert_eq!(
+            guard.pinned,
+            [
+                vec![PathBuf::from(".git")],
+                absolute(&["beside/.git", "beside/deep", "beside/deep/.git"])
+            ]
+            .concat()
+        );
+        assert_eq!(
+            guard.read_only,
+            [
+                vec![PathBuf::from(".git/hooks")],
+                absolute(&["beside/.git/hooks", "beside/deep/.git/hooks", "tree/.git"])
+            ]
+            .concat()
+        );
+        assert_eq!(guard.outside, Vec::<PathBuf>::new());
     }
 
     #[test]

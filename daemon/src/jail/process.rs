@@ -369,15 +369,16 @@ impl JailHost {
             )))?;
             hidden = points;
         }
-        let guard = guard::git_guard(root);
+        let beside = sight.added.iter().filter(|dir| dir.writable);
+        let guard = guard::git_guard(root).with_beside(beside.map(|dir| dir.path.as_path()));
         let made = self.points.acquire_missing(root, &guard.missing, &spec.session);
         made.map_err(JailError::io(format!("protecting git in {}", root.display())))?;
         if let Some(cache) = &spec.cache_dir {
             private_dir(cache).map_err(JailError::io(format!("making {}", cache.display())))?;
-            if let Some(registry) = &sight.toolchains.cargo_registry
-                && let Err(error) = layers::cargo(registry, cache)
-            {
-                tracing::warn!(%error, cache = %cache.display(), "cargo's cache begins without the person's own");
+            for layer in &sight.toolchains.layers {
+                if let Err(error) = layers::fill(layer, cache) {
+                    tracing::warn!(%error, cache = ?layer.cache, at = %cache.display(), "a cache begins without the person's own");
+                }
             }
         }
         let (uid, gid) = (

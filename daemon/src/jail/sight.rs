@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::spec::JailSpec;
 use super::toolchains::{self, Toolchains};
 use crate::domain::limits::AddedDir;
-use crate::domain::workspace::{JailKind, Layout};
+use crate::domain::workspace::{JailKind, Layout, Workspace};
 
 /// What a Jail sees beside its Workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,19 +50,7 @@ impl Sight {
         } else {
             Vec::new()
         };
-        let shown = |dir: &Path| -> Option<Option<PathBuf>> {
-            if spec.kind == JailKind::Outer || spec.workspace.layout == Layout::Host {
-                return Some(None);
-            }
-            let top = top_of(dir)?;
-            if THERE.iter().any(|there| Path::new(there) == top) {
-                return Some(None);
-            }
-            let place = spec.workspace.root.join(&top);
-            let theirs = place.symlink_metadata().is_ok() && !ours.contains(&place);
-            (!theirs).then_some(Some(top))
-        };
-        let mut show = |dir: &Path| match shown(dir) {
+        let mut show = |dir: &Path| match place_of(spec.kind, &spec.workspace, ours, dir) {
             Some(top) => {
                 sight.tops.extend(top);
                 true
@@ -86,9 +74,15 @@ impl Sight {
         let home = person.and_then(|person| person.home.as_deref());
         sight.toolchains = Toolchains {
             masked: toolchains::masked(home, &mounts),
-            cargo_registry: found
-                .cargo_registry
-                .filter(|dir| mounts.iter().any(|mount| dir.starts_with(mount))),
+            layers: found
+                .layers
+                .into_iter()
+                .filter(|layer| {
+                    let touches =
+                        |mount: &PathBuf| layer.at.starts_with(mount) || mount.starts_with(&layer.at);
+                    mounts.iter().any(touches)
+                })
+                .collect(),
             mounts,
             ..found
         };
@@ -115,6 +109,32 @@ impl Sight {
     }
 }
 
+/// Those of the added directories that a Jail shows.
+pub fn shown_added<'a>(
+    kind: JailKind,
+    workspace: &'a Workspace,
+    added: &'a [AddedDir],
+    ours: &'a [PathBuf],
+) -> impl Iterator<Item = &'a AddedDir> {
+    added
+        .iter()
+        .filter(move |dir| place_of(kind, workspace, ours, &dir.path).is_some())
+}
+
+/// Whether a directory can be shown, and which first part of its path that needs in the project.
+fn place_of(kind: JailKind, workspace: &Workspace, ours: &[PathBuf], dir: &Path) -> Option<Option<PathBuf>> {
+    if kind == JailKind::Outer || workspace.layout == Layout::Host {
+        return Some(None);
+    }
+    let top = top_of(dir)?;
+    if THERE.iter().any(|there| Path::new(there) == top) {
+        return Some(None);
+    }
+    let place = workspace.root.join(&top);
+    let theirs = place.symlink_metadata().is_ok() && !ours.contains(&place);
+    (!theirs).then_some(Some(top))
+}
+
 fn top_of(dir: &Path) -> Option<PathBuf> {
     dir.components().find_map(|part| match part {
         Component::Normal(name) => Some(PathBuf::from(name)),
@@ -129,7 +149,7 @@ mod tests {
     use super::super::spec::Person;
     use super::*;
     use crate::domain::id::SessionId;
-    use crate::domain::workspace::{ShellKind, Workspace};
+    use crate::domain::workspace::ShellKind;
 
     fn spec(dir: &Path, layout: Layout) -> JailSpec {
         for sub in ["home/.cargo/bin", "home/extra", "w/bin"] {

@@ -55,6 +55,14 @@ const KNOWN: &[Known] = &[
     known("MISE_DATA_DIR", ".local/share/mise", &[""], &["shims"], true),
     known("SDKMAN_DIR", ".sdkman", &["candidates", "bin"], &[], true),
     known("GHCUP_INSTALL_BASE_PREFIX", ".ghcup", &[""], &["bin"], false),
+    known("npm_config_cache", ".npm", &["_cacache"], &[], false),
+    known(
+        "PIP_CACHE_DIR",
+        ".cache/pip",
+        &["http", "http-v2", "wheels"],
+        &[],
+        false,
+    ),
     known("", "go", &["bin", "pkg/mod/cache/download"], &["bin"], false),
     known("", "sdk", &[""], &[], false),
 ];
@@ -134,8 +142,34 @@ pub struct Toolchains {
     pub env: BTreeMap<String, String>,
     /// Where programs are, for callers whose PATH is not known.
     pub bins: Vec<PathBuf>,
-    /// The person's package registry of cargo, as a layer below the Jail's own.
-    pub cargo_registry: Option<PathBuf>,
+    /// The person's caches of package managers, as layers below the Jail's own.
+    pub layers: Vec<Layer>,
+}
+
+/// A package manager whose cache can have a layer below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// cargo's registry.
+    Cargo,
+    /// npm's.
+    Npm,
+    /// pip's.
+    Pip,
+}
+
+/// What the person has downloaded already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Whose it is.
+    pub cache: Cache,
+    /// Host directory, shown read-only.
+    pub at: PathBuf,
+}
+
+impl Toolchains {
+    fn layer(&mut self, cache: Cache, at: PathBuf) {
+        self.layers.extend(at.is_dir().then_some(Layer { cache, at }));
+    }
 }
 
 /// Looks for them. `configured` are the directories that the user's configuration adds; `search_path` is a PATH whose
@@ -195,7 +229,9 @@ fn of_home(
             found.env.insert(var.to_owned(), base.display().to_string());
         }
         match tool.at {
-            ".cargo" => found.cargo_registry = Some(base.join("registry")).filter(|dir| dir.is_dir()),
+            ".cargo" => found.layer(Cache::Cargo, base.join("registry")),
+            ".npm" => found.layer(Cache::Npm, base.join("_cacache")),
+            ".cache/pip" => found.layer(Cache::Pip, base),
             "go" if base.join("pkg/mod/cache/download").is_dir() => {
                 let layer = base.join("pkg/mod/cache/download");
                 let proxy = format!("file://{},https://proxy.golang.org,direct", layer.display());

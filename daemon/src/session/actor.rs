@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::execs::{Execs, Waits};
 use super::feed::Feed;
+use super::files::{gone, guard_of};
 use super::mailbox::{Actor, Ask, FIRST_WAIT, Recorded, Standing, Wish, pause};
 use super::network::View;
 use super::prepare::Brief;
@@ -568,12 +569,11 @@ impl State {
 
     /// Opened for each turn: the workspace may have been replaced by another directory of that name.
     fn guard(&self) -> Result<Arc<Guard>, String> {
-        let umask = self.settings.limits.umask;
         let secret = self.settings.secret_files.clone();
-        Guard::open(&self.session.spec.workspace.root)
-            .map(|guard| guard.with_umask(umask).without(secret))
-            .map(Arc::new)
-            .map_err(|e| e.to_string())
+        let umask = self.settings.limits.umask;
+        guard_of(&self.session.spec, &self.settings)
+            .map(|guard| Arc::new(guard.with_umask(umask).without(secret)))
+            .map_err(|error| gone(&self.session.spec, &error))
     }
 
     fn actor(&self) -> Option<Actor> {

@@ -359,7 +359,8 @@ impl TurnJob {
     /// Whose directories a call had to do with: their instruction files count from now on.
     fn touched(&self, ready: &Ready) {
         let named = ready.arguments.get("path").and_then(serde_json::Value::as_str);
-        let named = named.and_then(|path| self.execs.paths().relative(path));
+        let paths = self.execs.paths();
+        let named = named.and_then(|path| crate::tools::locate(paths.as_ref(), &self.guard, path));
         for path in ready.plan.paths.iter().chain(&named) {
             let dir = match self.guard.kind(path) {
                 Ok(crate::workspace::Kind::Directory) => Some(path.as_path()),

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Fault, SessionHandle};
+use super::{Fault, SessionHandle, Settings};
+use crate::domain::event::SessionSpec;
 use crate::domain::id::Seq;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::State;
 use crate::domain::workspace::Workspace;
+use crate::jail::shown_added;
 use crate::workspace::{Expect, Guard, GuardError, Listing, Stamp, protected};
 
 /// Bytes of a file sent at a time.
@@ -89,14 +91,31 @@ impl SessionHandle {
         after: Vec<u8>,
         limit: usize,
     ) -> Result<FilesPage, Rejection> {
-        let workspace = self.summary().spec.workspace;
-        let guard = self.guard(&workspace)?;
+        let spec = self.summary().spec;
+        let (guard, workspace) = (self.guard(&spec)?, spec.workspace);
+        let ours = self.net.settings.jails.ours(&workspace.root);
         blocking(move || {
-            let rel = relative(&workspace, &path)?;
+            let rel = relative(&guard, &workspace, &path)?;
             let real = guard.real(&rel).map_err(refusal)?;
-            let listing = guard
-                .list_after(&real, OsStr::from_bytes(&after), limit)
+            // Jails' mount points are not the project's.
+            let dir = workspace.root.join(&real);
+            let points: Vec<&OsStr> = ours
+                .iter()
+                .filter(|point| point.parent() == Some(&dir) && is_bare(point))
+                .filter_map(|point| point.file_name())
+                .collect();
+            let mut listing = guard
+                .list_after(
+                    &real,
+                    OsStr::from_bytes(&after),
+                    limit.saturating_add(points.len()),
+                )
                 .map_err(refusal)?;
+            listing
+                .entries
+                .retain(|entry| !points.contains(&entry.name.as_os_str()));
+            listing.entries.truncate(limit);
+            listing.total = listing.total.saturating_sub(points.len());
             Ok(FilesPage {
                 listing,
                 path: inside(&workspace, &real),
@@ -112,11 +131,13 @@ impl SessionHandle {
         offset: u64,
         limit: Option<u64>,
     ) -> Result<mpsc::Receiver<Result<FilePiece, Rejection>>, Rejection> {
-        let workspace = self.summary().spec.workspace;
-        let guard = self.guard(&workspace)?;
+        let spec = self.summary().spec;
+        let (guard, workspace) = (self.guard(&spec)?, spec.workspace);
         let (tx, rx) = mpsc::channel(AHEAD);
         let (mut file, stamp, info) = blocking(move || {
-            let real = guard.real(&relative(&workspace, &path)?).map_err(refusal)?;
+            let real = guard
+                .real(&relative(&guard, &workspace, &path)?)
+                .map_err(refusal)?;
             let (file, stamp, mode) = guard.open_stamped(&real).map_err(refusal)?;
             let info = FilePiece::Info {
                 path: inside(&workspace, &real),
@@ -147,8 +168,7 @@ impl SessionHandle {
             }
             .into());
         }
-        let workspace = summary.spec.workspace;
-        let guard = self.guard(&workspace)?;
+        let (guard, workspace) = (self.guard(&summary.spec)?, summary.spec.workspace);
         let size = wish.data.len();
         let mut wrote = blocking(move || write(&guard, &workspace, &wish)).await?;
         if wrote.written {
@@ -165,16 +185,41 @@ impl SessionHandle {
         Ok(wrote)
     }
 
-    fn guard(&self, workspace: &Workspace) -> Result<Guard, Rejection> {
-        let opened = Guard::open(&workspace.root).map_err(|error| Rejection::WorkspaceRefused {
-            message: match error {
-                GuardError::NotFound(_) => format!("{}: the workspace is gone", workspace.root.display()),
-                other => format!("{}: {other}", workspace.root.display()),
-            },
+    fn guard(&self, spec: &SessionSpec) -> Result<Guard, Rejection> {
+        let opened = guard_of(spec, &self.net.settings).map(|guard| guard.with_umask(self.execs.umask()));
+        opened.map_err(|error| Rejection::WorkspaceRefused {
+            message: gone(spec, &error),
             hints: vec!["bring the directory back, or make a session on another one".into()],
-        })?;
-        Ok(opened.with_umask(self.execs.umask()))
+        })
     }
+}
+
+/// Why a workspace can't be worked on.
+pub(super) fn gone(spec: &SessionSpec, error: &GuardError) -> String {
+    let root = spec.workspace.root.display();
+    match error {
+        GuardError::NotFound(_) => format!("{root}: the workspace is gone"),
+        other => format!("{root}: {other}"),
+    }
+}
+
+/// True for an empty directory or file: nobody put anything there.
+fn is_bare(path: &Path) -> bool {
+    match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => path
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.len() == 0),
+    }
+}
+
+/// A session's files as they are reached from outside its jail: what commands in it see of the workspace and beside it.
+pub(super) fn guard_of(spec: &SessionSpec, settings: &Settings) -> Result<Guard, GuardError> {
+    let ours = settings.jails.ours(&spec.workspace.root);
+    let added = shown_added(spec.jail, &spec.workspace, &spec.added_dirs, &ours);
+    let added = added.map(|dir| (dir.path.as_path(), dir.writable));
+    let guard = Guard::open(&spec.workspace.root)?;
+    Ok(guard.with_added(added))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -185,15 +230,22 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or(Err(Rejection::ShuttingDown))
 }
 
-fn relative(workspace: &Workspace, path: &[u8]) -> Result<PathBuf, Rejection> {
+fn relative(guard: &Guard, workspace: &Workspace, path: &[u8]) -> Result<PathBuf, Rejection> {
     let given = Path::new(OsStr::from_bytes(path));
-    workspace.relative(given).ok_or_else(|| {
-        Rejection::FileRefused(format!(
-            "{} lies outside the workspace, which is {} there",
-            given.display(),
-            workspace.jail_root().display()
-        ))
-    })
+    let root = workspace.jail_root();
+    guard
+        .locate(root, workspace.relative(given), given)
+        .ok_or_else(|| {
+            let added: String = guard
+                .added_dirs()
+                .map(|(dir, _)| format!(", and outside {}, which was added", dir.display()))
+                .collect();
+            Rejection::FileRefused(format!(
+                "{} lies outside the workspace, which is {} there{added}",
+                given.display(),
+                root.display()
+            ))
+        })
 }
 
 fn inside(workspace: &Workspace, real: &Path) -> Vec<u8> {
@@ -264,8 +316,9 @@ fn pieces(
 }
 
 fn write(guard: &Guard, workspace: &Workspace, wish: &FileWish) -> Result<FileWrote, Rejection> {
-    let rel = relative(workspace, &wish.path)?;
+    let rel = relative(guard, workspace, &wish.path)?;
     let real = guard.real(&rel).map_err(refusal)?;
+    guard.require_writable(&real).map_err(refusal)?;
     if let Some(why) = protected(&real).filter(|_| !wish.allow_protected) {
         let path = real.display().to_string();
         return Err(Rejection::FileProtected { path, why });

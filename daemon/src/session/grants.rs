@@ -26,7 +26,7 @@ impl ProjectGrants {
     }
 
     /// The rules that count for a person's sessions on a directory now.
-    pub(super) fn rules(&self, principal: &str, workspace: &Path, now_us: i64) -> Vec<Rule> {
+    pub fn rules(&self, principal: &str, workspace: &Path, now_us: i64) -> Vec<Rule> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let counting = all.iter().filter(|(grant, _)| {
             grant.expires_us > now_us

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::actor;
 use super::execs::Execs;
 use super::feed::Feed;
+use super::files::guard_of;
 use super::network::{Net, View};
 use super::presence::Presence;
 use super::{Fault, SessionHandle, Settings};
@@ -43,7 +44,7 @@ pub async fn load(
     settings.jails.attach(session_id, &engine);
     let parts = (store.clone(), feed.clone(), net.clone());
     let execs = Execs::open(&session, settings.clone(), parts, snapshot).await;
-    sweep(&session, &execs);
+    sweep(&session, &execs, settings);
     append_truth(store, &mut session, &mut history, &execs).await?;
     show.send_replace(View::of(&session));
     execs.forget_known(&session);
@@ -104,12 +105,12 @@ pub async fn load(
 
 /// Takes away the temporary files of what was cut off in the middle: a file tool's in the workspace, a command's with
 /// its output.
-fn sweep(session: &Session, execs: &Execs) {
+fn sweep(session: &Session, execs: &Execs, settings: &Settings) {
     for exec_id in session.execs.keys() {
         execs.remove_left_over(exec_id);
     }
     let Some(turn) = &session.turn else { return };
-    let Ok(guard) = Guard::open(&session.spec.workspace.root) else {
+    let Ok(guard) = guard_of(&session.spec, settings) else {
         return;
     };
     let context = Cut {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::context::{ContextItem, ContextKind};
 use crate::domain::message::{Message, Part, Role};
 use crate::domain::picture::{self, Picture};
-use crate::tools::JailPaths;
+use crate::tools::{JailPaths, locate};
 use crate::workspace::{Guard, GuardError, Kind};
 
 /// Names of instruction files, the first one in a directory counts.
@@ -159,7 +159,7 @@ fn named(text: &str) -> Vec<String> {
 fn resolve(place: &Place, name: &str) -> Option<(String, PathBuf)> {
     let bare = name.trim_end_matches(['.', ':', '!', '?', '/']);
     for candidate in [name, bare] {
-        let Some(rel) = place.paths.relative(candidate) else {
+        let Some(rel) = locate(place.paths.as_ref(), &place.guard, candidate) else {
             continue;
         };
         match place.guard.real(&rel).and_then(|real| place.guard.kind(&real)) {
@@ -255,6 +255,10 @@ pub(super) fn environment(place: &Place, shell_dir: &str, repository: Option<&st
         text.push_str(said.trim_end());
         text.push('\n');
     }
+    for (dir, writable) in place.guard.added_dirs() {
+        let access = if writable { "may be written" } else { "read-only" };
+        text.push_str(&format!("also here: {} ({access})\n", dir.display()));
+    }
     text.push_str("workspace root:\n");
     text.push_str(&listing(place, Path::new(""), ROOT_ENTRIES));
     let (text, hidden) = crate::domain::context::reveal(&text);
@@ -300,6 +304,26 @@ mod tests {
 
     fn dirs(names: &[&str]) -> BTreeSet<PathBuf> {
         names.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn directories_beside_the_workspace_are_told_and_can_be_named() {
+        let (dir, mut place) = place(&[("a", b"a")]);
+        let beside = tempfile::tempdir().unwrap();
+        std::fs::write(beside.path().join("b"), "from beside").unwrap();
+        let guard = Guard::open(dir.path()).unwrap();
+        place.guard = Arc::new(guard.with_added([(beside.path(), true)]));
+        let at = beside.path().display();
+        let told = environment(&place, "/", None).text;
+        assert!(
+            told.contains(&format!("also here: {at} (may be written)")),
+            "{told}"
+        );
+        let named = mentions(&place, &[format!("look at @{at}/b")]);
+        assert!(
+            named.len() == 1 && named[0].text.contains("from beside"),
+            "{named:?}"
+        );
     }
 
     #[test]

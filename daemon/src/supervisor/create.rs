@@ -179,6 +179,19 @@ impl Supervisor {
         })
     }
 
+    /// The shell of a session that is asked for none.
+    pub(super) fn shell_of(&self, origin: Origin) -> ShellKind {
+        let bash = || {
+            ["/bin/bash", "/usr/bin/bash"]
+                .iter()
+                .any(|at| Path::new(at).exists())
+        };
+        self.0.defaults.shell.unwrap_or_else(|| match origin {
+            Origin::Agent if bash() => ShellKind::Bash,
+            _ => ShellKind::Sh,
+        })
+    }
+
     fn spec(
         &self,
         caller: &Caller,
@@ -212,12 +225,7 @@ impl Supervisor {
             let ours = jails.ours(&root);
             jail::choose_layout(&root, asked, &|path| ours.iter().any(|o| o == path)).map_err(refused)?
         };
-        let shell = wish.shell.or(defaults.shell).unwrap_or(match wish.origin {
-            Origin::Agent if Path::new("/bin/bash").exists() || Path::new("/usr/bin/bash").exists() => {
-                ShellKind::Bash
-            }
-            _ => ShellKind::Sh,
-        });
+        let shell = wish.shell.unwrap_or_else(|| self.shell_of(wish.origin));
         let model = wish.model.as_ref().or(orders.persona.model.as_ref());
         let model = model.map(|name| self.model_ref(name));
         Ok(SessionSpec {

@@ -1,18 +1,25 @@
 //! Owns: what of a person's tools works in a jail on a directory: tried, not guessed.
 //! Guarantees: nothing of the trial stays: no session, no jail, no file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 use super::Supervisor;
 use super::create::{refused, start_dir, unavailable};
+use crate::clock::now_us;
+use crate::config::project;
+use crate::domain::event::Origin;
 use crate::domain::id::{ExecId, SessionId};
 use crate::domain::limits::Limit;
+use crate::domain::policy::{Verdict, judge_init};
 use crate::domain::rejection::Rejection;
-use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
+use crate::domain::workspace::{JailKind, Layout, Workspace};
 use crate::jail::{self, JailSpec, LayoutWish, Sight};
 use crate::session::Fault;
-use crate::shell::{RunRequest, Shell};
+use crate::shell::{Beginning, ProjectInit, RunRequest, Shell, Start};
 
 /// The tools that are asked, and how.
 const TOOLS: [(&str, &str); 12] = [
@@ -43,6 +50,30 @@ pub struct ProjectWish {
     pub search_path: String,
     /// `None`: the host layout.
     pub layout: Option<Layout>,
+    /// Whose agreements count.
+    pub principal: String,
+}
+
+/// How the project's own `[shell] init` stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitCheck {
+    /// It ran before the tools were asked.
+    pub ran: bool,
+    /// Why it did not, or what went wrong in it; empty: nothing.
+    pub note: String,
+}
+
+/// A shell begins with what was agreed to.
+struct Agreed(ProjectInit);
+
+#[async_trait]
+impl Beginning for Agreed {
+    async fn start(&self, _fresh: bool, began: Option<String>) -> Start {
+        Start {
+            init: began.is_none().then(|| self.0.clone()),
+            note: None,
+        }
+    }
 }
 
 /// What a tool says of itself.
@@ -71,6 +102,8 @@ pub struct Project {
     pub left_out: Vec<PathBuf>,
     /// The bounds.
     pub limits: Vec<Limit>,
+    /// `None`: the project has none.
+    pub init: Option<InitCheck>,
 }
 
 impl Supervisor {
@@ -97,12 +130,16 @@ impl Supervisor {
             person: Some(settings.person.clone()),
             search_path: wish.search_path,
             init: settings.shell_init.clone(),
-            ..JailSpec::new(SessionId::random(), workspace, ShellKind::Sh)
+            ..JailSpec::new(SessionId::random(), workspace, self.shell_of(Origin::Agent))
         };
+        let (agreed, mut init) = self.init_of(&spec.workspace.root, &wish.principal);
         let sight = Sight::of(&spec, &ours);
         let spools = settings.jails.spool_dir(&spec.session);
-        let shell = Shell::open(settings.jails.clone(), spec, None);
-        let tools = ask(&shell).await;
+        let mut shell = Shell::open(settings.jails.clone(), spec, None);
+        if let Some(agreed) = agreed {
+            shell = shell.with_gate(Arc::new(Agreed(agreed)));
+        }
+        let tools = ask(&shell, init.as_mut()).await;
         if let Err(error) = shell.end().await {
             tracing::warn!(%error, "the jail of a check could not be ended");
         }
@@ -116,11 +153,38 @@ impl Supervisor {
             search_path: sight.path,
             left_out: sight.left_out,
             limits: settings.limits.kept(&settings.keeping),
+            init,
         })
+    }
+
+    /// The text that somebody agreed to for this project, and how the matter stands. Nobody is asked here: a session asks.
+    fn init_of(&self, root: &Path, principal: &str) -> (Option<ProjectInit>, Option<InitCheck>) {
+        let not = |note: String| (None, Some(InitCheck { ran: false, note }));
+        let init = match project::shell_init(root) {
+            Ok(Some(text)) => ProjectInit::new(text),
+            Ok(None) => return (None, None),
+            Err(why) => return not(why),
+        };
+        let persona = match self.personas().resolve(&self.0.defaults.persona, "", root) {
+            Ok((persona, _)) => persona,
+            Err(no) => return not(no.to_string()),
+        };
+        let grants = self.settings().grants.rules(principal, root, now_us());
+        match judge_init(&persona.policy, &grants, &init.digest) {
+            (Verdict::Allow, _) => {
+                let ran = InitCheck {
+                    ran: true,
+                    note: String::new(),
+                };
+                (Some(init), Some(ran))
+            }
+            (Verdict::Deny, rule) => not(format!("the policy denies it ({rule})")),
+            (Verdict::Ask, _) => not("nobody has agreed to it for the project yet".to_owned()),
+        }
     }
 }
 
-async fn ask(shell: &Shell) -> Result<Vec<Tool>, Fault> {
+async fn ask(shell: &Shell, mut init: Option<&mut InitCheck>) -> Result<Vec<Tool>, Fault> {
     let mut tools = Vec::new();
     for (tool, question) in TOOLS {
         let script = format!("command -v {tool} || exit 0; {question} 2>&1 </dev/null | head -n 1");
@@ -129,6 +193,10 @@ async fn ask(shell: &Shell) -> Result<Vec<Tool>, Fault> {
         request.timeout = Some(PATIENCE);
         let handle = shell.run(request).map_err(|_| Rejection::ShuttingDown)?;
         let result = handle.finished().await;
+        // What went wrong in the project's text is told with the first result.
+        if let Some((init, why)) = init.take().filter(|init| init.ran).zip(result.message.clone()) {
+            init.note = why;
+        }
         if result.not_run {
             let why = result.message.unwrap_or_else(|| "the jail did not start".into());
             return Err(Rejection::JailFailed(why).into());

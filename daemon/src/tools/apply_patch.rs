@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::arguments::{blocking, decode, explain, lexical, resolve, writing_plan};
+use super::arguments::{blocking, decode, explain, lexical, resolve, resolve_to_write, writing_plan};
 use super::draft::{Draft, describe, excerpt, require_fresh};
 use super::matching::Rung;
 use super::output::cut_line;
@@ -91,7 +91,7 @@ pub(super) fn plan_patch(
     }
     let real: Result<Vec<PathBuf>, ToolError> = paths
         .iter()
-        .map(|path| resolve(ctx, &rebase(base, path)))
+        .map(|path| resolve_to_write(ctx, &rebase(base, path)))
         .collect();
     Ok(writing_plan("patch", ctx, real?))
 }

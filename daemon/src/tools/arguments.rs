@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{CallPlan, PlanContext, ToolContext, ToolError};
+use super::{CallPlan, PlanContext, ToolContext, ToolError, locate};
 use crate::domain::policy::visible;
 use crate::domain::tool::Effect;
 use crate::workspace::{GuardError, protected};
@@ -56,26 +56,39 @@ pub(super) fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option
     }
 }
 
-/// The path relative to the Workspace, as it was given: links not resolved.
+/// The path relative to the Workspace, or absolute in a directory that was added, as it was given: links not resolved.
 pub(super) fn lexical(ctx: &dyn PlanContext, given: &str) -> Result<PathBuf, ToolError> {
     let outside = || {
         let here = ctx.paths().show(Path::new(""));
+        let added: String = ctx
+            .guard()
+            .added_dirs()
+            .map(|(dir, _)| format!(" and in {}", visible(&dir.display().to_string())))
+            .collect();
         ToolError::Refused(format!(
-            "{} is outside the workspace. File tools reach only files in it ({here}); give a path relative to it, or use exec \
-             for what else is in the jail.",
+            "{} is outside the workspace. File tools reach only files in it ({here}){added}; give a path relative to it, or \
+             use exec for what else is in the jail.",
             visible(given)
         ))
     };
     if given.contains('\0') {
         return Err(ToolError::Arguments("A path cannot contain a NUL byte.".into()));
     }
-    ctx.paths().relative(given).ok_or_else(outside)
+    locate(ctx.paths(), ctx.guard(), given).ok_or_else(outside)
 }
 
 /// The path relative to the Workspace with all links resolved: what a read or write will really touch.
 pub(super) fn resolve(ctx: &dyn PlanContext, given: &str) -> Result<PathBuf, ToolError> {
     let rel = lexical(ctx, given)?;
     ctx.guard().real(&rel).map_err(|error| explain(ctx, &error))
+}
+
+/// The same for what is to be written: nothing in a directory that was added to be read.
+pub(super) fn resolve_to_write(ctx: &dyn PlanContext, given: &str) -> Result<PathBuf, ToolError> {
+    let real = resolve(ctx, given)?;
+    let allowed = ctx.guard().require_writable(&real);
+    allowed.map_err(|error| explain(ctx, &error))?;
+    Ok(real)
 }
 
 /// A resolved path may be written in this call.
@@ -186,6 +199,10 @@ pub(super) fn explain(ctx: &dyn PlanContext, error: &GuardError) -> ToolError {
                 show(path)
             )
         }
+        GuardError::AddedReadOnly(path) => format!(
+            "{} is in a directory that was added read-only. Nothing was written; a person can add it with --add-dir PATH:rw.",
+            show(path)
+        ),
         GuardError::Io(path, error) => {
             return ToolError::Failed(format!("{} could not be accessed: {error}.", show(path)));
         }

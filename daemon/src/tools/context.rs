@@ -23,6 +23,12 @@ pub trait JailPaths: Send + Sync {
     fn show(&self, rel: &Path) -> String;
 }
 
+/// Where a path as the model gave it lies: relative to the Workspace, or absolute in a directory that was added beside it.
+pub fn locate(paths: &dyn JailPaths, guard: &Guard, given: &str) -> Option<PathBuf> {
+    let root = paths.show(Path::new(""));
+    guard.locate(Path::new(&root), paths.relative(given), Path::new(given))
+}
+
 /// What planning needs: a part of [`ToolContext`].
 pub trait PlanContext: Send + Sync {
     /// Names.

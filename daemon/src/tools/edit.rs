@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::arguments::{blocking, decode, resolve, writing_plan};
+use super::arguments::{blocking, decode, resolve_to_write, writing_plan};
 use super::draft::{Draft, describe, excerpt, require_fresh};
 use super::matching::{Rung, find_text};
 use super::text::Text;
@@ -83,7 +83,7 @@ fn placed(args: &Value, ctx: &dyn PlanContext) -> Result<Vec<Placed>, ToolError>
         let path =
             path.ok_or_else(|| ToolError::Arguments(format!("An edit has no path. Usage: {USAGE}")))?;
         Ok(Placed {
-            path: resolve(ctx, path)?,
+            path: resolve_to_write(ctx, path)?,
             // The file's own line ends are used whatever the model writes.
             old: edit.old.replace("\r\n", "\n"),
             new: edit.new.replace("\r\n", "\n"),

@@ -43,6 +43,7 @@ pub use arguments::parse_arguments;
 pub use context::{
     ChangeHook, CommandCall, CommandOutput, CommandRunner, FileStamps, JailPaths, NoHook, OutputChunk,
     OutputStream, OutputView, Page, PlanContext, Seen, SessionLog, TaskCall, TaskDesk, ToolContext, Web,
+    locate,
 };
 pub use output::clean;
 pub use registry::{Registry, written_dirs};

@@ -162,6 +162,8 @@ struct Hunt<'a> {
     stopped: Option<String>,
     /// Files that were not searched to their end.
     cut_files: u64,
+    /// What globs are not about: where the search began, in a directory that was added.
+    above: PathBuf,
 }
 
 impl<'a> Hunt<'a> {
@@ -189,11 +191,15 @@ impl<'a> Hunt<'a> {
             files_seen: 0,
             stopped: None,
             cut_files: 0,
+            above: PathBuf::new(),
         };
         let start = match &args.path {
             Some(path) => resolve(ctx, path)?,
             None => PathBuf::new(),
         };
+        if start.is_absolute() {
+            hunt.above.clone_from(&start);
+        }
         let kind = ctx.guard.kind(&start).map_err(|error| explain(ctx, &error))?;
         let mut skipped = 0;
         match kind {
@@ -251,7 +257,9 @@ impl<'a> Hunt<'a> {
             self.stopped = Some(format!("after {} s", MAX_TIME.as_secs()));
             return ControlFlow::Break(());
         }
-        if self.globs.matched(path, false).is_ignore() {
+        // In a directory that was added, a glob is about what lies below where the search began.
+        let named = path.strip_prefix(&self.above).unwrap_or(path);
+        if self.globs.matched(named, false).is_ignore() {
             return ControlFlow::Continue(());
         }
         self.files_seen += 1;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::arguments::{blocking, decode, resolve, writing_plan};
+use super::arguments::{blocking, decode, resolve_to_write, writing_plan};
 use super::draft::{Draft, describe};
 use super::{CallPlan, PlanContext, Tool, ToolContext, ToolError, ToolOutput};
 use crate::domain::policy::visible;
@@ -40,12 +40,16 @@ impl Tool for Write {
 
     fn plan(&self, args: &Value, ctx: &dyn PlanContext) -> Result<CallPlan, ToolError> {
         let args: Args = decode(args, USAGE)?;
-        Ok(writing_plan("write", ctx, vec![resolve(ctx, &args.path)?]))
+        Ok(writing_plan(
+            "write",
+            ctx,
+            vec![resolve_to_write(ctx, &args.path)?],
+        ))
     }
 
     async fn run(&self, args: &Value, ctx: &ToolContext) -> Result<ToolOutput, ToolError> {
         let args: Args = decode(args, USAGE)?;
-        let real = resolve(ctx, &args.path)?;
+        let real = resolve_to_write(ctx, &args.path)?;
         let inner = ctx.clone();
         let draft = blocking(move || {
             let mut draft = Draft::default();

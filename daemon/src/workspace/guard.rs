@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::added::Added;
 use crate::domain::secret_files::SecretFiles;
 
 /// How often the kernel may answer "a rename was under way, look again" before we give up.
@@ -31,6 +32,8 @@ pub struct Guard {
     pub(super) umask: Option<u32>,
     /// Files that are not read.
     secret: SecretFiles,
+    /// Directories beside it, by their absolute paths.
+    pub(super) added: Vec<Added>,
 }
 
 /// What a file was when it was looked at: the basis of every stale-file check.
@@ -207,12 +210,35 @@ pub enum GuardError {
     /// What is in it is nobody's business in there.
     #[error("{} holds secrets", .0.display())]
     Secret(PathBuf),
+    /// In a directory that was added to be read.
+    #[error("{} is in a directory that was added read-only (--add-dir PATH:rw adds it writable)", .0.display())]
+    AddedReadOnly(PathBuf),
     /// The kernel said no.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, std::io::Error),
 }
 
 impl GuardError {
+    /// The same about another path.
+    pub(super) fn map_path(self, to: impl FnOnce(PathBuf) -> PathBuf) -> Self {
+        match self {
+            Self::Outside(path) => Self::Outside(to(path)),
+            Self::NotFound(path) => Self::NotFound(to(path)),
+            Self::NotAFile(path, kind) => Self::NotAFile(to(path), kind),
+            Self::NotADirectory(path) => Self::NotADirectory(to(path)),
+            Self::Loop(path) => Self::Loop(to(path)),
+            Self::Dangling(path) => Self::Dangling(to(path)),
+            Self::BadName(path, why) => Self::BadName(to(path), why),
+            Self::Stale(path) => Self::Stale(to(path)),
+            Self::Exists(path) => Self::Exists(to(path)),
+            Self::ReadOnly(path, mode) => Self::ReadOnly(to(path), mode),
+            Self::Moved(path) => Self::Moved(to(path)),
+            Self::Secret(path) => Self::Secret(to(path)),
+            Self::AddedReadOnly(path) => Self::AddedReadOnly(to(path)),
+            Self::Io(path, error) => Self::Io(to(path), error),
+        }
+    }
+
     pub(super) fn from_errno(path: &Path, errno: Errno) -> Self {
         let path = path.to_path_buf();
         match errno {
@@ -244,6 +270,7 @@ impl Guard {
             root,
             umask: None,
             secret: SecretFiles::default(),
+            added: Vec::new(),
         };
         // Say now, not at the first tool call, that the kernel (before 5.6) or a filter lacks openat2.
         guard.open_beneath(Path::new("."), OFlags::PATH, ResolveFlags::empty())?;
@@ -252,18 +279,29 @@ impl Guard {
 
     /// New files and directories get the modes that this mask leaves: the person's, where this process has its own.
     #[must_use]
-    pub fn with_umask(self, umask: Option<u32>) -> Self {
-        Self { umask, ..self }
+    pub fn with_umask(mut self, umask: Option<u32>) -> Self {
+        self.umask = umask;
+        for one in &mut self.added {
+            one.guard.umask = umask;
+        }
+        self
     }
 
     /// Files of these names are not read.
     #[must_use]
-    pub fn without(self, secret: SecretFiles) -> Self {
-        Self { secret, ..self }
+    pub fn without(mut self, secret: SecretFiles) -> Self {
+        for one in &mut self.added {
+            one.guard.secret = secret.clone();
+        }
+        self.secret = secret;
+        self
     }
 
     /// Reads at most `max` bytes of a regular file. Links that stay beneath the Workspace are followed.
     pub fn read(&self, rel: &Path, max: u64) -> Result<FileContent, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one.guard.read(inner, max).map_err(|error| one.error(error));
+        }
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -294,18 +332,27 @@ impl Guard {
 
     /// Opens a regular file for reading, for those who stream it.
     pub fn open_file(&self, rel: &Path) -> Result<(File, u64), GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one.guard.open_file(inner).map_err(|error| one.error(error));
+        }
         let (file, stat) = self.open_regular(rel)?;
         Ok((file, u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
     /// The same with what the file is: for those who check at the end that it is still that.
     pub fn open_stamped(&self, rel: &Path) -> Result<(File, Stamp, u32), GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one.guard.open_stamped(inner).map_err(|error| one.error(error));
+        }
         let (file, stat) = self.open_regular(rel)?;
         Ok((file, Stamp::of(&stat, None), stat.st_mode & 0o7777))
     }
 
     /// The regular file `rel` as it is now, unread.
     pub fn stamp(&self, rel: &Path) -> Result<Stamp, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one.guard.stamp(inner).map_err(|error| one.error(error));
+        }
         let handle = self.open_beneath(rel, OFlags::PATH, ResolveFlags::empty())?;
         let stat = rustix::fs::fstat(&handle).map_err(|errno| GuardError::from_errno(rel, errno))?;
         match Kind::of(&stat) {
@@ -316,6 +363,9 @@ impl Guard {
 
     /// What stands at `rel` itself: a link is a link.
     pub fn kind(&self, rel: &Path) -> Result<Kind, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one.guard.kind(inner).map_err(|error| one.error(error));
+        }
         let rel = normal(rel)?;
         let Some(name) = rel.file_name() else {
             return Ok(Kind::Directory);
@@ -329,6 +379,10 @@ impl Guard {
     /// The path of `rel` without symbolic links and dots: what the file is really called. The last parts need not
     /// exist yet. Writers use it, so that a rule about a path holds for every link to it.
     pub fn real(&self, rel: &Path) -> Result<PathBuf, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            let real = one.guard.real(inner).map_err(|error| one.error(error))?;
+            return Ok(one.outer(&real));
+        }
         let wanted = normal(rel)?;
         let mut todo: Vec<OsString> = parts(&wanted);
         todo.reverse();

@@ -63,6 +63,10 @@ impl Guard {
         resolve: ResolveFlags,
         sizes: bool,
     ) -> Result<Listing, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            let listed = one.guard.list_from(inner, after, limit, resolve, sizes);
+            return listed.map_err(|error| one.error(error));
+        }
         let rel = normal(rel)?;
         let fault = |errno| GuardError::from_errno(&rel, errno);
         let handle = self.directory(&rel, resolve)?;

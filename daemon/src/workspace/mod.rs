@@ -1,6 +1,7 @@
 //! Owns: the daemon's own access to the files of a Workspace, and what in them asks for a second look.
 //! Guarantees: no path, symbolic link, race or file kind leads outside the Workspace or hangs the daemon.
 
+mod added;
 pub mod guard;
 mod list;
 pub mod protect;

@@ -55,6 +55,15 @@ impl Guard {
         expect: &Expect,
         new_mode: Option<u32>,
     ) -> Result<Written, GuardError> {
+        self.require_writable(rel)?;
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            let written = one.guard.write_as(inner, bytes, expect, new_mode);
+            let mut written = written.map_err(|error| one.error(error))?;
+            for dir in &mut written.made_dirs {
+                *dir = one.outer(dir);
+            }
+            return Ok(written);
+        }
         let rel = normal(rel)?;
         let name = rel
             .file_name()
@@ -86,6 +95,10 @@ impl Guard {
 
     /// Removes the regular file `rel`.
     pub fn remove(&self, rel: &Path, expect: &Expect) -> Result<(), GuardError> {
+        self.require_writable(rel)?;
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one.guard.remove(inner, expect).map_err(|error| one.error(error));
+        }
         let rel = normal(rel)?;
         let name = rel
             .file_name()
@@ -105,6 +118,12 @@ impl Guard {
     /// Removes the temporary files a killed daemon left in the directory `rel`; returns how many. Only for a moment
     /// when nobody writes there.
     pub fn remove_leftovers(&self, rel: &Path) -> Result<usize, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(rel) {
+            return one
+                .guard
+                .remove_leftovers(inner)
+                .map_err(|error| one.error(error));
+        }
         let rel = normal(rel)?;
         let directory = self.directory(&rel, ResolveFlags::NO_SYMLINKS)?;
         let listing = self.list_with(&rel, usize::MAX, ResolveFlags::NO_SYMLINKS, false)?;
@@ -121,6 +140,10 @@ impl Guard {
     /// Removes directories that a write made, if they are empty. Never anything else.
     pub fn remove_dirs(&self, made: &[PathBuf]) {
         for dir in made.iter().rev() {
+            if let Some((one, inner)) = self.elsewhere(dir) {
+                one.guard.remove_dirs(&[inner.to_path_buf()]);
+                continue;
+            }
             let Some(name) = dir.file_name() else { continue };
             let parent = self.directory(dir.parent().unwrap_or(Path::new("")), ResolveFlags::NO_SYMLINKS);
             if let Ok(parent) = parent {

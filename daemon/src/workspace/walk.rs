@@ -33,6 +33,20 @@ impl Guard {
         start: &Path,
         mut visit: impl FnMut(&Path) -> ControlFlow<()>,
     ) -> Result<Skipped, GuardError> {
+        if let Some((one, inner)) = self.elsewhere(start) {
+            let walked = one
+                .guard
+                .walk_here(inner, &mut |path: &Path| visit(&one.outer(path)));
+            return walked.map_err(|error| one.error(error));
+        }
+        self.walk_here(start, &mut visit)
+    }
+
+    fn walk_here(
+        &self,
+        start: &Path,
+        visit: &mut impl FnMut(&Path) -> ControlFlow<()>,
+    ) -> Result<Skipped, GuardError> {
         let start = normal(start)?;
         let mut skipped = Skipped::default();
         // Ignore files of the directories above apply as well, outermost first.
@@ -45,7 +59,7 @@ impl Guard {
         // The start itself must be readable; its inside may be partly not.
         self.list_with(&start, 0, ResolveFlags::NO_SYMLINKS, false)?;
         let base = start.components().count();
-        let _ = self.walk_in(&start, base, &mut rules, &mut visit, &mut skipped);
+        let _ = self.walk_in(&start, base, &mut rules, visit, &mut skipped);
         Ok(skipped)
     }
 

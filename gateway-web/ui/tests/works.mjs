@@ -1,14 +1,17 @@
 // What a session's work needs in a browser: a command that waits for input is answered, what stays in the background is
 // listed and ended, files are looked at and edited and never written over, limits and context are shown.
 import { execFileSync, spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { launch, must, open, until } from './browser.mjs'
 
 const { AGENTCTL, WORKSPACE } = process.env
 const ctl = (...args) => execFileSync(AGENTCTL, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 const step = (name) => console.log(`· ${name}`)
-const id = JSON.parse(ctl('sessions', 'new', '--model', 'demo', '--name', 'works', '-C', WORKSPACE, '-o', 'json')).session_id
+const BESIDE = join(WORKSPACE, '..', 'beside')
+mkdirSync(join(BESIDE, 'deep'), { recursive: true })
+writeFileSync(join(BESIDE, 'deep', 'far.txt'), 'far away\n')
+const id = JSON.parse(ctl('sessions', 'new', '--model', 'demo', '--name', 'works', '-C', WORKSPACE, '--add-dir', `${BESIDE}:rw`, '-o', 'json')).session_id
 
 const desk = await launch()
 let asking
@@ -39,6 +42,21 @@ try {
   must((await content.inputValue()) === 'mine\n', 'what was typed is gone')
   await page.getByRole('button', { name: 'Show what is there now' }).click()
   await page.locator('pre', { hasText: 'theirs' }).waitFor()
+
+  step('so are those of a directory beside the workspace')
+  await page.goto(`${at}/s/${id}/files`)
+  await page.getByRole('link', { name: /\/beside\// }).click()
+  await page.getByRole('link', { name: /^deep\// }).click()
+  await page.getByRole('link', { name: /^far\.txt/ }).click()
+  await page.locator('pre', { hasText: 'far away' }).waitFor()
+  await page.getByRole('button', { name: 'Edit' }).click()
+  await page.locator('textarea').fill('near\n')
+  await page.getByRole('button', { name: 'Write' }).click()
+  await page.getByText('Written').waitFor()
+  must(readFileSync(join(BESIDE, 'deep', 'far.txt'), 'utf8') === 'near\n', 'it is not in the file beside')
+  await page.getByRole('link', { name: '../' }).click()
+  await page.getByRole('link', { name: '../' }).click()
+  await page.getByRole('link', { name: /^src\// }).waitFor()
 
   step('a command that waits for input is answered')
   await page.goto(`${at}/s/${id}`)
@@ -110,9 +128,13 @@ try {
   await page.getByRole('region', { name: 'What fills the context' }).getByRole('rowheader', { name: 'your messages' }).waitFor()
 
   step('what of a developer’s tools works in a jail there')
+  mkdirSync(join(WORKSPACE, '.agentd'), { recursive: true })
+  writeFileSync(join(WORKSPACE, '.agentd/config.toml'), '[shell]\ninit = "export A=1"\n')
   await page.getByRole('button', { name: 'Check the project' }).click()
   const project = page.getByRole('region', { name: 'Project in the jail' })
   await project.getByText('limit open files').waitFor()
+  await project.getByText('the project’s own did not run: nobody has agreed to it').waitFor()
+  rmSync(join(WORKSPACE, '.agentd'), { recursive: true })
   const told = ctl('doctor', '--project', '-C', WORKSPACE, '-o', 'json')
   for (const tool of ['git', 'make']) must(!told.includes(`"${tool}"`) || (await project.locator('dt', { hasText: tool }).count()) > 0, `${tool} is not told`)
   await page.goto(`${at}/daemon`)

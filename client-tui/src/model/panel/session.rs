@@ -227,7 +227,7 @@ pub(super) fn done(audit: &pb::AuditSessionResponse, clock: Clock<'_>) -> Vec<Ro
             Some(code) => format!("exit {code}"),
             None => "no exit code".to_owned(),
         };
-        let script = clean(one.script.lines().next().unwrap_or_default());
+        let script = clean(one.script.lines().next().unwrap_or("raw shell"));
         let row = Row::new(
             format!("command {script}"),
             format!("{result} · {by} · {}", clock(one.time)),

@@ -105,6 +105,10 @@ impl From<Project> for pb::CheckProjectResponse {
             search_path: shown(project.search_path),
             left_out: shown(project.left_out),
             limits: project.limits.into_iter().map(Into::into).collect(),
+            init: project.init.map(|init| pb::ProjectInit {
+                ran: init.ran,
+                note: init.note,
+            }),
         }
     }
 }

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentd/v1/workspace_service.proto.
  */
 export const file_agentd_v1_workspace_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFhZ2VudGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSJQCglGaWxlRW50cnkSDAoEbmFtZRgBIAEoDBIhCgRraW5kGAIgASgOMhMuYWdlbnRkLnYxLkZpbGVLaW5kEhIKCnNpemVfYnl0ZXMYAyABKAQiWwoQTGlzdEZpbGVzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBHBhdGgYAiABKAwSEQoJcGFnZV9zaXplGAMgASgNEhIKCmFmdGVyX25hbWUYBCABKAwiZQoRTGlzdEZpbGVzUmVzcG9uc2USJQoHZW50cmllcxgBIAMoCzIULmFnZW50ZC52MS5GaWxlRW50cnkSDQoFdG90YWwYAiABKAQSDAoEbW9yZRgDIAEoCBIMCgRwYXRoGAQgASgMIlgKD1JlYWRGaWxlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBHBhdGgYAiABKAwSDgoGb2Zmc2V0GAMgASgEEhMKC2xpbWl0X2J5dGVzGAQgASgEIlEKEFJlYWRGaWxlUmVzcG9uc2USIQoEaW5mbxgBIAEoCzITLmFnZW50ZC52MS5GaWxlSW5mbxIMCgRkYXRhGAIgASgMEgwKBGV0YWcYAyABKAkiUQoIRmlsZUluZm8SDAoEcGF0aBgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEEgwKBG1vZGUYAyABKA0SFQoNcHJvdGVjdGVkX3doeRgEIAEoCSKzAQoQV3JpdGVGaWxlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDAoEcGF0aBgDIAEoDBIMCgRkYXRhGAQgASgMEhcKDWV4cGVjdGVkX2V0YWcYBSABKAlIABIQCgZhYnNlbnQYBiABKAhIABINCgNhbnkYByABKAhIABIXCg9hbGxvd19wcm90ZWN0ZWQYCCABKAhCCAoGZXhwZWN0Il4KEVdyaXRlRmlsZVJlc3BvbnNlEgwKBGV0YWcYASABKAkSDAoEcGF0aBgCIAEoDBIPCgd3cml0dGVuGAMgASgIEg8KB2NyZWF0ZWQYBCABKAgSCwoDc2VxGAUgASgEInMKE0NoZWNrUHJvamVjdFJlcXVlc3QSEQoJd29ya3NwYWNlGAEgASgJEhEKCXN0YXJ0X2RpchgCIAEoCRITCgtzZWFyY2hfcGF0aBgDIAEoCRIhCgZsYXlvdXQYBCABKA4yES5hZ2VudGQudjEuTGF5b3V0IrEBChRDaGVja1Byb2plY3RSZXNwb25zZRIlCgV0b29scxgBIAMoCzIWLmFnZW50ZC52MS5Ub29sVmVyc2lvbhISCgp0b29sY2hhaW5zGAIgAygJEg4KBm1hc2tlZBgDIAMoCRITCgtzZWFyY2hfcGF0aBgEIAMoCRIQCghsZWZ0X291dBgFIAMoCRInCgZsaW1pdHMYBiADKAsyFy5hZ2VudGQudjEuU2Vzc2lvbkxpbWl0Ij0KC1Rvb2xWZXJzaW9uEgwKBHRvb2wYASABKAkSDwoHcHJvZ3JhbRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJKn4KCEZpbGVLaW5kEhkKFUZJTEVfS0lORF9VTlNQRUNJRklFRBAAEhIKDkZJTEVfS0lORF9GSUxFEAESFwoTRklMRV9LSU5EX0RJUkVDVE9SWRACEhUKEUZJTEVfS0lORF9TWU1MSU5LEAMSEwoPRklMRV9LSU5EX09USEVSEAQyugIKEFdvcmtzcGFjZVNlcnZpY2USRgoJTGlzdEZpbGVzEhsuYWdlbnRkLnYxLkxpc3RGaWxlc1JlcXVlc3QaHC5hZ2VudGQudjEuTGlzdEZpbGVzUmVzcG9uc2USRQoIUmVhZEZpbGUSGi5hZ2VudGQudjEuUmVhZEZpbGVSZXF1ZXN0GhsuYWdlbnRkLnYxLlJlYWRGaWxlUmVzcG9uc2UwARJGCglXcml0ZUZpbGUSGy5hZ2VudGQudjEuV3JpdGVGaWxlUmVxdWVzdBocLmFnZW50ZC52MS5Xcml0ZUZpbGVSZXNwb25zZRJPCgxDaGVja1Byb2plY3QSHi5hZ2VudGQudjEuQ2hlY2tQcm9qZWN0UmVxdWVzdBofLmFnZW50ZC52MS5DaGVja1Byb2plY3RSZXNwb25zZWIGcHJvdG8z", [file_agentd_v1_session]);
+  fileDesc("CiFhZ2VudGQvdjEvd29ya3NwYWNlX3NlcnZpY2UucHJvdG8SCWFnZW50ZC52MSJQCglGaWxlRW50cnkSDAoEbmFtZRgBIAEoDBIhCgRraW5kGAIgASgOMhMuYWdlbnRkLnYxLkZpbGVLaW5kEhIKCnNpemVfYnl0ZXMYAyABKAQiWwoQTGlzdEZpbGVzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBHBhdGgYAiABKAwSEQoJcGFnZV9zaXplGAMgASgNEhIKCmFmdGVyX25hbWUYBCABKAwiZQoRTGlzdEZpbGVzUmVzcG9uc2USJQoHZW50cmllcxgBIAMoCzIULmFnZW50ZC52MS5GaWxlRW50cnkSDQoFdG90YWwYAiABKAQSDAoEbW9yZRgDIAEoCBIMCgRwYXRoGAQgASgMIlgKD1JlYWRGaWxlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBHBhdGgYAiABKAwSDgoGb2Zmc2V0GAMgASgEEhMKC2xpbWl0X2J5dGVzGAQgASgEIlEKEFJlYWRGaWxlUmVzcG9uc2USIQoEaW5mbxgBIAEoCzITLmFnZW50ZC52MS5GaWxlSW5mbxIMCgRkYXRhGAIgASgMEgwKBGV0YWcYAyABKAkiUQoIRmlsZUluZm8SDAoEcGF0aBgBIAEoDBISCgpzaXplX2J5dGVzGAIgASgEEgwKBG1vZGUYAyABKA0SFQoNcHJvdGVjdGVkX3doeRgEIAEoCSKzAQoQV3JpdGVGaWxlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDAoEcGF0aBgDIAEoDBIMCgRkYXRhGAQgASgMEhcKDWV4cGVjdGVkX2V0YWcYBSABKAlIABIQCgZhYnNlbnQYBiABKAhIABINCgNhbnkYByABKAhIABIXCg9hbGxvd19wcm90ZWN0ZWQYCCABKAhCCAoGZXhwZWN0Il4KEVdyaXRlRmlsZVJlc3BvbnNlEgwKBGV0YWcYASABKAkSDAoEcGF0aBgCIAEoDBIPCgd3cml0dGVuGAMgASgIEg8KB2NyZWF0ZWQYBCABKAgSCwoDc2VxGAUgASgEInMKE0NoZWNrUHJvamVjdFJlcXVlc3QSEQoJd29ya3NwYWNlGAEgASgJEhEKCXN0YXJ0X2RpchgCIAEoCRITCgtzZWFyY2hfcGF0aBgDIAEoCRIhCgZsYXlvdXQYBCABKA4yES5hZ2VudGQudjEuTGF5b3V0ItcBChRDaGVja1Byb2plY3RSZXNwb25zZRIlCgV0b29scxgBIAMoCzIWLmFnZW50ZC52MS5Ub29sVmVyc2lvbhISCgp0b29sY2hhaW5zGAIgAygJEg4KBm1hc2tlZBgDIAMoCRITCgtzZWFyY2hfcGF0aBgEIAMoCRIQCghsZWZ0X291dBgFIAMoCRInCgZsaW1pdHMYBiADKAsyFy5hZ2VudGQudjEuU2Vzc2lvbkxpbWl0EiQKBGluaXQYByABKAsyFi5hZ2VudGQudjEuUHJvamVjdEluaXQiKAoLUHJvamVjdEluaXQSCwoDcmFuGAEgASgIEgwKBG5vdGUYAiABKAkiPQoLVG9vbFZlcnNpb24SDAoEdG9vbBgBIAEoCRIPCgdwcm9ncmFtGAIgASgJEg8KB3ZlcnNpb24YAyABKAkqfgoIRmlsZUtpbmQSGQoVRklMRV9LSU5EX1VOU1BFQ0lGSUVEEAASEgoORklMRV9LSU5EX0ZJTEUQARIXChNGSUxFX0tJTkRfRElSRUNUT1JZEAISFQoRRklMRV9LSU5EX1NZTUxJTksQAxITCg9GSUxFX0tJTkRfT1RIRVIQBDK6AgoQV29ya3NwYWNlU2VydmljZRJGCglMaXN0RmlsZXMSGy5hZ2VudGQudjEuTGlzdEZpbGVzUmVxdWVzdBocLmFnZW50ZC52MS5MaXN0RmlsZXNSZXNwb25zZRJFCghSZWFkRmlsZRIaLmFnZW50ZC52MS5SZWFkRmlsZVJlcXVlc3QaGy5hZ2VudGQudjEuUmVhZEZpbGVSZXNwb25zZTABEkYKCVdyaXRlRmlsZRIbLmFnZW50ZC52MS5Xcml0ZUZpbGVSZXF1ZXN0GhwuYWdlbnRkLnYxLldyaXRlRmlsZVJlc3BvbnNlEk8KDENoZWNrUHJvamVjdBIeLmFnZW50ZC52MS5DaGVja1Byb2plY3RSZXF1ZXN0Gh8uYWdlbnRkLnYxLkNoZWNrUHJvamVjdFJlc3BvbnNlYgZwcm90bzM", [file_agentd_v1_session]);
 
 /**
  * One name in a directory.
@@ -472,6 +472,13 @@ export type CheckProjectResponse = Message<"agentd.v1.CheckProjectResponse"> & {
    * @generated from field: repeated agentd.v1.SessionLimit limits = 6;
    */
   limits: SessionLimit[];
+
+  /**
+   * How the project's own `[shell] init` stands; absent: it has none.
+   *
+   * @generated from field: agentd.v1.ProjectInit init = 7;
+   */
+  init?: ProjectInit | undefined;
 };
 
 /**
@@ -480,6 +487,34 @@ export type CheckProjectResponse = Message<"agentd.v1.CheckProjectResponse"> & {
  */
 export const CheckProjectResponseSchema: GenMessage<CheckProjectResponse> = /*@__PURE__*/
   messageDesc(file_agentd_v1_workspace_service, 9);
+
+/**
+ * The shell text that a project wants its shells to begin with, as far as a check is concerned.
+ *
+ * @generated from message agentd.v1.ProjectInit
+ */
+export type ProjectInit = Message<"agentd.v1.ProjectInit"> & {
+  /**
+   * It ran before the tools were asked. It does so only where somebody agreed to it for the project, or a policy allows it.
+   *
+   * @generated from field: bool ran = 1;
+   */
+  ran: boolean;
+
+  /**
+   * Why it did not run, or what went wrong in it; empty: nothing. Untrusted text.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message agentd.v1.ProjectInit.
+ * Use `create(ProjectInitSchema)` to create a new message.
+ */
+export const ProjectInitSchema: GenMessage<ProjectInit> = /*@__PURE__*/
+  messageDesc(file_agentd_v1_workspace_service, 10);
 
 /**
  * What a tool says of itself.
@@ -514,7 +549,7 @@ export type ToolVersion = Message<"agentd.v1.ToolVersion"> & {
  * Use `create(ToolVersionSchema)` to create a new message.
  */
 export const ToolVersionSchema: GenMessage<ToolVersion> = /*@__PURE__*/
-  messageDesc(file_agentd_v1_workspace_service, 10);
+  messageDesc(file_agentd_v1_workspace_service, 11);
 
 /**
  * What a name stands for.
