@@ -38,8 +38,11 @@ pub(super) fn without_drone(text: &str) -> &str {
     let differs = |at: &usize| bytes.get(*at) != bytes.get(at.saturating_add(period));
     let same_from = (0..bytes.len().saturating_sub(period)).rev().find(differs);
     let first = same_from.map_or(0, |at| at.saturating_add(1));
-    text.get(..text.ceil_char_boundary(first.saturating_add(period)))
-        .unwrap_or(text)
+    let mut end = first.saturating_add(period);
+    while !text.is_char_boundary(end) {
+        end = end.saturating_add(1);
+    }
+    text.get(..end).unwrap_or(text)
 }
 
 /// How long the passage is that `words` are made of, where they are made of one.

@@ -2,13 +2,14 @@
 //! Guarantees: pure and stable for a session's life, so that providers can cache the prefix.
 
 use crate::domain::event::SessionSpec;
+use crate::domain::network::NetworkMode;
 use crate::domain::persona::Persona;
 use crate::domain::tool::EditDialect;
 use crate::domain::workspace::{JailKind, Layout, ShellKind};
 
 /// Number of the texts that models read: the system text, the tools' and those below. A change of any of them raises
 /// it and has a line in docs/EVAL.md that says what an evaluation of it showed, or that none was run; a test insists.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// For the model that writes a summary.
 pub(super) const SUMMARISER: &str =
@@ -50,12 +51,16 @@ pub(super) fn instructions(spec: &SessionSpec, persona: &Persona, dialect: EditD
         ShellKind::Sh => "sh",
         ShellKind::Bash => "bash",
     };
-    let wall = match spec.jail {
-        JailKind::Bwrap => {
+    let wall = match (spec.jail, spec.network) {
+        (JailKind::Bwrap, NetworkMode::Off) => {
             "It runs in a jail: only the workspace and the system's programs are visible, HOME is empty, and there \
              is no network."
         }
-        JailKind::Outer => "It runs without a jail of its own; be careful what you run.",
+        (JailKind::Bwrap, NetworkMode::Ask | NetworkMode::List) => {
+            "It runs in a jail: only the workspace and the system's programs are visible, HOME is empty, and programs \
+             reach the network only through the proxy in their environment, and only hosts that the person allows."
+        }
+        (JailKind::Outer, _) => "It runs without a jail of its own; be careful what you run.",
     };
     let read_only = if persona.policy.read_only {
         " The workspace is read-only: nothing in it can be changed."
@@ -131,7 +136,7 @@ mod tests {
             persona: "default".into(),
             policy_generation: 0,
             task: None,
-            network: crate::domain::network::NetworkMode::Ask,
+            network: NetworkMode::Ask,
             limits: crate::domain::limits::LimitsWish::default(),
             added_dirs: Vec::new(),
             search_path: String::new(),
@@ -151,10 +156,14 @@ mod tests {
         for dialect in [EditDialect::ApplyPatch, EditDialect::SearchReplace] {
             for layout in [Layout::Root, Layout::Host] {
                 for (shell, start) in [(ShellKind::Sh, ""), (ShellKind::Bash, "a")] {
-                    for jail in [JailKind::Bwrap, JailKind::Outer] {
+                    for (jail, network) in [
+                        (JailKind::Bwrap, NetworkMode::Off),
+                        (JailKind::Bwrap, NetworkMode::Ask),
+                        (JailKind::Outer, NetworkMode::Off),
+                    ] {
                         spec.workspace.layout = layout;
                         spec.workspace.start_dir = start.into();
-                        (spec.shell, spec.jail) = (shell, jail);
+                        (spec.shell, spec.jail, spec.network) = (shell, jail, network);
                         all.push_str(&texts(&spec, dialect));
                     }
                 }
