@@ -32,7 +32,7 @@ fn a_person_answers_what_the_models_command_asks() {
     ]));
     let mut home = TestDaemon::home();
     home.config(&format!(
-        "[providers.p]\nbase_url = \"{}\"\napi = \"chat\"\nauth = \"none\"\n",
+        "[providers.p]\nbase_url = \"{}\"\napi = \"chat\"\nauth = \"none\"\n[models.\"p/m\"]\ncontext_tokens = 128000\n",
         server.base
     ));
     home.spawn();

@@ -273,7 +273,7 @@ fn the_model_gets_the_result_of_a_command_that_outlived_the_daemon() {
     ]));
     let mut home = TestDaemon::home();
     home.config(&format!(
-        "[providers.p]\nbase_url = \"{}\"\napi = \"chat\"\nauth = \"none\"\n",
+        "[providers.p]\nbase_url = \"{}\"\napi = \"chat\"\nauth = \"none\"\n[models.\"p/m\"]\ncontext_tokens = 128000\n",
         server.base
     ));
     home.spawn();

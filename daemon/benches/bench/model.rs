@@ -88,6 +88,10 @@ impl Instantly {
             if stream.write_all(reply.as_bytes()).await.is_err() {
                 return;
             }
+            if body.is_empty() {
+                // The list of models is no request for words.
+                continue;
+            }
             self.asked.lock().unwrap().push(Asked {
                 begun: begun.unwrap_or_else(Instant::now),
                 answered: Instant::now(),

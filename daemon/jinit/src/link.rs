@@ -52,11 +52,9 @@ impl Link {
         self.flush();
     }
 
-    /// Sends now or not at all.
-    pub(crate) fn ring(&mut self, frame: &FromJail) {
-        if self.waiting.is_empty() {
-            let _full = self.push(&frame.encode(), None);
-        }
+    /// Sends now or not at all; says whether.
+    pub(crate) fn ring(&mut self, frame: &FromJail) -> bool {
+        self.waiting.is_empty() && self.push(&frame.encode(), None).is_ok()
     }
 
     pub(crate) fn flush(&mut self) {

@@ -183,6 +183,11 @@ impl Run {
         })
     }
 
+    /// The doorbell was not heard: it is due again, be there more news or not.
+    pub(crate) fn not_rung(&mut self) {
+        self.rung = (u64::MAX, u64::MAX);
+    }
+
     /// When a doorbell that was held back is due.
     pub(crate) fn bell_due(&self) -> Option<Instant> {
         ((self.out.total, self.err.total) != self.rung).then(|| self.rung_at + BELL)

@@ -415,9 +415,9 @@ impl Server {
                 continue;
             };
             if let Some(bell) = run.bell(now)
-                && let Some(link) = &mut self.link
+                && !self.link.as_mut().is_some_and(|link| link.ring(&bell))
             {
-                link.ring(&bell);
+                run.not_rung();
             }
             // What stands still can't be late, and a shell that stands still is not stuck.
             let frozen = self.frozen.is_some();

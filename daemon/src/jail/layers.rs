@@ -262,6 +262,8 @@ mod tests {
         let pip = layer(Cache::Pip, &at("pip"));
         fill(&pip, &at("cache")).unwrap();
         for planted in ["cache/pip/http-v2", "cache/pip"] {
+            // As if the person's had grown meanwhile.
+            let _first_time = std::fs::remove_file(at("cache/pip").join(MARK));
             std::fs::remove_dir_all(at(planted)).unwrap();
             std::fs::create_dir_all(at("cache")).unwrap();
             symlink(at("prey"), at(planted)).unwrap();

@@ -151,7 +151,7 @@ impl World {
         let server = runtime.block_on(serve(acts));
         let idle = if scenario.name == "rest" { "50ms" } else { "10min" };
         home.config(&format!(
-            "[shell]\nmax_output = \"64KiB\"\nidle_timeout = \"{idle}\"\n[providers.p]\nbase_url = \"{}\"\napi = \"chat\"\nauth = \"none\"\n",
+            "[shell]\nmax_output = \"64KiB\"\nidle_timeout = \"{idle}\"\n[providers.p]\nbase_url = \"{}\"\napi = \"chat\"\nauth = \"none\"\n[models.\"p/gpt-5\"]\ncontext_tokens = 128000\n",
             server.base
         ));
         let project = home.project();

@@ -133,7 +133,7 @@ try {
   await page.getByRole('button', { name: 'Take away' }).first().click()
   await page.getByRole('button', { name: 'Take away' }).waitFor({ state: 'detached' })
   await page.goto(`${at}/s/${spent}`)
-  await paused.getByRole('button', { name: 'Resume' }).click()
+  await paused.getByRole('button', { name: 'Go on' }).click()
   await paused.waitFor({ state: 'detached' })
   must(page.complaints.length === 0 && page.foreign.length === 0, [...page.complaints, ...page.foreign].join('\n'))
 } finally {

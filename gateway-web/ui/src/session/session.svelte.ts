@@ -62,6 +62,7 @@ export class Following {
   private filling = false
   private sending = false
   private pending = 0
+  private late = 0
   private later = 0
   private stops: (() => void)[] = []
 
@@ -75,7 +76,7 @@ export class Following {
     this.stops = []
     this.onOutput = undefined
     this.onScreen = undefined
-    cancelAnimationFrame(this.pending)
+    this.undraw()
     clearTimeout(this.later)
   }
 
@@ -217,10 +218,18 @@ export class Following {
   private draw(): void {
     if (this.pending) return
     const next = (): void => {
-      this.pending = 0
+      this.undraw()
       this.show()
     }
-    this.pending = document.hidden ? window.setTimeout(next, 250) : requestAnimationFrame(next)
+    this.pending = requestAnimationFrame(next)
+    // A page that is not painted, hidden or on a busy machine, has no frames: what is new is there all the same.
+    this.late = window.setTimeout(next, 250)
+  }
+
+  private undraw(): void {
+    cancelAnimationFrame(this.pending)
+    clearTimeout(this.late)
+    this.pending = 0
   }
 
   private show(): void {
