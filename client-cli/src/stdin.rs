@@ -68,7 +68,8 @@ pub(crate) fn lines() -> mpsc::Receiver<String> {
     std::thread::spawn(move || {
         let input = std::io::stdin();
         while !sender.is_closed() {
-            if !has_input() {
+            // Looked at again: what came after the last line that was wanted is for whoever reads next.
+            if !has_input() || sender.is_closed() {
                 continue;
             }
             let mut line = String::new();

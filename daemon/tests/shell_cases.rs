@@ -569,3 +569,41 @@ async fn late_background_output_stays_with_its_command() {
     assert_eq!(std::fs::read(&handle.spool.stdout).unwrap(), b"now\nlate\n");
     rig.end().await;
 }
+
+/// The shell is not asked for its state after a plain program (ADR 31); whatever else has the name of one, it is.
+#[tokio::test]
+async fn what_a_plain_word_did_to_the_shell_comes_back_with_a_killed_jail() {
+    for kind in [Sh, Bash] {
+        let rig = Rig::new(kind);
+        let killed = async || {
+            // The state is taken a moment after the answer.
+            rig.shell.settled().await;
+            rig.host.end(&rig.spec.session).await.unwrap();
+        };
+        rig.run("A=1; export B=2").await;
+        rig.run("false").await;
+        killed().await;
+        assert_eq!(
+            rig.run("echo $? $A $B").await.out,
+            "1 1 2\n",
+            "{kind:?}: a program"
+        );
+        rig.run("alias true='A=alias'").await;
+        rig.run("true").await;
+        killed().await;
+        assert_eq!(rig.run("echo $A").await.out, "alias\n", "{kind:?}: an alias");
+        rig.run("unalias true").await;
+        rig.run("true() { A=function; }").await;
+        rig.run("true").await;
+        killed().await;
+        assert_eq!(rig.run("echo $A").await.out, "function\n", "{kind:?}: a function");
+        rig.run("unset -f true; mkdir d; cd d").await;
+        rig.run("mv ../d ../e").await;
+        killed().await;
+        assert!(
+            rig.run("pwd").await.out.ends_with("/e\n"),
+            "{kind:?}: its directory was moved"
+        );
+        rig.end().await;
+    }
+}

@@ -46,15 +46,7 @@ async fn exec(context: &Context, args: ExecArgs) -> Result<u8, Failure> {
         flags: args.flags.clone(),
         ..Wanted::default()
     };
-    let session = context.session_for(wanted).await?;
-    super::network::host_ports(
-        context,
-        &session,
-        &args.host_port,
-        super::network::on_the_spot(context),
-    )
-    .await?;
-    context.warn_outer(&session);
+    let session = super::network::session_with_ports(context, wanted, &args.host_port).await?;
     let mode = if args.terminal {
         pb::StdinMode::Pty
     } else if args.stdin {

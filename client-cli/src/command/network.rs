@@ -11,7 +11,7 @@ use serde_json::json;
 use super::ask::Asker;
 use super::turn::Approvals;
 use crate::args::{ForwardArgs, Net, OneSession};
-use crate::context::{Context, empty_answer};
+use crate::context::{Context, Wanted, empty_answer};
 use crate::exit::{self, Failure};
 use crate::render::line;
 use crate::render::progress::Screen;
@@ -221,13 +221,22 @@ pub(crate) async fn host_ports(
     Ok(())
 }
 
-/// Who answers where no flag says it: whoever sits at the terminal; where nobody does, nobody is waited for.
-pub(crate) fn on_the_spot(context: &Context) -> Approvals {
-    if context.can_ask() && !context.out.is_json() {
+/// The session of a command or a shell, with its ports. Who answers, no flag says: whoever sits at the terminal; where
+/// nobody does, nobody is waited for.
+pub(crate) async fn session_with_ports(
+    context: &Context,
+    wanted: Wanted,
+    ports: &[u16],
+) -> Result<pb::Session, Failure> {
+    let session = context.session_for(wanted).await?;
+    let approvals = if context.can_ask() && !context.out.is_json() {
         Approvals::Ask
     } else {
         Approvals::Exit
-    }
+    };
+    host_ports(context, &session, ports, approvals).await?;
+    context.warn_outer(&session);
+    Ok(session)
 }
 
 /// Waits until a question was answered with yes, here or elsewhere.

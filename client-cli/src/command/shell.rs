@@ -26,15 +26,7 @@ pub(crate) async fn run(context: &Context, args: ShellArgs) -> Result<u8, Failur
         flags: args.flags,
         ..Wanted::default()
     };
-    let session = context.session_for(wanted).await?;
-    super::network::host_ports(
-        context,
-        &session,
-        &args.host_port,
-        super::network::on_the_spot(context),
-    )
-    .await?;
-    context.warn_outer(&session);
+    let session = super::network::session_with_ports(context, wanted, &args.host_port).await?;
     let joined = args.rejoin.is_some();
     let exec_id = match args.rejoin {
         Some(exec_id) => exec_id,

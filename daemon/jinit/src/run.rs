@@ -229,3 +229,42 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doorbell_that_nobody_heard_rings_again_without_more_news() {
+        let frame = RunFrame {
+            exec: "x-a".into(),
+            stdin: StdinKind::Null,
+            own_shell: false,
+            timeout_ms: 0,
+            cap: 2,
+            has_status: false,
+            has_before: false,
+            has_after: false,
+            rows: 0,
+            cols: 0,
+        };
+        let mut run = Run::new(
+            frame,
+            Stream::closed(),
+            Stream::closed(),
+            String::new(),
+            HashSet::new(),
+        );
+        let now = Instant::now();
+        run.out.total = 7;
+        assert!(run.bell(now).is_some());
+        assert!(
+            run.bell(now + BELL).is_none() && run.bell_due().is_none(),
+            "heard"
+        );
+        run.not_rung();
+        assert_eq!(run.bell_due(), Some(now + BELL));
+        assert!(run.bell(now).is_none(), "not at once");
+        assert!(run.bell(now + BELL).is_some());
+    }
+}
