@@ -127,7 +127,7 @@ pub(super) async fn act(client: &Client, deed: Deed) -> Result<(), Failed> {
     }
 }
 
-/// Gives a budget this limit; without one twice what it had, or twice what is spent. Tells what it is now.
+/// Gives a budget this limit at least; without one twice what it had, or twice what is spent. Tells what it is now.
 pub(super) async fn raise(client: &Client, budget_id: &str, limit: &str) -> Result<String, ClientError> {
     let all = client.list_budgets(pb::ListBudgetsRequest {}).await?.budgets;
     let standing = all
@@ -139,7 +139,8 @@ pub(super) async fn raise(client: &Client, budget_id: &str, limit: &str) -> Resu
     // One that is gone is refused by the daemon, in its words.
     budget.budget_id = budget_id.to_owned();
     budget.limit = match agentd_proto::budget::limit(limit) {
-        Some((_, limit)) => limit,
+        // Somebody may have raised it further meanwhile.
+        Some((_, limit)) => limit.max(budget.limit),
         None => budget.limit.max(spent).saturating_mul(2),
     };
     let request = pb::SetBudgetRequest {

@@ -20,7 +20,7 @@ pub(super) fn act(model: &mut Model, cmds: &mut Vec<Cmd>) {
     match stopped {
         None => model.toast("nothing was stopped"),
         Some(Stopped::Restart | Stopped::Limit) => {
-            composer::send(model, session_id, GO_ON.to_owned(), false, cmds);
+            composer::say(model, session_id, GO_ON, cmds);
         }
         Some(Stopped::Budget { budget_id, more }) => cmds.push(Cmd::Link(ToLink::Raise {
             session_id,
@@ -35,6 +35,6 @@ pub(super) fn raised(model: &mut Model, session_id: String, line: &str, cmds: &m
     model.toast(format!("the budget is now {}", agentd_proto::escape::line(line)));
     let here = model.open.as_ref().is_some_and(|open| open.id == session_id);
     if here && matches!(model.stopped(), Some(Stopped::Budget { .. })) {
-        composer::send(model, session_id, GO_ON.to_owned(), false, cmds);
+        composer::say(model, session_id, GO_ON, cmds);
     }
 }

@@ -231,10 +231,25 @@ fn enter(model: &mut Model, steer: bool, cmds: &mut Vec<Cmd>) {
 
 /// Sends a message, or keeps it until the line is back.
 pub(super) fn send(model: &mut Model, session_id: String, text: String, steer: bool, cmds: &mut Vec<Cmd>) {
+    let files = model.attached.remove(&session_id).unwrap_or_default();
+    post(model, session_id, (text, files), steer, cmds);
+}
+
+/// The same without what is attached: that is for the message that is still being written.
+pub(super) fn say(model: &mut Model, session_id: String, text: &str, cmds: &mut Vec<Cmd>) {
+    post(model, session_id, (text.to_owned(), Vec::new()), false, cmds);
+}
+
+fn post(
+    model: &mut Model,
+    session_id: String,
+    (text, files): (String, Vec<agentd_proto::pb::Part>),
+    steer: bool,
+    cmds: &mut Vec<Cmd>,
+) {
     let key = model.next_key;
     model.next_key += 1;
     let waiting = model.link != Link::Up;
-    let files = model.attached.remove(&session_id).unwrap_or_default();
     if let Some(open) = &mut model.open {
         open.scroll = crate::model::session::Scroll::Follow;
         open.unseen = 0;

@@ -338,7 +338,7 @@ pub fn recover(session: &Session, running: &dyn Fn(&ExecId) -> bool) -> Vec<Even
     // A turn that only waits for an answer lost nothing: it stays open, and the answer moves it on.
     let waits = session.approvals.iter().any(Approval::holds_a_call);
     if !waits || !begun.is_empty() {
-        let reason = "agentd went down during the turn".to_owned();
+        let reason = TurnOutcome::WENT_DOWN.to_owned();
         events.extend(withdraw(session));
         events.push(finish(
             turn,

@@ -625,6 +625,13 @@ pub enum TurnOutcome {
     },
 }
 
+impl TurnOutcome {
+    /// Why a turn was interrupted that nobody stopped: the daemon's own ends.
+    pub const WENT_DOWN: &str = "agentd went down during the turn";
+    /// The same, in good order.
+    pub const WAS_STOPPED: &str = "agentd was stopped";
+}
+
 /// What a turn took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnTotals {

@@ -33,6 +33,8 @@ pub(super) fn edit(
 
 /// The parts, with the pictures that were there before in the place of those that are only named.
 fn with_pictures(parts: &[Part], before: &[Part]) -> Result<Vec<Part>, Rejection> {
+    // Each once: pasted pictures often have one name.
+    let mut pictures: Vec<&Part> = before.iter().collect();
     let whole = |part: &Part| {
         let Part::Image { name, data, .. } = part else {
             return Ok(part.clone());
@@ -40,9 +42,10 @@ fn with_pictures(parts: &[Part], before: &[Part]) -> Result<Vec<Part>, Rejection
         if !data.is_empty() {
             return Ok(part.clone());
         }
-        let mut pictures = before.iter();
-        let same = pictures.find(|old| matches!(old, Part::Image { name: old, .. } if old == name));
-        same.cloned().ok_or_else(|| {
+        let same = pictures
+            .iter()
+            .position(|old| matches!(old, Part::Image { name: old, .. } if old == name));
+        same.map(|at| pictures.remove(at).clone()).ok_or_else(|| {
             Rejection::InvalidArgument(format!("image '{name}': the message has none of that name"))
         })
     };
@@ -122,5 +125,9 @@ mod tests {
         let fresh = with_pictures(&[picture("a.png", "BBBB")], &before).unwrap();
         assert_eq!(fresh, [picture("a.png", "BBBB")]);
         assert!(with_pictures(&[picture("b.png", "")], &before).is_err());
+        // What is pasted often has one name.
+        let two = [picture("image.png", "AAAA"), picture("image.png", "BBBB")];
+        let named = [picture("image.png", ""), picture("image.png", "")];
+        assert_eq!(with_pictures(&named, &two).unwrap(), two);
     }
 }

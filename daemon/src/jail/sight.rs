@@ -63,7 +63,14 @@ impl Sight {
         // What is below /usr is there already.
         let mounts = found.mounts.iter().filter(|dir| !dir.starts_with("/usr"));
         let mounts: Vec<PathBuf> = mounts.filter(|dir| show(dir)).cloned().collect();
-        sight.added = spec.added.iter().filter(|dir| show(&dir.path)).cloned().collect();
+        let (added, swapped): (Vec<&AddedDir>, Vec<&AddedDir>) =
+            spec.added.iter().partition(|dir| is_itself(&dir.path));
+        sight.added = added.into_iter().filter(|dir| show(&dir.path)).cloned().collect();
+        // One that lies in another is mounted over it.
+        sight.added.sort_by_key(|dir| dir.path.components().count());
+        sight
+            .covered
+            .extend(swapped.into_iter().map(|dir| dir.path.clone()));
         sight.tops.sort();
         sight.tops.dedup();
         let roots: Vec<PathBuf> = mounts
@@ -118,7 +125,12 @@ pub fn shown_added<'a>(
 ) -> impl Iterator<Item = &'a AddedDir> {
     added
         .iter()
-        .filter(move |dir| place_of(kind, workspace, ours, &dir.path).is_some())
+        .filter(move |dir| is_itself(&dir.path) && place_of(kind, workspace, ours, &dir.path).is_some())
+}
+
+/// Whether a path that had no link in it has none now: in another's workspace somebody may have put one there.
+fn is_itself(dir: &Path) -> bool {
+    dir.canonicalize().is_ok_and(|real| real == dir)
 }
 
 /// Whether a directory can be shown, and which first part of its path that needs in the project.

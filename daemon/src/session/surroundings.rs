@@ -177,8 +177,10 @@ fn mention(place: &Place, name: &str, rel: &Path, most: usize, pictures: bool) -
     if most == 0 {
         return said("[not shown: too much was named at once; read it]".into());
     }
+    // What has none of these is text, even if it begins as some picture does.
+    let is_binary = |bytes: &[u8]| bytes.iter().take(8_192).any(|byte| *byte == 0);
     match place.guard.read(rel, most as u64) {
-        Ok(content) if Picture::begins(&content.bytes) => {
+        Ok(content) if is_binary(&content.bytes) && Picture::begins(&content.bytes) => {
             if !pictures {
                 return said(format!(
                     "[a picture; not shown: the most of a message is {PICTURES}]"
@@ -197,7 +199,7 @@ fn mention(place: &Place, name: &str, rel: &Path, most: usize, pictures: bool) -
                 Err(why) => said(format!("[a picture; not shown: {why}]")),
             }
         }
-        Ok(content) if content.bytes.iter().take(8_192).any(|b| *b == 0) => {
+        Ok(content) if is_binary(&content.bytes) => {
             said(format!("[a binary file of {} bytes]", content.total_bytes))
         }
         Ok(content) => ContextItem::of_file(
@@ -381,13 +383,14 @@ mod tests {
             ("with space.txt", b"spaced"),
             ("logo.png", b"\x89PNG\0"),
             ("blob", b"\x7fELF\0"),
+            ("cars.md", b"BMW service log\n"),
             (
                 "dot.png",
                 b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x07\x08\x06\0\0\0",
             ),
         ]);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("leak")).unwrap();
-        let text = "fix @src/a.c. Mail me@src/a.c, @nobody, (@src) @\"with space.txt\" @logo.png @leak @src/a.c @dot.png @blob";
+        let text = "fix @src/a.c. Mail me@src/a.c, @nobody, (@src) @\"with space.txt\" @logo.png @leak @src/a.c @dot.png @blob @cars.md";
         let found = mentions(&place, &[text.to_owned()]);
         let names: Vec<_> = found.iter().map(|i| i.name.as_str()).collect();
         assert_eq!(
@@ -399,7 +402,8 @@ mod tests {
                 "logo.png",
                 "leak",
                 "dot.png",
-                "blob"
+                "blob",
+                "cars.md"
             ]
         );
         assert_eq!(found[0].text, "int a;\n");
@@ -411,6 +415,10 @@ mod tests {
             ("image/png", 3, 7)
         );
         assert!(found[6].text.contains("binary") && found[6].picture.is_none());
+        assert_eq!(
+            found[7].text, "BMW service log\n",
+            "a bitmap's first letters make none"
+        );
         assert!(found[4].text.contains("outside the workspace") && !found[4].text.contains("root:"));
     }
 

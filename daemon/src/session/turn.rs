@@ -329,7 +329,7 @@ impl TurnJob {
 
     fn stopped(&self) -> TurnOutcome {
         let reason = match self.why.get() {
-            Some(Stop::Shutdown | Stop::End) => "agentd was stopped",
+            Some(Stop::Shutdown | Stop::End) => TurnOutcome::WAS_STOPPED,
             _ => "by a person",
         };
         TurnOutcome::Interrupted {

@@ -7,6 +7,8 @@ use crate::domain::policy::Reading;
 /// Builtins of bash and dash that may change what the shell says of itself, or end it.
 const STATEFUL: &[&str] = &[
     ".",
+    // Looks into arrays, whose indices are reckoned.
+    "[",
     "alias",
     "bg",
     "bind",
@@ -54,6 +56,7 @@ const STATEFUL: &[&str] = &[
     "shopt",
     "source",
     "suspend",
+    "test",
     "time",
     "times",
     "trap",
@@ -131,6 +134,7 @@ mod tests {
             "echo $HOME",
             "",
             "umask 077",
+            "test -v 'a[x=1]'",
             "let a=1",
             "((a=1))",
             "[[ -n ${A:=x} ]]",

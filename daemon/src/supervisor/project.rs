@@ -1,5 +1,5 @@
 //! Owns: what of a person's tools works in a jail on a directory: tried, not guessed.
-//! Guarantees: nothing of the trial stays: no session, no jail, no file.
+//! Guarantees: nothing of the trial stays: no session, no jail, no file but what the project's own agreed init makes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -16,11 +16,14 @@ pub(super) struct Added {
 }
 
 impl Guard {
-    /// Also reaches these directories (absolute paths; true: may be written). One that is gone is nobody's.
+    /// Also reaches these directories (absolute paths without links; true: may be written). One that is gone, or has a link in
+    /// its way by now, is nobody's: who can write beside it must not choose what we read.
     #[must_use]
     pub fn with_added<'a>(mut self, dirs: impl IntoIterator<Item = (&'a Path, bool)>) -> Self {
         for (dir, writable) in dirs {
-            let Ok(guard) = Self::open(dir) else { continue };
+            let Ok(guard) = Self::open_itself(dir) else {
+                continue;
+            };
             self.added.push(Added {
                 at: dir.to_owned(),
                 guard,
@@ -151,6 +154,21 @@ mod tests {
         guard.remove(&at("shared/new/b.txt"), &Expect::Any).unwrap();
         guard.remove_dirs(&made.made_dirs);
         assert!(!at("shared/new").exists());
+    }
+
+    #[test]
+    fn a_link_in_its_place_leads_nowhere() {
+        let (dir, _) = place();
+        let at = |name: &str| dir.path().join(name);
+        let guard = |added: &Path| Guard::open(&at("w")).unwrap().with_added([(added, true)]);
+        std::fs::rename(at("shared"), at("was")).unwrap();
+        std::os::unix::fs::symlink(at("other"), at("shared")).unwrap();
+        let swapped = guard(&at("shared"));
+        assert_eq!(swapped.in_added(&at("shared/o.txt")), None);
+        assert!(swapped.read(&at("shared/o.txt"), 9).is_err());
+        // Above it, too.
+        std::fs::create_dir(at("other/deep")).unwrap();
+        assert_eq!(guard(&at("shared/deep")).in_added(&at("shared/deep")), None);
     }
 
     #[test]

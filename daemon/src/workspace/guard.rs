@@ -263,8 +263,17 @@ impl GuardError {
 impl Guard {
     /// Takes hold of the directory `root`. The handle follows the directory itself, whatever its name becomes.
     pub fn open(root: &Path) -> Result<Self, GuardError> {
+        Self::open_with(root, ResolveFlags::empty())
+    }
+
+    /// The same where no part of the path is a link: what somebody put there since it was named is not meant.
+    pub(super) fn open_itself(root: &Path) -> Result<Self, GuardError> {
+        Self::open_with(root, ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn open_with(root: &Path, resolve: ResolveFlags) -> Result<Self, GuardError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(root, flags, Mode::empty())
+        let root = rustix::fs::openat2(rustix::fs::CWD, root, flags, Mode::empty(), resolve)
             .map_err(|errno| GuardError::from_errno(root, errno))?;
         let guard = Self {
             root,

@@ -98,6 +98,20 @@ fn picture() -> pb::Part {
 }
 
 #[test]
+fn what_is_attached_stays_with_the_message_that_is_being_written() {
+    let end = ended(pb::TurnOutcome::Interrupted, "restart", &[]);
+    let mut desk = Desk::session(80, 24, vec![said("build it"), began(), end]);
+    desk.news(FromLink::Attached {
+        session_id: "s-7k2f".into(),
+        result: Ok(picture()),
+        pasted: None,
+    });
+    desk.press("ctrl-x r");
+    assert_eq!(posts(&desk), [("go on".to_owned(), 0, String::new())]);
+    assert_eq!(desk.model.attached().len(), 1);
+}
+
+#[test]
 fn a_picture_goes_with_the_next_message_and_stays_when_it_is_refused() {
     let mut desk = Desk::session(80, 24, vec![said("hello")]);
     desk.type_in("/attach shot.png\n");

@@ -303,12 +303,16 @@ fn turn_finished(
     let (number, error_reason, error_message, hints) = match outcome {
         TurnOutcome::Done => (pb::TurnOutcome::Done, String::new(), String::new(), Vec::new()),
         // The daemon's own end, and not a person: the agent stands still for no reason of anybody's.
-        TurnOutcome::Interrupted { reason } if reason.starts_with("agentd ") => (
-            pb::TurnOutcome::Interrupted,
-            "restart".to_owned(),
-            reason,
-            vec!["agentctl run -s SESSION \"go on\"".to_owned()],
-        ),
+        TurnOutcome::Interrupted { reason }
+            if [TurnOutcome::WENT_DOWN, TurnOutcome::WAS_STOPPED].contains(&reason.as_str()) =>
+        {
+            (
+                pb::TurnOutcome::Interrupted,
+                "restart".to_owned(),
+                reason,
+                vec!["agentctl run -s SESSION \"go on\"".to_owned()],
+            )
+        }
         TurnOutcome::Interrupted { reason } => {
             (pb::TurnOutcome::Interrupted, String::new(), reason, Vec::new())
         }

@@ -1,11 +1,11 @@
 //! Owns: how large a model's window is by what its provider lists.
-//! Guarantees: a provider is asked for it once in a daemon's life, shortly, and only where nothing else says it and
+//! Guarantees: a provider is asked for it once in a daemon's life (again where nobody answered), shortly, and only where nothing else says it and
 //! a person named its address.
 
 use std::time::Duration;
 
 use super::{ModelRegistry, shelf};
-use crate::model::Environment;
+use crate::model::{Environment, ModelError};
 
 /// The time a provider gets: somebody waits for the first answer.
 const ASK: Duration = Duration::from_secs(1);
@@ -37,6 +37,10 @@ impl ModelRegistry {
             Ok(Ok(list)) => self.0.shelf.keep(provider, &shelf::listed(&list)),
             // What is wrong with the server is said by the request that matters.
             Ok(Err(error)) => {
+                if matches!(error, ModelError::Unreachable { .. }) {
+                    // It may be started by the next message.
+                    self.learned().asked.remove(provider);
+                }
                 tracing::debug!(%error, provider, "no list of models: the window stays unknown")
             }
             Err(_) => tracing::debug!(

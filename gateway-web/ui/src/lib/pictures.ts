@@ -2,6 +2,8 @@
 const KINDS = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
 /** As much as the daemon takes of one picture. */
 const MOST = 3 * 512 * 1024
+/** Pixels a side of a picture that is sent as it is. */
+const TAKEN = 8000
 /** Models see no more of a picture than this many pixels a side. */
 const SIDE = 2048
 
@@ -9,13 +11,12 @@ export const isPicture = (file: File): boolean => file.type.startsWith('image/')
 
 /** The picture as base64 and its name; drawn anew, smaller, where it is too large or of another kind. Throws on what is none. */
 export async function picture(file: File): Promise<{ name: string; picture: string }> {
-  if (KINDS.has(file.type) && file.size <= MOST) {
-    // What only says that it is one is found out here, not by the daemon.
-    const seen = await createImageBitmap(file)
+  // What only says that it is one is found out here, not by the daemon.
+  const seen = await createImageBitmap(file)
+  if (KINDS.has(file.type) && file.size <= MOST && Math.max(seen.width, seen.height) <= TAKEN) {
     seen.close()
     return { name: file.name, picture: await base64(file) }
   }
-  const seen = await createImageBitmap(file)
   const scale = Math.min(1, SIDE / Math.max(seen.width, seen.height))
   const canvas = new OffscreenCanvas(Math.max(1, Math.round(seen.width * scale)), Math.max(1, Math.round(seen.height * scale)))
   canvas.getContext('2d')?.drawImage(seen, 0, 0, canvas.width, canvas.height)
