@@ -92,7 +92,8 @@ pub struct CommandPattern {
     pub rest: bool,
 }
 
-/// Paths relative to the Workspace: `docs/a.md`, `docs/**` (all below), `*.lock` (in any directory).
+/// Paths relative to the Workspace: `docs/a.md`, `docs/**` (all below), `*.lock` (in any directory); absolute ones lie in a directory
+/// that was added beside it.
 #[derive(Debug, Clone)]
 pub struct PathPattern {
     text: String,
@@ -263,8 +264,10 @@ fn base(program: &str) -> &str {
 
 impl PathPattern {
     fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') || text.starts_with('~') {
-            return Err("paths are relative to the workspace".into());
+        if text.starts_with('~') {
+            return Err(
+                "'~' is not known here: paths are relative to the workspace, or absolute in an added directory".into(),
+            );
         }
         if text.split('/').any(|part| part == "..") {
             return Err("'..' leads out of the workspace".into());

@@ -424,7 +424,7 @@ fn a_rule_that_cannot_be_read_says_where() {
         ("allow executes cargo", 16),
         ("allow executes: a; b", 17),
         ("allow executes:", 16),
-        ("deny writes: /etc/passwd", 14),
+        ("deny writes: ~/.ssh", 14),
         ("deny writes: ../x", 14),
         ("allow reaches_out: a b", 20),
         ("allow reaches_out: x:99999", 20),
@@ -480,6 +480,36 @@ fn paths_match_as_people_mean_them() {
     for path in ["doc/a.md", "a.locked", "vendors/x", "src/docs.rs"] {
         assert_eq!(word(&own, &[], &write(path, None)), "allow", "{path}");
     }
+}
+
+#[test]
+fn absolute_paths_are_of_added_directories() {
+    let own = policy(&[
+        "deny writes: /srv/lib/gen/**",
+        "allow writes: /srv/lib",
+        "deny writes",
+    ]);
+    for (path, wanted) in [
+        ("/srv/lib/gen/a.rs", "deny"),
+        ("/srv/lib/a.rs", "allow"),
+        ("/srv/library/a.rs", "deny"),
+        ("srv/lib/a.rs", "deny"),
+    ] {
+        assert_eq!(word(&own, &[], &write(path, None)), wanted, "{path}");
+    }
+    // What a question about one offers says it as it is.
+    let offered = Rule::path("/srv/lib/a.rs").unwrap();
+    assert_eq!(offered.to_string(), "allow writes: /srv/lib/a.rs");
+    assert_eq!(
+        word(
+            &policy(&["ask writes"]),
+            &[offered],
+            &write("/srv/lib/a.rs", None)
+        ),
+        "allow"
+    );
+    let home = "allow writes: ~/lib".parse::<Rule>().unwrap_err();
+    assert!(home.message.contains("relative to the workspace"), "{home}");
 }
 
 #[test]
