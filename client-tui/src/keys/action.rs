@@ -98,6 +98,8 @@ actions! {
     Network "network" "network: mode, hosts, ports, connections";
     Models "models" "models: choose one for the next message";
     Audit "audit" "audit: what it ran, changed and reached";
+    Daemon "daemon" "daemon: how it is, and its checks (doctor)";
+    Project "project" "project in the jail: which tools work there";
     Personas "personas" "personas: give one to the session, edit, copy, remove";
     Policies "policies" "policies: rules and checks; what is in force here";
     Grants "grants" "what was granted to projects: take it back";
@@ -155,7 +157,13 @@ impl Action {
     pub(crate) fn palette_only(self) -> bool {
         matches!(
             self,
-            Self::Theme | Self::Suspend | Self::Mouse | Self::Compact | Self::Audit
+            Self::Theme
+                | Self::Suspend
+                | Self::Mouse
+                | Self::Compact
+                | Self::Audit
+                | Self::Daemon
+                | Self::Project
         )
     }
 

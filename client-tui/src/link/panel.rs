@@ -84,8 +84,30 @@ async fn load(client: &Client, what: Panel, session: &str) -> Result<Data, Clien
         Panel::Policies => policies::policies(client, session_id).await?,
         Panel::Grants => policies::grants(client).await?,
         Panel::Budgets => usage::budgets(client).await?,
+        Panel::Daemon => {
+            let status = client.get_status(pb::GetStatusRequest {}).await?;
+            let checks = client.run_doctor(pb::RunDoctorRequest { prove: false }).await?;
+            Data::Daemon(Box::new(status), checks.findings)
+        }
+        Panel::Project => project(client, session_id).await?,
         // Nothing is tried that was not asked for.
         Panel::Trial => policies::tried(client, session, Trial::default()).await?,
+    })
+}
+
+/// Tries the tools of developers in a jail on the session's workspace.
+async fn project(client: &Client, session_id: String) -> Result<Data, ClientError> {
+    let request = pb::GetSessionRequest { session_id };
+    let session = client.get_session(request).await?.session.unwrap_or_default();
+    let request = pb::CheckProjectRequest {
+        workspace: session.workspace.clone(),
+        start_dir: session.start_dir,
+        search_path: surroundings::search_path(),
+        layout: session.layout,
+    };
+    Ok(Data::Project {
+        workspace: session.workspace,
+        found: Box::new(client.check_project(request).await?),
     })
 }
 

@@ -161,6 +161,8 @@ pub(crate) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
         | A::Network
         | A::Models
         | A::Audit
+        | A::Daemon
+        | A::Project
         | A::Personas
         | A::Policies
         | A::Grants

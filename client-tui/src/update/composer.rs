@@ -64,6 +64,12 @@ pub(crate) const SLASH: &[(&str, &str, Option<Action>)] = &[
     ("/forward", "a port of the jail here: /forward PORT[:HERE]", None),
     ("/audit", "what it ran, changed and reached", Some(Action::Audit)),
     (
+        "/doctor",
+        "how the daemon is, and its checks",
+        Some(Action::Daemon),
+    ),
+    ("/project", "which tools work in the jail", Some(Action::Project)),
+    (
         "/persona",
         "another persona for this session: /persona NAME",
         Some(Action::Personas),

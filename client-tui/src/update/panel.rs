@@ -20,6 +20,8 @@ fn panel(action: Action) -> Option<Panel> {
         Action::Network => Panel::Network,
         Action::Models => Panel::Models,
         Action::Audit => Panel::Audit,
+        Action::Daemon => Panel::Daemon,
+        Action::Project => Panel::Project,
         Action::Personas => Panel::Personas,
         Action::Policies => Panel::Policies,
         Action::Grants => Panel::Grants,

@@ -2,6 +2,7 @@
 //! Guarantees: texts of rows hold nothing that steers a terminal.
 
 mod budgets;
+mod daemon;
 mod network;
 mod policies;
 mod session;
@@ -35,6 +36,10 @@ pub(crate) enum Panel {
     Budgets,
     /// Which rule decides about a call.
     Trial,
+    /// How the daemon is, and its checks.
+    Daemon,
+    /// What works in a jail on the session's workspace.
+    Project,
 }
 
 impl Panel {
@@ -52,6 +57,8 @@ impl Panel {
             Self::Grants => "granted to projects",
             Self::Budgets => "budgets",
             Self::Trial => "which rule decides",
+            Self::Daemon => "daemon",
+            Self::Project => "project in the jail",
         }
     }
 
@@ -64,7 +71,7 @@ impl Panel {
     pub(crate) fn needs_session(self) -> bool {
         !matches!(
             self,
-            Self::Personas | Self::Policies | Self::Grants | Self::Budgets | Self::Trial
+            Self::Personas | Self::Policies | Self::Grants | Self::Budgets | Self::Trial | Self::Daemon
         )
     }
 }
@@ -262,6 +269,11 @@ pub(crate) enum Data {
         alerts: Vec<pb::Alert>,
     },
     Trial(Box<Trial>, Box<pb::TestPolicyResponse>),
+    Daemon(Box<pb::GetStatusResponse>, Vec<pb::Finding>),
+    Project {
+        workspace: String,
+        found: Box<pb::CheckProjectResponse>,
+    },
 }
 
 impl Data {
@@ -279,6 +291,8 @@ impl Data {
             Self::Grants { .. } => Panel::Grants,
             Self::Budgets { .. } => Panel::Budgets,
             Self::Trial(..) => Panel::Trial,
+            Self::Daemon(..) => Panel::Daemon,
+            Self::Project { .. } => Panel::Project,
         }
     }
 
@@ -304,6 +318,8 @@ impl Data {
             Self::Grants { counting, ended } => policies::grants(counting, ended, clock),
             Self::Budgets { budgets, alerts } => budgets::standing(budgets, alerts, clock),
             Self::Trial(trial, tested) => policies::trial(trial, tested, clock),
+            Self::Daemon(status, findings) => daemon::health(status, findings, clock),
+            Self::Project { workspace, found } => daemon::project(workspace, found),
         }
     }
 

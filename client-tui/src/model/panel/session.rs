@@ -58,10 +58,17 @@ pub(super) fn about(session: &pb::Session, context: &pb::GetContextResponse, clo
         rows.push(Row::heading("plan"));
         rows.extend(context.plan.iter().map(plan_row));
     }
-    if !session.limits.is_empty() {
+    rows.extend(limits(&session.limits));
+    rows
+}
+
+/// What bounds a jail, under its heading; nothing where nothing does.
+pub(super) fn limits(limits: &[pb::SessionLimit]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if !limits.is_empty() {
         rows.push(Row::heading("limits"));
     }
-    for limit in &session.limits {
+    for limit in limits {
         let name = limit.limit.replace('_', " ");
         let keeper = match limit.keeper() {
             pb::LimitKeeper::Kernel => "kept by the kernel",

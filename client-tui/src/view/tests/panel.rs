@@ -278,6 +278,100 @@ fn a_model_is_picked_for_the_next_message() {
     assert_eq!(desk.model.next_model.as_ref().unwrap().1, "local/qwen");
 }
 
+fn health() -> Data {
+    let finding = |check: &str, level: pb::FindingLevel, message: &str, fix: &str| pb::Finding {
+        check: check.into(),
+        level: level.into(),
+        message: message.into(),
+        fix: fix.into(),
+    };
+    let status = pb::GetStatusResponse {
+        version: "0.1.0".into(),
+        pid: 4711,
+        socket: "/run/user/1000/agentd/agentd.sock".into(),
+        jail: "bwrap 0.8.0 ok".into(),
+        sessions: 3,
+        limits: vec![finding(
+            "logout",
+            pb::FindingLevel::Warning,
+            "detached work ends at a logout",
+            "loginctl enable-linger ana",
+        )],
+        ..Default::default()
+    };
+    let checks = vec![
+        finding("bwrap", pb::FindingLevel::Ok, "0.8.0", ""),
+        finding(
+            "database",
+            pb::FindingLevel::Failed,
+            "evil \u{1b}[2J\nand more",
+            "agentctl daemon restart",
+        ),
+    ];
+    Data::Daemon(Box::new(status), checks)
+}
+
+fn project() -> Data {
+    let tool = |tool: &str, program: &str, version: &str| pb::ToolVersion {
+        tool: tool.into(),
+        program: program.into(),
+        version: version.into(),
+    };
+    let found = pb::CheckProjectResponse {
+        tools: vec![
+            tool("cargo", "/home/ana/.cargo/bin/cargo", "cargo 1.88.0 \u{202e}"),
+            tool("go", "", ""),
+        ],
+        toolchains: vec!["/home/ana/.cargo".into()],
+        left_out: vec!["/opt/tools".into()],
+        init: Some(pb::ProjectInit {
+            ran: false,
+            note: "nobody agreed to it yet".into(),
+        }),
+        ..Default::default()
+    };
+    Data::Project {
+        workspace: "/home/ana/shop".into(),
+        found: Box::new(found),
+    }
+}
+
+#[test]
+fn the_daemon_and_the_project_say_what_is_wrong_and_what_mends_it() {
+    let mut desk = Desk::session(80, 30, story());
+    for (said, data, wanted) in [
+        (
+            "/doctor\n",
+            health(),
+            [
+                "FAILED database: evil",
+                "fix: agentctl daemon restart",
+                "fix: loginctl enable-linger ana",
+            ],
+        ),
+        (
+            "/project\n",
+            project(),
+            [
+                "cargo 1.88.0",
+                "not there   go",
+                "did not run: nobody agreed to it yet",
+            ],
+        ),
+    ] {
+        desk.type_in(said);
+        desk.news(FromLink::Panel {
+            session_id: "s-7k2f".into(),
+            data,
+        });
+        let screen = rows(&paint(&desk.model)).join("\n");
+        for words in wanted {
+            assert!(screen.contains(words), "{words}:\n{screen}");
+        }
+        desk.press("esc");
+    }
+}
+
 #[test]
 fn panels_hold_nothing_raw_and_fit_every_width() {
     let audit = Data::Audit(Box::new(pb::AuditSessionResponse {
@@ -298,6 +392,8 @@ fn panels_hold_nothing_raw_and_fit_every_width() {
         network(),
         jobs(),
         audit,
+        health(),
+        project(),
     ];
     for data in all {
         for width in [1_u16, 4, 20, 39, 80, 200] {
@@ -310,6 +406,8 @@ fn panels_hold_nothing_raw_and_fit_every_width() {
                 Panel::Network => Action::Network,
                 Panel::Models => Action::Models,
                 Panel::Audit => Action::Audit,
+                Panel::Daemon => Action::Daemon,
+                Panel::Project => Action::Project,
                 other => panic!("{other:?} is looked at elsewhere"),
             };
             crate::update::act(&mut desk.model, action, &mut cmds);
