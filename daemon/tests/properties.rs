@@ -322,6 +322,17 @@ proptest! {
     }
 
     #[test]
+    fn a_fold_that_was_kept_goes_on_as_if_it_had_stayed(wishes in prop::collection::vec(wish(), 0..60), cut in any::<prop::sample::Index>()) {
+        let log = history(&wishes);
+        let whole = fold(&log);
+        let at = cut.index(log.len()).max(1);
+        let text = serde_json::to_string(&fold(&log[..at])).unwrap();
+        let mut kept: Session = serde_json::from_str(&text).unwrap();
+        log[at..].iter().for_each(|event| kept.apply(event));
+        prop_assert_eq!(format!("{whole:?}"), format!("{kept:?}"));
+    }
+
+    #[test]
     fn after_a_crash_only_what_waits_for_a_person_is_open(wishes in prop::collection::vec(wish(), 0..60)) {
         let mut session = fold(&history(&wishes));
         for body in recover(&session, &|_| false) {

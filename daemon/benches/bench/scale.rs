@@ -98,7 +98,8 @@ pub async fn attach(size: &Size, report: &mut Report) {
     report.part(
         "A long log",
         format!(
-            "A session of {} events; the first screen is its last 500.",
+            "A session of {} events; the first screen is its last 500. The first deed in it (a new name) after a start needs \
+             the session itself: folded from all of its log once, from there on from the fold that was kept.",
             size.events
         ),
     );
@@ -139,6 +140,33 @@ pub async fn attach(size: &Size, report: &mut Report) {
         mb(rig::resident(home.pid())),
         "",
     );
+    report.row(
+        "first deed, no fold kept",
+        ms(rename(&client, &session).await),
+        "",
+    );
+    let mut deeds = Vec::new();
+    for _ in 0..size.starts.max(2) {
+        tokio::task::block_in_place(|| home.ctl(["daemon", "stop"]).exits(0));
+        home.forget_daemon();
+        home.spawn();
+        let client = home.client();
+        client.get_status(pb::GetStatusRequest {}).await.unwrap();
+        deeds.push(rename(&client, &session).await);
+    }
+    report.row("first deed after a start", Times::of(deeds).shown(), "");
+}
+
+/// Gives a session another name.
+async fn rename(client: &Client, session: &str) -> Duration {
+    let request = pb::RenameSessionRequest {
+        request_id: agentd_proto::id::request_id(),
+        session_id: session.to_owned(),
+        name: format!("n{}", &agentd_proto::id::request_id()[..8]),
+    };
+    let begun = Instant::now();
+    client.rename_session(request).await.unwrap();
+    begun.elapsed()
 }
 
 /// What an attaching client does until it shows something: the session, its last page, the watch up to `CaughtUp`.

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::context::{ContextItem, ContextKind};
 use super::message::{Message, Part, Role};
 use super::summary::clip;
 
 /// The effect of the log on the history.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Heard {
     /// What the events applied since the last [`Heard::tell`] did.
     said: Vec<Saying>,
@@ -28,7 +30,7 @@ pub struct Heard {
 }
 
 /// What an event does to the history.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Saying {
     /// It adds a message.
     Said(Arc<Message>),

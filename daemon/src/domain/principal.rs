@@ -43,7 +43,7 @@ impl Client {
 }
 
 /// Who asks, through what: what a ledger row is booked to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asker {
     /// A user of this machine.
     pub principal: String,

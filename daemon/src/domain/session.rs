@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::approval::{Answer, Approval, Verdict};
 use super::context::PlanItem;
 use super::event::{
@@ -27,7 +29,7 @@ pub use super::turn::{CallStage, OpenCall, OpenExec, Turn};
 const DECIDED_KEPT: usize = 64;
 
 /// The fold of a session's log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Session {
     /// Its name among sessions.
     pub session_id: SessionId,
@@ -88,7 +90,7 @@ pub struct Session {
 }
 
 /// A message in the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedMessage {
     /// Its name.
     pub message_id: MessageId,

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{ModelRef, TurnOptions, TurnTotals};
 use super::id::{ApprovalId, CallId, ExecId, TurnId};
 use super::message::ToolCall;
@@ -10,7 +12,7 @@ use super::principal::Asker;
 use super::usage::{Cost, CostSource, Usage};
 
 /// The open turn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Turn {
     /// Its name.
     pub turn_id: TurnId,
@@ -35,7 +37,7 @@ pub struct Turn {
 }
 
 /// A tool call without a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenCall {
     /// The call.
     pub call: ToolCall,
@@ -44,7 +46,7 @@ pub struct OpenCall {
 }
 
 /// How far an open call is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallStage {
     /// Nobody looked at it yet.
     Planned,
@@ -61,7 +63,7 @@ pub enum CallStage {
 }
 
 /// A command without an end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenExec {
     /// Its first line, for people.
     pub line: String,

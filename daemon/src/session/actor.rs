@@ -238,7 +238,7 @@ impl State {
         }
         if redacts {
             // The fold holds what was taken out: it begins anew from the log.
-            let (session, history) = super::recover::fold(&self.store, &self.session.session_id).await?;
+            let (session, history) = super::folds::fold(&self.store, &self.session.session_id).await?;
             (self.session, self.history) = (session, history);
             self.execs.forget_ends();
         }
@@ -349,6 +349,8 @@ impl State {
         self.published.send_replace(summary);
         if rewritten {
             self.feed.forget_facts();
+        } else if super::folds::is_due(head, self.session.head) {
+            super::folds::keep_soon(&self.store, &self.session, &self.history);
         }
         self.feed.announce(self.session.head, events);
         Ok(())

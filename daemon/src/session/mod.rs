@@ -12,6 +12,7 @@ mod facts;
 pub mod feed;
 mod files;
 mod fill;
+mod folds;
 mod follow;
 mod grants;
 mod hooks;

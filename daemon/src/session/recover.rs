@@ -10,6 +10,7 @@ use super::actor;
 use super::execs::Execs;
 use super::feed::Feed;
 use super::files::guard_of;
+use super::folds;
 use super::network::{Net, View};
 use super::presence::Presence;
 use super::{Fault, SessionHandle, Settings};
@@ -19,14 +20,10 @@ use crate::domain::event::NewEvent;
 use crate::domain::id::SessionId;
 use crate::domain::message::Message;
 use crate::domain::principal::Caller;
-use crate::domain::rejection::Rejection;
 use crate::domain::session::{CallStage, Session};
 use crate::store::{Append, Store, StoreError};
 use crate::tools::{JailPaths, PlanContext};
 use crate::workspace::Guard;
-
-/// Events read at a time.
-const BATCH: u32 = 1000;
 
 /// Folds a session from its log, appends what became true while no daemon was there, and starts its actor.
 pub async fn load(
@@ -34,7 +31,7 @@ pub async fn load(
     settings: &Arc<Settings>,
     session_id: &SessionId,
 ) -> Result<SessionHandle, Fault> {
-    let (mut session, mut history) = fold(store, session_id).await?;
+    let (mut session, mut history) = folds::fold(store, session_id).await?;
     let feed = Arc::new(Feed::new(session.head));
     let snapshot = store.snapshot(session_id).await?;
     let presence = Presence::new();
@@ -150,37 +147,6 @@ impl PlanContext for Cut {
     fn cwd(&self) -> Option<String> {
         self.cwd.clone()
     }
-}
-
-pub(super) async fn fold(
-    store: &Store,
-    session_id: &SessionId,
-) -> Result<(Session, Vec<Arc<Message>>), Fault> {
-    let mut session: Option<Session> = None;
-    let mut history = Vec::new();
-    loop {
-        let after = session.as_ref().map_or(0, |s| s.head);
-        let events = store.events_after(session_id, after, BATCH).await?;
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            match &mut session {
-                None => session = Session::begin(event),
-                Some(session) => session.apply(event),
-            }
-        }
-        if let Some(session) = &mut session {
-            session.heard.tell(&mut history);
-        }
-    }
-    session.map(|session| (session, history)).ok_or_else(|| {
-        Rejection::SessionNotFound {
-            wanted: session_id.to_string(),
-            hints: Vec::new(),
-        }
-        .into()
-    })
 }
 
 async fn append_truth(

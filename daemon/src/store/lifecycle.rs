@@ -132,6 +132,7 @@ fn purge(connection: &Connection, id: &SessionId) -> Result<(), StoreError> {
             "approvals",
             "execs",
             "snapshots",
+            "folds",
             "requests",
             "search_behind",
             "sessions",
@@ -164,6 +165,7 @@ pub(super) fn rewrite(
     let seqs: Vec<Seq> = rewrites.iter().map(|(seq, _)| *seq).collect();
     search::forget(connection, id, Some(&seqs), true)?;
     connection.pragma_update(None, "secure_delete", "ON")?;
+    super::folds::forget(connection, id)?;
     let done = rewrites
         .iter()
         .try_for_each(|(seq, body)| rewrite_one(connection, id, *seq, body))

@@ -8,6 +8,7 @@ mod codec;
 mod copy;
 mod error;
 mod find;
+mod folds;
 mod grants;
 mod index;
 mod journal;
@@ -214,4 +215,4 @@ impl Store {
 #[cfg(test)]
 mod find_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/v7.sql"),
     include_str!("migrations/v8.sql"),
     include_str!("migrations/v9.sql"),
+    include_str!("migrations/v10.sql"),
 ];
 /// The step that begins the search index; what was there before is taken in with it.
 const SEARCH_STEP: usize = 3;

@@ -12,7 +12,7 @@ use crate::domain::redaction::LogLevel;
 use crate::domain::session::Session;
 use crate::domain::workspace::{JailKind, Layout, ShellKind, Workspace};
 
-pub(super) fn store(dir: &Path) -> Store {
+pub(crate) fn store(dir: &Path) -> Store {
     Store::open(&dir.join("agentd.db"), Arc::new(Redactor::new())).expect("opens")
 }
 
@@ -25,7 +25,7 @@ pub(super) fn caller() -> Caller {
     }
 }
 
-pub(super) fn spec(name: &str) -> SessionSpec {
+pub(crate) fn spec(name: &str) -> SessionSpec {
     SessionSpec {
         name: name.into(),
         principal: "ana".into(),
@@ -56,17 +56,30 @@ pub(super) async fn append(
     id: &SessionId,
     body: EventBody,
 ) -> Result<Vec<Event>, StoreError> {
+    append_all(store, state, id, vec![body]).await
+}
+
+/// The same with many in one commit.
+pub(crate) async fn append_all(
+    store: &Store,
+    state: &mut Option<Session>,
+    id: &SessionId,
+    bodies: Vec<EventBody>,
+) -> Result<Vec<Event>, StoreError> {
     let head = state.as_ref().map_or(0, |s| s.head);
     let level = state.as_ref().map_or_else(LogLevel::default, |s| s.spec.log);
     let sealed = store.seal(
         id,
         level,
         head,
-        vec![NewEvent {
-            time_us: 1,
-            caller: caller(),
-            body,
-        }],
+        bodies
+            .into_iter()
+            .map(|body| NewEvent {
+                time_us: 1,
+                caller: caller(),
+                body,
+            })
+            .collect(),
     )?;
     let mut draft = state.clone();
     for event in sealed.events() {
@@ -93,7 +106,7 @@ pub(super) async fn append(
     Ok(done)
 }
 
-pub(super) fn notice(text: &str) -> EventBody {
+pub(crate) fn notice(text: &str) -> EventBody {
     EventBody::NoticeRecorded {
         code: "test".into(),
         message: text.into(),
