@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use agentd_proto::pb;
 use agentd_proto::pb::watch_item::Item;
-use agentd_proto::resume::Update;
+use agentd_proto::{Client, pb};
+use bytes::Buf as _;
+use prost::Message as _;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
 
 use super::figures::Size;
 use super::model::Instantly;
@@ -26,29 +28,47 @@ pub async fn followers(size: &Size, report: &mut Report) {
     rig::configure(&home, &model.base);
     home.spawn();
     let client = home.client();
-    let turn = |home: &TestDaemon| {
+    let turn = |home: &TestDaemon, name: &str| {
         model.will_call(size.turns.max(4));
-        tokio::task::block_in_place(|| home.ctl(["run", "--name", "crowd", "--last", "Do it."]).exits(0));
+        tokio::task::block_in_place(|| home.ctl(["run", "--name", name, "--last", "Do it."]).exits(0));
         let asked = model.take();
         let gaps = asked.windows(2).skip(1);
-        Times::of(
-            gaps.map(|pair| pair[1].begun.saturating_duration_since(pair[0].answered))
-                .collect(),
-        )
+        gaps.map(|pair| pair[1].begun.saturating_duration_since(pair[0].answered))
+            .collect::<Vec<_>>()
     };
-    turn(&home);
-    let before = rig::resident(home.pid());
-    let alone = turn(&home).median();
-    let session = client
-        .get_session(pb::GetSessionRequest {
-            session_id: "crowd".into(),
-        })
-        .await
-        .unwrap()
-        .session
-        .unwrap();
+    // In turns, since a machine is now quicker, now slower; in sessions of their own, since a long one has more to send.
+    let (mut alone, mut crowded, mut grown) = (Vec::new(), Vec::new(), 0);
+    for round in 0..size.rounds.div_ceil(100) {
+        let name = format!("crowd{round}");
+        turn(&home, &name);
+        alone.extend(turn(&home, &name));
+        let before = rig::resident(home.pid());
+        let mut readers = crowd(&home, &client, &name, size.followers).await;
+        crowded.extend(turn(&home, &name));
+        grown = rig::resident(home.pid()).saturating_sub(before).max(grown);
+        readers.shutdown().await;
+    }
+    let (alone, crowded) = (Times::of(alone).median(), Times::of(crowded).median());
+    let added = crowded.as_secs_f64() / alone.as_secs_f64().max(1e-9) * 100.0 - 100.0;
+    report.row("per tool turn, nobody looks on", ms(alone), "");
+    report.row("per tool turn, all look on", ms(crowded), "");
+    report.row("added by the followers", format!("{added:.0} %"), "≤ 20 %");
+    report.row(
+        "memory of the daemon for each",
+        mb(grown / size.followers as u64),
+        "",
+    );
+}
+
+/// So many followers of the session that read on and on.
+async fn crowd(home: &TestDaemon, client: &Client, name: &str, followers: usize) -> tokio::task::JoinSet<()> {
+    let request = pb::GetSessionRequest {
+        session_id: name.to_owned(),
+    };
+    let session = client.get_session(request).await.unwrap().session.unwrap();
+    let channel = rig::channel(home).await;
     let mut readers = tokio::task::JoinSet::new();
-    for _ in 0..size.followers {
+    for _ in 0..followers {
         let subscription = pb::WatchSubscription {
             session_id: session.session_id.clone(),
             after_seq: session.head,
@@ -56,26 +76,62 @@ pub async fn followers(size: &Size, report: &mut Report) {
             output: true,
             ..Default::default()
         };
-        let mut watch = client.watch_session(subscription).await.unwrap();
-        loop {
-            if let Some(Ok(Update::Item(Item::CaughtUp(_)))) = watch.next().await {
-                break;
-            }
-        }
-        readers.spawn(async move { while watch.next().await.is_some() {} });
+        let mut grpc = tonic::client::Grpc::new(channel.clone());
+        grpc.ready().await.unwrap();
+        let request = tonic::Request::new(pb::WatchSessionRequest {
+            subscription: Some(subscription),
+        });
+        let path = http::uri::PathAndQuery::from_static("/agentd.v1.SessionService/WatchSession");
+        let mut watch = grpc
+            .server_streaming(request, path, Reading)
+            .await
+            .unwrap()
+            .into_inner();
+        while !watch.message().await.unwrap().unwrap() {}
+        readers.spawn(async move { while let Ok(Some(_)) = watch.message().await {} });
     }
-    let crowded = turn(&home).median();
-    let added = crowded.as_secs_f64() / alone.as_secs_f64().max(1e-9) * 100.0 - 100.0;
-    report.row("per tool turn, nobody looks on", ms(alone), "");
-    report.row("per tool turn, all look on", ms(crowded), "");
-    report.row("added by the followers", format!("{added:.0} %"), "≤ 20 %");
-    let grown = rig::resident(home.pid()).saturating_sub(before);
-    report.row(
-        "memory of the daemon for each",
-        mb(grown / size.followers as u64),
-        "",
-    );
-    readers.abort_all();
+    readers
+}
+
+/// How a follower reads: all that comes. It looks into it only until it has caught up, since that is a client's work, which
+/// shares the processors here and nowhere else.
+struct Reading;
+
+struct Look {
+    caught_up: bool,
+}
+
+type Prost = tonic_prost::ProstCodec<pb::WatchSessionRequest, pb::WatchSessionResponse>;
+
+impl Codec for Reading {
+    type Encode = pb::WatchSessionRequest;
+    type Decode = bool;
+    type Encoder = <Prost as Codec>::Encoder;
+    type Decoder = Look;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Prost::default().encoder()
+    }
+
+    fn decoder(&mut self) -> Look {
+        Look { caught_up: false }
+    }
+}
+
+impl Decoder for Look {
+    type Item = bool;
+    type Error = tonic::Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<bool>, tonic::Status> {
+        if self.caught_up {
+            from.advance(from.remaining());
+        } else {
+            let answer = pb::WatchSessionResponse::decode(&mut *from).unwrap();
+            let item = answer.item.and_then(|item| item.item);
+            self.caught_up = matches!(item, Some(Item::CaughtUp(_)));
+        }
+        Ok(Some(self.caught_up))
+    }
 }
 
 /// Lists and searches over many sessions.

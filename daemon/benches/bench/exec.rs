@@ -51,13 +51,7 @@ fn pipe(rounds: usize) -> Times {
 async fn unary(home: &TestDaemon, rounds: usize) -> Times {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
-    let address = format!("unix:{}", home.socket().display());
-    let channel = tonic::transport::Endpoint::from_shared(address)
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut client = HealthClient::new(channel);
+    let mut client = HealthClient::new(rig::channel(home).await);
     let mut times = Vec::new();
     for _ in 0..rounds {
         let begun = Instant::now();

@@ -169,3 +169,10 @@ pub fn configure(home: &TestDaemon, base: &str) {
         "[model]\ndefault = \"bench/instant\"\n\n[providers.bench]\nbase_url = \"{base}\"\nauth = \"none\"\n"
     ));
 }
+
+/// A bare connection to the daemon.
+pub async fn channel(home: &TestDaemon) -> tonic::transport::Channel {
+    let address = format!("unix:{}", home.socket().display());
+    let endpoint = tonic::transport::Endpoint::from_shared(address).unwrap();
+    endpoint.connect().await.unwrap()
+}
