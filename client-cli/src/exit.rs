@@ -136,6 +136,20 @@ impl Failure {
         self
     }
 
+    /// Where only the help is left to read, it is that of the verb.
+    pub(crate) fn of_verb(mut self, verb: Option<&str>) -> Self {
+        let Some(verb) = verb else { return self };
+        if self.next.is_empty() && self.exit == USAGE {
+            self.next.push("agentctl help".to_owned());
+        }
+        for step in &mut self.next {
+            if step == "agentctl help" {
+                *step = format!("agentctl help {verb}");
+            }
+        }
+        self
+    }
+
     /// As `exec` exits: its own failures must not look like the command's.
     pub(crate) fn of_exec(mut self) -> Self {
         if !matches!(

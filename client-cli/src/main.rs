@@ -14,7 +14,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::args::Cli;
 use crate::context::Context;
@@ -22,8 +22,14 @@ use crate::render::Out;
 
 fn main() -> ExitCode {
     let words = command_line::normalize(std::env::args_os().collect());
-    let (code, quick) = match Cli::try_parse_from(&words) {
-        Ok(cli) => (run(cli), true),
+    let parsed = Cli::command().try_get_matches_from(&words).and_then(|found| {
+        Ok((
+            Cli::from_arg_matches(&found)?,
+            found.subcommand_name().map(str::to_owned),
+        ))
+    });
+    let (code, quick) = match parsed {
+        Ok((cli, verb)) => (run(cli, verb.as_deref()), true),
         Err(error) => (command_line::answer(&error, &words), false),
     };
     if quick {
@@ -37,7 +43,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(cli: Cli) -> u8 {
+fn run(cli: Cli, verb: Option<&str>) -> u8 {
     let out = Out::new(&cli.global);
     // The command runs on this thread and may be held up by who reads its output; the connection has the other one.
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -59,6 +65,7 @@ fn run(cli: Cli) -> u8 {
     match result {
         Ok(code) => code,
         Err(failure) => {
+            let failure = failure.of_verb(verb);
             out.failure(&failure);
             failure.exit
         }

@@ -15,7 +15,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::TestDaemon;
+use support::{TestDaemon, run};
 
 /// In `.env`; a word like any other, secret by its place alone.
 const WORDS: &str = "orchid-river-meadow";
@@ -286,6 +286,11 @@ fn a_review_gives_checked_findings_by_file_and_line() {
     std::fs::write(project.join("a.py"), "one = 1\n").unwrap();
     let test = "import unittest, a\nclass T(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(a.one, 1)\n";
     std::fs::write(project.join("test_a.py"), test).unwrap();
+    let mut init = home.command("git");
+    init.arg("init").arg("-q").current_dir(&project);
+    assert_eq!(run(init, b"").code, 0);
+    let ran = home.ctl(["review", "-m", "demo"]).exits(2);
+    assert!(ran.err().contains("no commit yet"), "{ran}");
     home.git_init();
     let empty = home.ctl(["review", "-m", "demo", "-o", "json"]).exits(0).json();
     assert_eq!(empty["findings"], json!([]));

@@ -263,6 +263,14 @@ fn what_needs_a_person_off_a_terminal_says_the_command_that_answers() {
     home.ctl(["run"]).exits(2);
     let ran = home.ctl(["run", "--model", "demo", "demo: ask"]).exits(10);
     assert!(ran.err().contains("agentctl approve a-"), "{ran}");
+    // What comes after the question waits for its answer, and says so.
+    let sessions = home.ctl(["sessions", "list", "-o", "json"]).exits(0).json();
+    let session = sessions[0]["session_id"].as_str().unwrap();
+    let ran = home.ctl(["send", session, "and then"]).exits(0);
+    assert!(
+        ran.err().contains("waits for an answer · agentctl approve a-"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -277,6 +285,8 @@ fn the_next_steps_of_errors_work_when_pasted() {
         &["approve", "a-nope"],
         &["config", "get", "no.such.key"],
         &["help", "nosuchtopic"],
+        &["search", " "],
+        &["exec", "--name", "evil\u{1b}[2J", "--", "true"],
     ];
     for words in failing {
         let ran = home.ctl(*words);

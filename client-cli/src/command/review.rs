@@ -160,6 +160,7 @@ fn diff(root: &Path, range: Option<&str>) -> Result<String, Failure> {
             .next("agentctl review main...HEAD")
             .next("git status")
     };
+    let given = range.is_some();
     let range = range.unwrap_or("HEAD");
     if range.starts_with('-') {
         return Err(refused(format!("'{}' is no range of git", escape::line(range))));
@@ -174,6 +175,12 @@ fn diff(root: &Path, range: Option<&str>) -> Result<String, Failure> {
             .output()
             .map_err(|error| refused(format!("git cannot be run: {error}")))
     };
+    let is_there = |name: &[&str]| git(name).is_ok_and(|output| output.status.success());
+    if !given && is_there(&["rev-parse", "--git-dir"]) && !is_there(&["rev-parse", "--verify", "-q", "HEAD"])
+    {
+        let message = "the repository has no commit yet: there is nothing to compare with";
+        return Err(Failure::usage(message).next("git commit"));
+    }
     let output = git(&[
         "diff",
         "--no-ext-diff",

@@ -51,10 +51,12 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<u8, Failure>
         return Ok(exit::OK);
     }
     if posted.queued {
-        context.out.note(&format!(
-            "queued: {} is at work on an earlier message",
-            session.name
-        ));
+        let name = &session.name;
+        // What it was as the message came to it.
+        context.out.note(&match session.approval_ids.first() {
+            Some(approval) => format!("queued: {name} waits for an answer · agentctl approve {approval}"),
+            None => format!("queued: {name} is at work on an earlier message"),
+        });
     }
     let mode = match context.out.format {
         Format::Jsonl => Mode::Lines,

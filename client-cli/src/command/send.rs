@@ -111,6 +111,13 @@ async fn post(
         context
             .out
             .note(&format!("{id}: {} reads it before its next step", session.name));
+    } else if posted.queued
+        && let Some(approval) = session.approval_ids.first()
+    {
+        let name = &session.name;
+        context.out.note(&format!(
+            "queued: {name} waits for an answer · agentctl approve {approval}"
+        ));
     } else if posted.queued {
         let (id, name) = (&posted.message_id, &session.name);
         context.out.note(&format!(

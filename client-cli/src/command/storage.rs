@@ -25,12 +25,16 @@ const SIZES: &[Column] = &[
 
 /// `search`.
 pub(crate) async fn search(context: &Context, args: SearchArgs) -> Result<u8, Failure> {
+    let text = args.words.join(" ");
+    if text.trim().is_empty() {
+        return Err(Failure::usage("there is nothing to look for").next("agentctl search WORDS"));
+    }
     let session_id = match &context.global.session {
         Some(name) => context.session(name).await?.session_id,
         None => String::new(),
     };
     let request = pb::SearchSessionsRequest {
-        text: args.words.join(" "),
+        text,
         session_id,
         include_archived: args.all,
         page_size: args.limit,
