@@ -19,7 +19,7 @@ use agentd::store::redact::Redactor;
 use agentd::store::{Append, SessionFilter, Store};
 
 /// The databases that were saved, by the number of their schema: one for each that left a developer's machine.
-const SAVED: &[u32] = &[1, 5, 6, 7, 8, 9];
+const SAVED: &[u32] = &[1, 5, 6, 7, 8, 9, 10];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
