@@ -157,7 +157,9 @@ fn a_policy_decides_says_by_which_rule_and_what_it_matched_before() {
     );
     let log = done(&home, &id);
     assert!(
-        log.contains("denied by policy") && log.contains("went on"),
+        log.contains("denied by policy: ")
+            && log.contains("(deny executes: git push *)")
+            && log.contains("went on"),
         "{log}"
     );
     let words = [
@@ -464,4 +466,53 @@ fn a_shell_waits_for_the_answer_of_somebody_who_watches() {
     assert_eq!((out.as_str(), message.as_str()), ("yes\n", ""), "{id}");
     watching.kill().unwrap();
     watching.wait().unwrap();
+}
+
+#[test]
+fn a_path_is_judged_as_the_file_it_leads_to() {
+    let home = TestDaemon::start();
+    let project = home.project();
+    std::fs::create_dir_all(project.join("docs")).unwrap();
+    std::fs::create_dir_all(project.join("src")).unwrap();
+    std::os::unix::fs::symlink("docs", project.join("manual")).unwrap();
+    let policy = home.path().join("mine.toml");
+    std::fs::write(&policy, "base = \"ask\"\nrules = [\"deny writes: docs/**\"]\n").unwrap();
+    home.ctl(["policies", "edit", "mine", "--file", policy.to_str().unwrap()])
+        .exits(0);
+    home.ctl([
+        "run",
+        "--name",
+        "w",
+        "--policy",
+        "mine",
+        "-m",
+        "demo",
+        "demo: say hi",
+    ])
+    .exits(0);
+    let absolute = project.join("docs/x");
+    for (path, known) in [
+        ("docs/x", true),
+        ("./docs/x", true),
+        ("docs//x", true),
+        ("src/../docs/x", true),
+        // Where a link leads and where a workspace lies only a session knows.
+        ("manual/x", false),
+        (absolute.to_str().unwrap(), false),
+    ] {
+        for by in [&["-s", "w"][..], &["--policy", "mine"]] {
+            if !known && by[0] != "-s" {
+                continue;
+            }
+            let words = [&["policies", "test", "-o", "json", "--writes", path], by].concat();
+            let tested = home.ctl(words).exits(0).json();
+            assert_eq!(tested["verdict"], "deny", "{path} {by:?}: {tested}");
+            assert_eq!(tested["offered_rules"], serde_json::json!([]), "{tested}");
+        }
+    }
+    let outside = home.ctl(["policies", "test", "-s", "w", "--writes", "/etc/passwd"]);
+    assert!(
+        outside.code != 0 && outside.err().contains("outside the workspace"),
+        "{outside}"
+    );
 }

@@ -85,7 +85,8 @@ impl Link {
         loop {
             let round = match self.follow().await {
                 Ok(follow) => {
-                    if !told_up {
+                    // Another daemon, perhaps: its process, its limits and its models are told anew.
+                    if !told_up || attempt > 0 {
                         told_up = true;
                         self.up();
                     }

@@ -389,6 +389,14 @@ fn slash(model: &mut Model, text: &str, cmds: &mut Vec<Cmd>) {
         ("/theme", name) if crate::theme::by_name(name).is_some() => {
             model.theme = crate::theme::by_name(name).unwrap_or(model.theme);
         }
+        ("/archive" | "/pause", _) if lifecycle::is_so(model, word) => {
+            let back = if word == "/pause" {
+                "/resume"
+            } else {
+                "/unarchive or /restore"
+            };
+            model.toast(format!("it is so already; {back} brings it back"));
+        }
         ("/resume" | "/unarchive" | "/restore", _) if !lifecycle::rests(model, word) => {
             model.toast("nothing to bring back: it is in use");
         }

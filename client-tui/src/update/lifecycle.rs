@@ -62,6 +62,15 @@ pub(super) fn act(model: &mut Model, action: Action, cmds: &mut Vec<Cmd>) {
     cmds.push(Cmd::Link(ToLink::Life(life)));
 }
 
+/// True when the session is where a command would bring it, or further: the key goes back and forth, the word does not.
+pub(super) fn is_so(model: &Model, word: &str) -> bool {
+    let state = model.session().map(|session| session.state());
+    match word {
+        "/pause" => state == Some(SessionState::Paused),
+        _ => matches!(state, Some(SessionState::Archived | SessionState::Deleted)),
+    }
+}
+
 /// True when the session is in the state that a command ends.
 pub(super) fn rests(model: &Model, word: &str) -> bool {
     let ends = match word {
@@ -195,6 +204,24 @@ mod tests {
             let mut desk = desk(state);
             desk.press(key);
             assert_eq!(lives(&desk), [wanted], "{state:?} {key}");
+        }
+    }
+
+    #[test]
+    fn a_word_goes_one_way() {
+        for (state, word) in [
+            (SessionState::Archived, "/archive"),
+            (SessionState::Deleted, "/archive"),
+            (SessionState::Paused, "/pause"),
+            (SessionState::Ready, "/unarchive"),
+            (SessionState::Ready, "/restore"),
+        ] {
+            let mut desk = Desk::session(80, 24, Vec::new());
+            let id = desk.model.open.as_ref().unwrap().id.clone();
+            desk.model.rows.set(row(&id, "one", state));
+            desk.type_in(&format!("{word}\n"));
+            assert_eq!(lives(&desk), [], "{state:?} {word}");
+            assert!(desk.model.toast.is_some(), "{state:?} {word}");
         }
     }
 

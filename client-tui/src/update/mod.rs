@@ -30,7 +30,7 @@ use crossterm::event::{KeyEvent, KeyEventKind};
 use crate::keys::{Action, Key, Meaning};
 use crate::layout;
 use crate::model::session::Scroll;
-use crate::model::{Focus, Model, Screen};
+use crate::model::{Focus, Level, Model, Screen};
 use crate::msg::{Cmd, Msg, ToLink};
 
 /// From this line on older pages are fetched.
@@ -156,7 +156,11 @@ fn key(model: &mut Model, event: KeyEvent, cmds: &mut Vec<Cmd>) {
     let prefix = model.prefix.take();
     match model.keymap.meaning(contexts, prefix, key) {
         Meaning::Prefix => model.prefix = Some(key),
-        Meaning::Action(action) => actions::act(model, action, cmds),
+        Meaning::Action(action) => {
+            // Whoever goes on has seen what went wrong; the notices keep it.
+            model.toast.take_if(|(notice, _)| notice.level == Level::Problem);
+            actions::act(model, action, cmds);
+        }
         Meaning::None if prefix.is_some() => {}
         Meaning::None => unbound(model, event, key, cmds),
     }

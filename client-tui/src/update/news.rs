@@ -33,7 +33,9 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             }
             model.status = Some(*status);
             model.models = models;
-            resend(model, cmds);
+            if first {
+                resend(model, cmds);
+            }
         }
         FromLink::Reconnecting { attempt, wait } => {
             model.link = Link::Reconnecting {

@@ -7,7 +7,7 @@ use agentd_proto::pb;
 use super::actions::{prompt, target};
 use crate::keys::Action;
 use crate::model::overlay::{Ask, Overlay};
-use crate::model::panel::{Data, Deed, Draft, Hand, Named, Panel, SAVE, Trial, View};
+use crate::model::panel::{Data, Deed, Draft, Hand, IN_FORCE, Named, Panel, SAVE, Trial, View};
 use crate::model::{Link, Model};
 use crate::msg::{Cmd, ToLink};
 
@@ -299,7 +299,12 @@ pub(super) fn news(model: &mut Model, session_id: &str, data: &Data) {
         let rows = data.rows(&clock);
         let first = view.rows.is_none();
         view.selected = match first {
-            true => rows.iter().position(|row| !row.deeds.is_empty()).unwrap_or(0),
+            // What is in force first: nothing is changed by who only looks.
+            true => rows
+                .iter()
+                .position(|row| row.right == IN_FORCE)
+                .or_else(|| rows.iter().position(|row| !row.deeds.is_empty()))
+                .unwrap_or(0),
             false => view.selected.min(rows.len().saturating_sub(1)),
         };
         view.rows = Some(rows);

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::put;
 use crate::keys::{Action, Context};
 use crate::model::overlay::Overlay;
-use crate::model::panel::Panel;
+use crate::model::panel::{Deed, Hand, Panel};
 use crate::model::{Focus, Model, Screen};
 use crate::text;
 
@@ -67,11 +67,16 @@ pub(crate) fn hints(model: &Model) -> Vec<(Context, Action, &'static str)> {
     if let Some(Overlay::Panel(view)) = &model.overlay {
         let edits = matches!(view.what, Panel::Personas | Panel::Policies);
         let tries = matches!(view.what, Panel::Policies | Panel::Trial);
+        // Only what some row of it can do.
+        let can = |hand: Hand| {
+            let deeds = view.rows.iter().flatten().flat_map(|row| &row.deeds);
+            deeds.map(Deed::hand).any(|one| one == hand)
+        };
         let all = [
-            Some((C::Overlay, A::Accept, "take")),
+            (can(Hand::Take) || can(Hand::Try)).then_some((C::Overlay, A::Accept, "take")),
             edits.then_some((C::Panel, A::PanelEdit, "edit or copy")),
             tries.then_some((C::Panel, A::PanelTry, "try a command")),
-            Some((C::Panel, A::PanelEnd, "end or close")),
+            can(Hand::End).then_some((C::Panel, A::PanelEnd, "end or close")),
             Some((C::Panel, A::PanelReload, "look again")),
             Some((C::Overlay, A::Cancel, "close")),
         ];

@@ -323,7 +323,12 @@ fn outbox(model: &Model, open: &OpenSession, area: Rect, buffer: &mut Buffer) {
     let queued = open.queue.first().map(|next| {
         let words = escape::line(&agentd_proto::transcript::text_of(&next.parts));
         let count = open.queue.len();
-        let state = if next.steer { "steers" } else { "waits" };
+        let open_turn = model.session().is_none_or(|row| !row.turn_id.is_empty());
+        let state = match (open_turn, next.steer) {
+            (false, _) => "goes with your next message",
+            (true, true) => "steers",
+            (true, false) => "waits",
+        };
         let key = model.keymap.all(crate::keys::Action::Queue);
         let right = format!("{count} queued · {key} ");
         let left = vec![Span::styled(format!(" {state}: {words}"), theme.dim)];

@@ -180,7 +180,17 @@ impl Session {
         let unkept = (self.spec.log == LogLevel::None)
             .then(|| unsaid(&event.body))
             .flatten();
-        if let Some(line) = line_of(unkept.as_ref().unwrap_or(&event.body)) {
+        // A question that is open stays the last word, whatever the session is called meanwhile.
+        let aside = matches!(
+            event.body,
+            EventBody::SessionRenamed { .. }
+                | EventBody::SessionResumed
+                | EventBody::ModelChosen { .. }
+                | EventBody::TaskChosen { .. }
+        );
+        if let Some(line) = line_of(unkept.as_ref().unwrap_or(&event.body))
+            && !(aside && !self.approvals.is_empty())
+        {
             self.last_line = line;
         }
         match &event.body {

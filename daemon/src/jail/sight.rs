@@ -116,7 +116,7 @@ impl Sight {
     }
 }
 
-/// Those of the added directories that a Jail shows.
+/// Those of the added directories that a Jail shows, as long as they are themselves.
 pub fn shown_added<'a>(
     kind: JailKind,
     workspace: &'a Workspace,
@@ -125,7 +125,7 @@ pub fn shown_added<'a>(
 ) -> impl Iterator<Item = &'a AddedDir> {
     added
         .iter()
-        .filter(move |dir| is_itself(&dir.path) && place_of(kind, workspace, ours, &dir.path).is_some())
+        .filter(move |dir| place_of(kind, workspace, ours, &dir.path).is_some())
 }
 
 /// Whether a path that had no link in it has none now: in another's workspace somebody may have put one there.

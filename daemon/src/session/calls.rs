@@ -247,7 +247,10 @@ impl TurnJob {
                 Begun::Ready(Box::new(ready))
             }
             Decision::Deny { why } => {
-                facts.push(self.settled(call, CallOutcome::Denied, format!("denied by policy: {why}")));
+                // What and by which rule, for the model that chooses another way and for who wrote the rule.
+                let (what, rule) = (&plan.summary, judged.by.text(policy));
+                let text = format!("denied by policy: {what}: {why} ({rule})");
+                facts.push(self.settled(call, CallOutcome::Denied, text));
                 Begun::Settled
             }
             Decision::Ask { why } if view.options.deny_approvals => {

@@ -17,7 +17,7 @@ use crate::domain::id::Seq;
 use crate::domain::principal::Caller;
 use crate::domain::rejection::Rejection;
 use crate::domain::session::State;
-use crate::domain::workspace::Workspace;
+use crate::domain::workspace::{Layout, Workspace};
 use crate::jail::shown_added;
 use crate::workspace::{Expect, Guard, GuardError, Listing, Stamp, protected};
 
@@ -185,6 +185,13 @@ impl SessionHandle {
         Ok(wrote)
     }
 
+    /// The files that calls which name these would write: links followed, as a policy judges them.
+    pub async fn to_write(&self, paths: Vec<String>) -> Result<Vec<PathBuf>, Rejection> {
+        let spec = self.summary().spec;
+        let guard = self.guard(&spec)?;
+        blocking(move || to_write(&guard, &spec.workspace, &paths)).await
+    }
+
     fn guard(&self, spec: &SessionSpec) -> Result<Guard, Rejection> {
         let opened = guard_of(spec, &self.net.settings).map(|guard| guard.with_umask(self.execs.umask()));
         opened.map_err(|error| Rejection::WorkspaceRefused {
@@ -192,6 +199,32 @@ impl SessionHandle {
             hints: vec!["bring the directory back, or make a session on another one".into()],
         })
     }
+}
+
+/// The same for sessions that could be made on the directory `root`.
+pub async fn to_write_in(root: PathBuf, paths: Vec<String>) -> Result<Vec<PathBuf>, Rejection> {
+    let workspace = Workspace {
+        root,
+        start_dir: PathBuf::new(),
+        layout: Layout::Host,
+        layout_reason: String::new(),
+    };
+    blocking(move || {
+        let guard = Guard::open(&workspace.root).map_err(refusal)?;
+        to_write(&guard, &workspace, &paths)
+    })
+    .await
+}
+
+fn to_write(guard: &Guard, workspace: &Workspace, paths: &[String]) -> Result<Vec<PathBuf>, Rejection> {
+    let real = |path: &String| {
+        let real = guard
+            .real(&relative(guard, workspace, path.as_bytes())?)
+            .map_err(refusal)?;
+        guard.require_writable(&real).map_err(refusal)?;
+        Ok(real)
+    };
+    paths.iter().map(real).collect()
 }
 
 /// Why a workspace can't be worked on.
@@ -240,8 +273,17 @@ fn relative(guard: &Guard, workspace: &Workspace, path: &[u8]) -> Result<PathBuf
                 .added_dirs()
                 .map(|(dir, _)| format!(", and outside {}, which was added", dir.display()))
                 .collect();
+            let lost: String = guard
+                .lost_dirs()
+                .map(|dir| {
+                    format!(
+                        "; {} was added and is gone, or something else is in its place",
+                        dir.display()
+                    )
+                })
+                .collect();
             Rejection::FileRefused(format!(
-                "{} lies outside the workspace, which is {} there{added}",
+                "{} lies outside the workspace, which is {} there{added}{lost}",
                 given.display(),
                 root.display()
             ))

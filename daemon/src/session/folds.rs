@@ -102,7 +102,7 @@ async fn kept(store: &Store, session_id: &SessionId) -> Result<Option<Fold>, Fau
     let Some(text) = store.kept_fold(session_id).await? else {
         return Ok(None);
     };
-    match serde_json::from_str(&text) {
+    match serde_json::from_slice(&text) {
         Ok(fold) => Ok(Some(fold)),
         Err(error) => {
             tracing::warn!(%error, session = %session_id, "the kept fold can't be read: all of the log is");
@@ -180,7 +180,13 @@ mod tests {
         let whole = folded(&store, &id).await;
         until_kept(&store, &id).await;
         let db = rusqlite::Connection::open(dir.path().join("agentd.db")).expect("opens");
-        for sql in ["UPDATE folds SET fold = '{'", "UPDATE folds SET code = 'older'"] {
+        for sql in [
+            "UPDATE folds SET fold = '{'",
+            "UPDATE folds SET fold = cast(x'7b22fffe41' AS TEXT)",
+            "UPDATE folds SET fold = x'fffe00'",
+            "UPDATE folds SET fold = 7",
+            "UPDATE folds SET code = 'older'",
+        ] {
             db.execute(sql, []).expect("changes");
             assert_eq!(folded(&store, &id).await, whole, "{sql}");
             until_kept(&store, &id).await;

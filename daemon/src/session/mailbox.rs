@@ -25,7 +25,8 @@ use crate::store::RequestKey;
 
 /// What the store can't take is tried again after this long, then after twice as long, up to `LAST_WAIT`.
 pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LAST_WAIT: Duration = Duration::from_secs(30);
+/// Somebody waits for it, and a try costs nothing.
+const LAST_WAIT: Duration = Duration::from_secs(4);
 
 pub(super) async fn pause(wait: Duration) -> Duration {
     tokio::time::sleep(wait).await;

@@ -46,7 +46,7 @@ use tokio::sync::watch;
 
 pub use crate::workspace::Kind as FileKind;
 pub use execs::{ExecOutput, Job, JobProcess, OutputKind, ScreenPiece, Shown, Viewing};
-pub use files::{FilePiece, FileWish, FileWrote, FilesPage};
+pub use files::{FilePiece, FileWish, FileWrote, FilesPage, to_write_in};
 pub use fill::{Context, Piece, Share};
 pub use follow::{FollowItem, FollowOptions, Follower, OutputPiece};
 pub use grants::ProjectGrants;

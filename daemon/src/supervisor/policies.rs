@@ -1,7 +1,7 @@
 //! Owns: what a session works by: finding it, choosing another, saying what it would decide, and what was granted.
 //! Guarantees: a session keeps what it was given until somebody chooses; nothing runs to find out what would be decided.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::Supervisor;
 use crate::clock::now_us;
@@ -15,7 +15,7 @@ use crate::domain::rejection::Rejection;
 use crate::domain::session::{Summary, clip};
 use crate::domain::tool::Effect;
 use crate::personas::Personas;
-use crate::session::{Fault, SessionHandle};
+use crate::session::{self, Fault, SessionHandle};
 use crate::store::RequestKey;
 use crate::workspace::protected;
 
@@ -197,7 +197,7 @@ impl Supervisor {
     /// Says what would be decided about a call, and what a rule matches in history.
     pub async fn test_policy(&self, wish: PolicyTest, caller: &Caller) -> Result<Tested, Fault> {
         let (policy, grants) = self.judge_of(&wish, caller).await?;
-        let call = call_of(&wish)?;
+        let call = call_of(&wish, self.to_write(&wish, caller).await?)?;
         let judged = policy::judge(&policy, &grants, &call);
         let reading = call.command.as_deref().map(policy::Reading::of);
         let rule =
@@ -218,7 +218,10 @@ impl Supervisor {
                 .as_ref()
                 .filter(|reading| reading.plain().is_none())
                 .map(|reading| reading.why_not_plain().1),
+            // What is denied is not asked about: nobody is offered anything.
             offered: policy::offer(&call)
+                .ok()
+                .filter(|_| !matches!(judged.decision, policy::Decision::Deny { .. }))
                 .unwrap_or_default()
                 .iter()
                 .map(ToString::to_string)
@@ -241,6 +244,20 @@ impl Supervisor {
             self.past(&mut tested, &rule, workspace, limit).await?;
         }
         Ok(tested)
+    }
+
+    /// The files that the paths in question lead to.
+    async fn to_write(&self, wish: &PolicyTest, caller: &Caller) -> Result<Vec<PathBuf>, Fault> {
+        let paths = wish.paths.clone();
+        Ok(if paths.is_empty() {
+            Vec::new()
+        } else if !wish.session.is_empty() {
+            self.find(&wish.session, caller).await?.to_write(paths).await?
+        } else if wish.workspace.is_empty() {
+            paths.iter().map(|path| plain(Path::new(path))).collect()
+        } else {
+            session::to_write_in(PathBuf::from(&wish.workspace), paths).await?
+        })
     }
 
     async fn judge_of(&self, wish: &PolicyTest, caller: &Caller) -> Result<(Policy, Vec<Rule>), Fault> {
@@ -341,8 +358,21 @@ fn look_at(persona: &Persona) -> Result<Vec<String>, Rejection> {
     }
 }
 
+/// A path without dots and doubled slashes: as far as it goes where no directory is named.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
 /// The call that was asked about.
-fn call_of(wish: &PolicyTest) -> Result<CallFacts, Rejection> {
+fn call_of(wish: &PolicyTest, paths: Vec<PathBuf>) -> Result<CallFacts, Rejection> {
     if !wish.command.is_empty() {
         return Ok(CallFacts {
             tool: "exec".into(),
@@ -351,10 +381,9 @@ fn call_of(wish: &PolicyTest) -> Result<CallFacts, Rejection> {
             ..CallFacts::default()
         });
     }
-    if wish.paths.is_empty() {
+    if paths.is_empty() {
         return Err(Rejection::InvalidArgument("name a command or a path".into()));
     }
-    let paths: Vec<std::path::PathBuf> = wish.paths.iter().map(Into::into).collect();
     let protected = paths.iter().filter_map(|path| {
         protected(path).map(|why| policy::ProtectedPath {
             path: path.clone(),

@@ -22,6 +22,7 @@ impl Guard {
     pub fn with_added<'a>(mut self, dirs: impl IntoIterator<Item = (&'a Path, bool)>) -> Self {
         for (dir, writable) in dirs {
             let Ok(guard) = Self::open_itself(dir) else {
+                self.lost.push(dir.to_owned());
                 continue;
             };
             self.added.push(Added {
@@ -41,16 +42,14 @@ impl Guard {
         self.added.iter().map(|one| (one.at.as_path(), one.writable))
     }
 
+    /// Those that are gone, or have something else in their place.
+    pub fn lost_dirs(&self) -> impl Iterator<Item = &Path> {
+        self.lost.iter().map(PathBuf::as_path)
+    }
+
     /// An absolute path without dots, where it lies in an added directory.
     pub fn in_added(&self, absolute: &Path) -> Option<PathBuf> {
-        let mut plain = PathBuf::from("/");
-        for part in absolute.components() {
-            match part {
-                Component::Normal(name) => plain.push(name),
-                Component::ParentDir => drop(plain.pop()),
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-            }
-        }
+        let plain = plain(absolute);
         let known = absolute.is_absolute() && self.added.iter().any(|one| plain.starts_with(&one.at));
         known.then_some(plain)
     }
@@ -62,7 +61,12 @@ impl Guard {
         if relative.is_some() && root != Path::new("/") {
             return relative;
         }
-        self.in_added(&root.join(given)).or(relative)
+        let absolute = root.join(given);
+        if self.lost.iter().any(|dir| plain(&absolute).starts_with(dir)) {
+            // Not the project's file of that name either: the caller means another.
+            return None;
+        }
+        self.in_added(&absolute).or(relative)
     }
 
     /// What is known by an absolute path: whose it is, and how it is called there.
@@ -81,6 +85,19 @@ impl Guard {
             _ => Ok(()),
         }
     }
+}
+
+/// An absolute path without dots.
+fn plain(absolute: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for part in absolute.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => drop(plain.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    plain
 }
 
 impl Added {
@@ -165,6 +182,11 @@ mod tests {
         std::os::unix::fs::symlink(at("other"), at("shared")).unwrap();
         let swapped = guard(&at("shared"));
         assert_eq!(swapped.in_added(&at("shared/o.txt")), None);
+        assert!(swapped.lost_dirs().eq([at("shared").as_path()]));
+        // Where the workspace is `/`, that path would else be one in it.
+        let below = at("shared/o.txt");
+        let relative = Some(PathBuf::from("shared/o.txt"));
+        assert_eq!(swapped.locate(Path::new("/"), relative, &below), None);
         assert!(swapped.read(&at("shared/o.txt"), 9).is_err());
         // Above it, too.
         std::fs::create_dir(at("other/deep")).unwrap();

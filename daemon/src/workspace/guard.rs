@@ -34,6 +34,8 @@ pub struct Guard {
     secret: SecretFiles,
     /// Directories beside it, by their absolute paths.
     pub(super) added: Vec<Added>,
+    /// Those of them that could not be taken hold of.
+    pub(super) lost: Vec<std::path::PathBuf>,
 }
 
 /// What a file was when it was looked at: the basis of every stale-file check.
@@ -280,6 +282,7 @@ impl Guard {
             umask: None,
             secret: SecretFiles::default(),
             added: Vec::new(),
+            lost: Vec::new(),
         };
         // Say now, not at the first tool call, that the kernel (before 5.6) or a filter lacks openat2.
         guard.open_beneath(Path::new("."), OFlags::PATH, ResolveFlags::empty())?;

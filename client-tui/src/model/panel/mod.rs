@@ -13,6 +13,9 @@ use agentd_proto::pb;
 pub(crate) use policies::{Draft, Named, Trial};
 pub(crate) use session::plan_line;
 
+/// Beside the choice that is in force.
+pub(crate) const IN_FORCE: &str = "now";
+
 /// What is told to have failed when a persona or policy was not taken.
 pub(crate) const SAVE: &str = "save";
 

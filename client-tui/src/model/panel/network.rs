@@ -3,7 +3,7 @@
 use agentd_proto::escape::line as clean;
 use agentd_proto::{format, pb};
 
-use super::{Clock, Deed, Row, Tone};
+use super::{Clock, Deed, IN_FORCE, Row, Tone};
 
 pub(super) fn reaching(
     network: &pb::GetNetworkResponse,
@@ -18,7 +18,7 @@ pub(super) fn reaching(
         (M::Ask, "hosts on the list; others are asked about"),
         (M::List, "hosts on the list; others are refused"),
     ] {
-        let now = if mode == network.mode() { "now" } else { "" };
+        let now = if mode == network.mode() { IN_FORCE } else { "" };
         let words = format!("{:<6} {what}", format::network_word(mode));
         let row = Row::new(words, now);
         rows.push(match mode == network.mode() {

@@ -5,6 +5,7 @@ use agentd_proto::pb;
 use super::{paint, rows, snapshot};
 use crate::fixture::{Desk, WALL, row, story};
 use crate::keys::Action;
+use crate::model::overlay::Overlay;
 use crate::model::panel::{Data, Deed, Panel};
 use crate::msg::{Cmd, FromLink, ToLink};
 use crate::text;
@@ -424,4 +425,18 @@ fn panels_hold_nothing_raw_and_fit_every_width() {
             }
         }
     }
+}
+
+#[test]
+fn the_network_panel_opens_on_what_is_in_force() {
+    let mut desk = opened(80, 24, "ctrl-x e", network());
+    let Some(Overlay::Panel(view)) = &desk.model.overlay else {
+        panic!("no panel")
+    };
+    let rows = view.rows.as_ref().unwrap();
+    assert_eq!(rows[view.selected].right, "now");
+    // Who only looks and closes with Enter changes nothing.
+    let before = deeds(&desk).len();
+    desk.press("enter");
+    assert_eq!(deeds(&desk).len(), before);
 }
