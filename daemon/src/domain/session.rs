@@ -189,7 +189,7 @@ impl Session {
                 | EventBody::TaskChosen { .. }
         );
         if let Some(line) = line_of(unkept.as_ref().unwrap_or(&event.body))
-            && !(aside && !self.approvals.is_empty())
+            && (!aside || self.approvals.is_empty())
         {
             self.last_line = line;
         }

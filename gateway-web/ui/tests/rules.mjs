@@ -103,6 +103,12 @@ try {
   await page.getByText(/Persona plan, policy plan, the workspace read-only/).waitFor()
   await page.locator('aside').getByText('read-only').waitFor()
 
+  step('a call that its policy denies has a card, with the reason')
+  await page.getByLabel('Message', { exact: true }).fill('demo: write z.txt hi')
+  await page.keyboard.press('Enter')
+  const denied = page.locator('.call.is-denied', { hasText: 'z.txt' })
+  await denied.getByText(/^denied by policy: .*it writes files/).waitFor()
+
   must(page.complaints.length === 0 && page.foreign.length === 0, [...page.complaints, ...page.foreign].join('\n'))
 } finally {
   await desk.close()

@@ -8,7 +8,7 @@ import {
   type PlanItem,
   type TurnFinished,
 } from '../gen/agentd/v1/event_pb'
-import type { Approval, Part } from '../gen/agentd/v1/session_pb'
+import type { Approval, Part, ToolCall } from '../gen/agentd/v1/session_pb'
 import { ApprovalDecision, NetworkMode, PortDirection } from '../gen/agentd/v1/session_pb'
 import { duration, millis, tokens } from '../lib/format'
 
@@ -27,7 +27,7 @@ export type Call = Base & {
   args: string
   execId: string
   script: string
-  outcome: 'running' | 'waiting' | 'ok' | 'failed' | 'denied' | 'interrupted' | 'unknown'
+  outcome: 'running' | 'waiting' | 'ok' | 'failed' | 'denied' | 'withdrawn' | 'interrupted' | 'unknown'
   result: string
   took: string
   exit: ExecResult | undefined
@@ -79,6 +79,18 @@ export function pieces(parts: Part[]): [string[], string[]] {
   ]
 }
 
+/** A call that never began, as one line: there is no summary of it. */
+function line(call: ToolCall): string {
+  let said = call.argumentsJson
+  try {
+    const fields = Object.entries(JSON.parse(said) as Record<string, unknown>)
+    said = fields.map(([name, value]) => `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`).join(', ')
+  } catch {
+    // The model wrote no JSON: it is shown as it is.
+  }
+  return `${call.tool} ${said}`.replace(/\s+/g, ' ').slice(0, 200)
+}
+
 export class Fold {
   items: Item[] = []
   /** Approvals asked in this window and still open. */
@@ -94,6 +106,8 @@ export class Fold {
   name = ''
   private at = new Map<string, number>()
   private execs = new Map<string, string>()
+  /** Calls that the model asked for and that did not begin yet. */
+  private wished = new Map<string, ToolCall>()
 
   apply(event: Event): void {
     const { seq, body } = event
@@ -124,10 +138,12 @@ export class Fold {
       case 'stepFinished': {
         const { parts, turnId, step, usage } = body.value
         if (usage?.tokens) this.filled(turnId, seq, Number(usage.tokens.input + usage.tokens.output))
+        this.wished.clear()
         parts.forEach(({ part }, index) => {
           const id = `${turnId}/${step}/${index}`
           if (part.case === 'text' && part.value.trim()) this.push({ k: 'say', id, seq, time, text: part.value })
           if (part.case === 'reasoning' && part.value.trim()) this.push({ k: 'think', id, seq, time, text: part.value })
+          if (part.case === 'toolCall') this.wished.set(part.value.callId, part.value)
         })
         break
       }
@@ -141,6 +157,7 @@ export class Fold {
         const approval = body.value.approval
         if (!approval) break
         this.open.set(approval.approvalId, approval)
+        this.wished.delete(approval.callId)
         this.push({ ...this.call(approval.callId, seq, time), tool: approval.tool, summary: approval.summary, outcome: 'waiting' })
         break
       }
@@ -150,12 +167,16 @@ export class Fold {
         const reason = `${rules}${body.value.reason ? `: ${body.value.reason}` : ''}`
         const decided = `${VERDICT[body.value.decision] ?? 'decided'} by ${by}${reason}`
         this.change<Call>(body.value.callId, { decided })
+        // The turn ended before anybody answered: nothing more is said about the call.
+        const known = this.find(body.value.callId)
+        if (body.value.decision === ApprovalDecision.WITHDRAWN && known?.k === 'call' && known.outcome === 'waiting') this.change<Call>(known.id, { outcome: 'withdrawn' })
         break
       }
       case 'toolCallStarted': {
         const { call, summary, execId } = body.value
         if (!call) break
         const id = call.callId
+        this.wished.delete(id)
         if (execId) this.execs.set(execId, id)
         const known = this.find(id) as Call | undefined
         const base = known?.k === 'call' && known.outcome === 'waiting' ? known : this.call(id, seq, time)
@@ -164,7 +185,13 @@ export class Fold {
       }
       case 'toolCallFinished': {
         const { callId, outcome, result, duration: took } = body.value
-        this.change<Call>(callId, { outcome: OUTCOME[outcome] ?? 'unknown', result, took: duration(took) })
+        const ended = { outcome: OUTCOME[outcome] ?? 'unknown', result, took: duration(took) }
+        // The policy denied it, or it could not begin: this is the first that is heard of it.
+        const wish = this.wished.get(callId)
+        if (wish) {
+          this.wished.delete(callId)
+          this.push({ ...this.call(callId, seq, time), tool: wish.tool, summary: line(wish), args: wish.argumentsJson, ...ended, decided: result.split('\n', 1)[0] ?? '' })
+        } else this.change<Call>(callId, ended)
         break
       }
       case 'execStarted': {

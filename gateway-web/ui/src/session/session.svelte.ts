@@ -311,6 +311,17 @@ export class Following {
     this.keep(this.unsent.filter((other) => other.requestId !== one.requestId))
   }
 
+  /** Posts a refused message anew. */
+  again(one: Unsent): void {
+    const { error: _, ...rest } = one
+    this.keep(this.unsent.map((other) => (other.requestId === one.requestId ? { ...rest, requestId: requestId() } : other)))
+    void this.flush()
+  }
+
+  dropRefused(): void {
+    this.keep(this.unsent.filter((one) => !one.error))
+  }
+
   async flush(): Promise<void> {
     if (this.sending || link.state.state === 'denied') return
     this.sending = true
