@@ -287,5 +287,19 @@ fn a_directory_beside_the_workspace_is_reached_as_commands_reach_it() {
             assert!(log.contains(part), "{layout}: {part}: {log}");
         }
         assert!(!log.contains("canary"), "{log}");
+        // Something else in its place is nobody's: not the person's, and not a new jail's, which says so.
+        let kept = home.path().join("kept");
+        std::fs::rename(&shared, &kept).unwrap();
+        std::os::unix::fs::symlink("/etc", &shared).unwrap();
+        let no = put(&at, "new.txt").exits(1);
+        assert!(no.err().contains("something else is in its place"), "{no}");
+        home.ctl(["daemon", "stop"]).exits(0);
+        let ran = home.ctl(["exec", "-s", layout, "--", &format!("ls {at}/passwd")]);
+        assert!(
+            ran.code != 0 && ran.err().contains(&format!("not in the jail: {at}")),
+            "{ran}"
+        );
+        std::fs::remove_file(&shared).unwrap();
+        std::fs::rename(&kept, &shared).unwrap();
     }
 }

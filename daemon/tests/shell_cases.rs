@@ -570,6 +570,28 @@ async fn late_background_output_stays_with_its_command() {
     rig.end().await;
 }
 
+#[tokio::test]
+async fn a_command_right_after_the_end_of_its_jail_runs_in_a_new_one() {
+    let rig = Rig::new(Sh);
+    rig.run("A=kept").await;
+    for round in 0..5 {
+        rig.shell.settled().await;
+        // Beside this runtime, which stands still meanwhile: nothing in it can hear of the end before the command comes.
+        std::thread::scope(|beside| {
+            let end = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime
+                    .unwrap()
+                    .block_on(rig.host.end(&rig.spec.session))
+                    .unwrap();
+            };
+            beside.spawn(end).join().unwrap();
+        });
+        assert_eq!(rig.run("echo $A").await.out, "kept\n", "round {round}");
+    }
+    rig.end().await;
+}
+
 /// The shell is not asked for its state after a plain program (ADR 31); whatever else has the name of one, it is.
 #[tokio::test]
 async fn what_a_plain_word_did_to_the_shell_comes_back_with_a_killed_jail() {

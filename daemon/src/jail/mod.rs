@@ -34,7 +34,7 @@ pub use probe::{Finding, Severity, ensure_jail_possible, probe, version_line};
 pub use process::{Jail, JailHost, JailHostConfig};
 pub use scope::Scopes;
 pub use secrets::secret_files;
-pub use sight::{Sight, shown_added};
+pub use sight::{Sight, shown_added, unshown};
 pub use spec::{JailPolicy, JailSpec, Person};
 
 use std::path::PathBuf;

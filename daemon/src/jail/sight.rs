@@ -128,6 +128,15 @@ pub fn shown_added<'a>(
         .filter(move |dir| place_of(kind, workspace, ours, &dir.path).is_some())
 }
 
+/// Those that it does not show: they are gone, something else is in their place, or the project has such a path itself.
+pub fn unshown<'a>(spec: &'a JailSpec, ours: &'a [PathBuf]) -> impl Iterator<Item = &'a Path> {
+    let shown = |dir: &AddedDir| {
+        is_itself(&dir.path) && place_of(spec.kind, &spec.workspace, ours, &dir.path).is_some()
+    };
+    let hidden = spec.added.iter().filter(move |dir| !shown(dir));
+    hidden.map(|dir| dir.path.as_path())
+}
+
 /// Whether a path that had no link in it has none now: in another's workspace somebody may have put one there.
 fn is_itself(dir: &Path) -> bool {
     dir.canonicalize().is_ok_and(|real| real == dir)
@@ -218,6 +227,8 @@ mod tests {
             (sight.tops.len(), sight.covered.len(), sight.added.len()),
             (0, 2, 0)
         );
+        let extra = dir.path().join("home/extra");
+        assert!(unshown(&spec, &[]).eq([extra.as_path()]));
         let ours = [dir.path().join("w/var")];
         assert_eq!(Sight::of(&spec, &ours).covered.len(), 0);
     }

@@ -319,6 +319,12 @@ impl Actor {
                 continue;
             }
             if let Err(error) = self.begin(&mut job).await {
+                if !job.retried && self.outlived(&error).await {
+                    // Nothing of it ran: it does in a new jail.
+                    job.retried = true;
+                    self.queue.push_front(job);
+                    continue;
+                }
                 let result = RunResult {
                     exit_code: 126,
                     not_run: true,
@@ -413,6 +419,20 @@ impl Actor {
         self.jail = Some(self.host.start(&self.spec).await?);
         self.jail_restarted = self.had_jail && !self.idle.take_slept();
         self.had_jail = true;
+        let ours = self.host.ours(&self.spec.workspace.root);
+        let unshown: Vec<String> = crate::jail::unshown(&self.spec, &ours)
+            .map(|dir| dir.display().to_string())
+            .collect();
+        if !unshown.is_empty() {
+            let lost = format!(
+                "not in the jail: {} (added, but gone or replaced, or the project has that path itself)",
+                unshown.join(", ")
+            );
+            self.note = Some(match self.note.take() {
+                Some(before) => format!("{before}; {lost}"),
+                None => lost,
+            });
+        }
         if self.frozen {
             self.tell(&ToJail::Freeze).await;
         }
@@ -485,7 +505,7 @@ impl Actor {
         self.jobs.insert(id.to_owned(), job);
     }
 
-    async fn hear(&mut self, frame: FromJail) {
+    pub(super) async fn hear(&mut self, frame: FromJail) {
         let _passing = crate::jail::hearing_of(&frame).pass();
         match frame {
             FromJail::Hello { .. } | FromJail::Ready => {}

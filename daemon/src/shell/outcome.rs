@@ -12,6 +12,9 @@ use super::input::Inputs;
 use super::{Progress, RunResult, RunState, beginning, exchange, spool};
 use crate::jail::JailError;
 
+/// How long a jail that has ended may take to say its last.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Actor {
     pub(super) async fn finished(
         &mut self,
@@ -213,6 +216,27 @@ impl Actor {
                 self.publish(job, result, true);
             }
         }
+    }
+
+    /// Whether the jail had ended before a command could be handed over, and that was not heard of yet: now it is, with all
+    /// that it still said.
+    pub(super) async fn outlived(&mut self, error: &JailError) -> bool {
+        let Some(jail) = &self.jail else { return false };
+        if !matches!(error, JailError::Gone) && jail.exchange().exists() {
+            return false;
+        }
+        let rest = async {
+            while let Some(jail) = &mut self.jail
+                && let Some(frame) = jail.frames.recv().await
+            {
+                self.hear(frame).await;
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, rest).await.is_err() {
+            return false;
+        }
+        self.jail_gone().await;
+        true
     }
 
     /// Everything in it is gone; what ran has no end that anybody knows.
