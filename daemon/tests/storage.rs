@@ -102,6 +102,8 @@ fn a_full_disk_refuses_writes_keeps_reads_and_loses_nothing() {
     std::fs::remove_file(home.on_disk("ballast")).unwrap();
     let ran = finish(child, "exec over a full disk", started).exits(9);
     assert_eq!(ran.out(), "begun\n", "{ran}");
+    // Who waited was told why.
+    assert!(ran.err().contains("its end waits: the disk"), "{ran}");
     home.ctl(["exec", "-s", "m", "--", "echo four >>ran"]).exits(0);
     assert_eq!(
         lines(&home, "ran"),

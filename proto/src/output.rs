@@ -69,6 +69,7 @@ impl Resume for OutputFollow {
                 // Any chunk proves that the line is up again.
                 Taken::CaughtUp(Item::Chunk(chunk))
             }
+            Some(held_up @ Item::HeldUp(_)) => Taken::CaughtUp(held_up),
             Some(result @ Item::Result(_)) => Taken::Last(result),
             None => Taken::Seen,
         }

@@ -82,15 +82,24 @@ impl Client {
 impl Terminal {
     /// The next thing. What came before counts as drawn. Can be cancelled without losing anything.
     pub async fn next(&mut self) -> Option<Result<Update<Drawn>, ClientError>> {
+        loop {
+            if let Some(update) = self.update().await? {
+                return Some(update);
+            }
+        }
+    }
+
+    /// The same, one message at a time: `Some(None)` says nothing to who draws.
+    async fn update(&mut self) -> Option<Option<Result<Update<Drawn>, ClientError>>> {
         if self.taken >= self.acked.saturating_add(OFTEN) {
             self.acked = self.taken;
             self.acks.send_replace(self.taken);
         }
         let update = match self.output.next().await? {
             Ok(update) => update,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Some(Err(error))),
         };
-        Some(Ok(match update {
+        Some(Some(Ok(match update {
             Update::Item(Item::Chunk(chunk)) => {
                 self.taken = chunk.offset.saturating_add(chunk.data.len() as u64);
                 Update::Item(Drawn::Bytes(chunk.data))
@@ -99,9 +108,10 @@ impl Terminal {
                 self.taken = screen.offset;
                 Update::Item(Drawn::Screen(screen))
             }
+            Update::Item(Item::HeldUp(_)) => return Some(None),
             Update::Item(Item::Result(result)) => Update::Item(Drawn::Ended(result)),
             Update::Reconnecting { attempt, wait } => Update::Reconnecting { attempt, wait },
             Update::Back { events } => Update::Back { events },
-        }))
+        })))
     }
 }

@@ -168,6 +168,9 @@ impl Run<'_> {
                     }
                     // Screens come only to viewers, which a command without a terminal has not.
                     Some(Ok(Update::Item(Item::Screen(_)))) => {}
+                    Some(Ok(Update::Item(Item::HeldUp(why)))) => {
+                        out.warning(&format!("the command has ended; its end waits: {}", agentd_proto::escape::line(&why)));
+                    }
                     Some(Ok(Update::Item(Item::Result(result)))) => return self.end(&result, kept),
                     Some(Ok(Update::Reconnecting { attempt, .. })) => {
                         if attempt > GIVE_UP_AFTER {

@@ -114,6 +114,7 @@ impl ShellService for Shells {
             offsets: [wish.stdout_offset, wish.stderr_offset],
             follow: wish.follow,
             ended: None,
+            told: false,
             turn: 0,
         };
         Ok(Response::new(Box::pin(futures::stream::unfold(
@@ -237,8 +238,13 @@ struct Reader {
     offsets: [u64; 2],
     follow: bool,
     ended: Option<ExecResult>,
+    /// It was told that the end is held up.
+    told: bool,
     turn: usize,
 }
+
+/// What keeps an end from being told, for the person who waits for it.
+const HELD_UP: &str = "the disk that holds agentd's state is full; free some space, and it goes on by itself";
 
 impl Reader {
     async fn next(me: Option<Self>) -> Option<(Result<pb::ReadOutputResponse, No>, Option<Self>)> {
@@ -267,6 +273,11 @@ impl Reader {
             }
             if !me.follow {
                 return None;
+            }
+            if !me.told && me.handle.is_held(&me.exec_id) {
+                me.told = true;
+                let item = Some(Item::HeldUp(HELD_UP.to_owned()));
+                return Some((Ok(pb::ReadOutputResponse { item }), Some(me)));
             }
             // A missed ring costs at most this wait; the bell is the usual way.
             if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(5), bell.changed()).await {

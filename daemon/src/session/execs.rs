@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use ends::{Ends, failed, remove_if_empty, spool_end};
+use ends::{Ends, Held, failed, remove_if_empty, spool_end};
 pub use jobs::{Job, JobProcess};
 pub use output::{ExecOutput, OutputKind};
 pub(super) use runner::ToolRunner;
@@ -74,6 +74,7 @@ pub(super) struct Execs {
     terminals: Mutex<BTreeMap<ExecId, Arc<terminals::Terminal>>>,
     cwd: Mutex<Option<String>>,
     ends: Ends,
+    held: Held,
     kept: Arc<tokio::sync::Mutex<Kept>>,
     /// The runs that wait for input.
     waits: watch::Sender<Waits>,
@@ -153,6 +154,7 @@ impl Execs {
             terminals: Mutex::default(),
             cwd: Mutex::new(cwd),
             ends: Ends::default(),
+            held: Held::default(),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             waits: watch::Sender::new(Waits::new()),
             time,
@@ -254,7 +256,7 @@ impl Execs {
             Err(error) => {
                 self.close_terminal(&exec_id);
                 let result = failed(&error);
-                tokio::spawn(async move { actor.exec_ended(caller, exec_id, result, None).await });
+                tokio::spawn(async move { actor.exec_ended(caller, exec_id, result, None, &|_| ()).await });
             }
         }
     }
@@ -321,9 +323,12 @@ impl Execs {
                     runner::late_text(&me, &handle.exec_id, &exec_result).await,
                 )),
             };
+            let id = handle.exec_id.clone();
+            let held = |fault: &super::Fault| me.hold(&id, fault);
             actor
-                .exec_ended(caller, handle.exec_id.clone(), exec_result, late)
+                .exec_ended(caller, id.clone(), exec_result, late, &held)
                 .await;
+            me.held.remove(&id);
             // Late output of background jobs is nobody's to wait for at a shutdown.
             tokio::spawn(async move { me.forget(&handle).await });
         });
@@ -417,16 +422,6 @@ impl Execs {
     pub(super) fn end_committed(&self, exec_id: &ExecId, result: &ExecResult) {
         self.ends.note(exec_id, result);
         self.acknowledge(exec_id);
-    }
-
-    /// How a run ended, where that was committed not long ago.
-    pub(super) fn end_of(&self, exec_id: &ExecId) -> Option<ExecResult> {
-        self.ends.of(exec_id)
-    }
-
-    /// The log says other words now.
-    pub(super) fn forget_ends(&self) {
-        self.ends.forget();
     }
 
     /// What a daemon that was killed has left of a command: an output half put in order (the output itself is whole), and

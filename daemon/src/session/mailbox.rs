@@ -280,13 +280,15 @@ impl Actor {
         }
     }
 
-    /// A command has ended: append the fact, and the late result of its call where the turn is over.
+    /// A command has ended: append the fact, and the late result of its call where the turn is over. `held` hears each time
+    /// what keeps it from being written.
     pub(super) async fn exec_ended(
         &self,
         caller: Caller,
         exec_id: ExecId,
         result: crate::domain::event::ExecResult,
         late: Option<(TurnId, CallId, String)>,
+        held: &(dyn Fn(&Fault) + Send + Sync),
     ) {
         let command = Command::FinishExec {
             exec_id: exec_id.clone(),
@@ -309,6 +311,7 @@ impl Actor {
                 }
                 Err(error) => {
                     tracing::error!(%error, exec = %exec_id, "the end of a command could not be written yet");
+                    held(&error);
                     wait = pause(wait).await;
                 }
             }

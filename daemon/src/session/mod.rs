@@ -432,6 +432,11 @@ impl SessionHandle {
         }
     }
 
+    /// True while a full disk keeps a command's end out of the log: it comes with the space.
+    pub fn is_held(&self, exec_id: &ExecId) -> bool {
+        self.execs.is_held(exec_id)
+    }
+
     /// Where a command's output is.
     pub async fn output(&self, exec_id: &ExecId) -> Result<ExecOutput, Fault> {
         if self.execs.is_running(exec_id) || self.execs.end_of(exec_id).is_some() {

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Execs;
 use crate::domain::event::ExecResult;
 use crate::domain::id::ExecId;
+use crate::session::Fault;
 use crate::shell::ShellError;
 
 /// Ends that are remembered: of those that somebody still waits for.
@@ -15,6 +17,29 @@ const MOST: usize = 64;
 /// The last ends, for whoever waits for one: the log need not be read for it.
 #[derive(Default)]
 pub(super) struct Ends(Mutex<VecDeque<(ExecId, ExecResult)>>);
+
+/// Ends that a full disk holds up: whoever waits for one is told so instead of waiting along.
+#[derive(Default)]
+pub(super) struct Held(Mutex<Vec<ExecId>>);
+
+impl Held {
+    pub(super) fn add(&self, exec_id: &ExecId) {
+        self.lock().push(exec_id.clone());
+    }
+
+    pub(super) fn remove(&self, exec_id: &ExecId) {
+        self.lock().retain(|id| id != exec_id);
+    }
+
+    pub(super) fn has(&self, exec_id: &ExecId) -> bool {
+        self.lock().contains(exec_id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ExecId>> {
+        // A list is whole after any panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Ends {
     /// An end that was committed.
@@ -40,6 +65,31 @@ impl Ends {
     fn lock(&self) -> MutexGuard<'_, VecDeque<(ExecId, ExecResult)>> {
         // A list is whole after any panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Execs {
+    /// How a run ended, where that was committed not long ago.
+    pub(in crate::session) fn end_of(&self, exec_id: &ExecId) -> Option<ExecResult> {
+        self.ends.of(exec_id)
+    }
+
+    /// The log says other words now.
+    pub(in crate::session) fn forget_ends(&self) {
+        self.ends.forget();
+    }
+
+    /// True while a full disk keeps a command's end out of the log.
+    pub(in crate::session) fn is_held(&self, exec_id: &ExecId) -> bool {
+        self.held.has(exec_id)
+    }
+
+    /// What keeps an end out of the log: those who wait look again.
+    pub(super) fn hold(&self, exec_id: &ExecId, fault: &Fault) {
+        if matches!(fault, Fault::Full(_)) && !self.held.has(exec_id) {
+            self.held.add(exec_id);
+            self.feed.output();
+        }
     }
 }
 
