@@ -1,6 +1,6 @@
 //! Owns: how the programs are linked, and the name of the code that folds a log.
 //! Guarantees: only what the linker and the C library of this machine both know is asked for; without it nothing is lost but memory.
-//! Another text of `src/domain` has another name.
+//! Another text of what folds has another name.
 //!
 //! A program that can lie anywhere in memory has a table of the places that depend on where: 1.5 MB of the daemon's, read at
 //! each start and resident ever after. The packed form (RELR) takes a hundredth of that.
@@ -17,9 +17,12 @@ fn main() {
     // The daemon's only: the other program that is linked so has none.
     let domain = Path::new("src/domain");
     if domain.is_dir() {
-        println!("cargo:rerun-if-changed=src/domain");
         let mut code = DefaultHasher::new();
-        read(domain, &mut code);
+        // What events are, how they are read, and what is made of them.
+        for part in ["src/domain", "src/store/codec.rs", "src/session/folds.rs"] {
+            println!("cargo:rerun-if-changed={part}");
+            read(Path::new(part), &mut code);
+        }
         println!("cargo:rustc-env=AGENTD_FOLD_CODE={:016x}", code.finish());
     }
     let is = |name, value| std::env::var(name).is_ok_and(|found| found == value);
@@ -36,17 +39,16 @@ fn glibc() -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
 }
 
-/// Every file below a directory, by name.
-fn read(dir: &Path, into: &mut DefaultHasher) {
-    let entries = std::fs::read_dir(dir).map(|entries| entries.flatten().map(|entry| entry.path()));
+/// A file, or every file below a directory, by name.
+fn read(path: &Path, into: &mut DefaultHasher) {
+    if !path.is_dir() {
+        path.hash(into);
+        return std::fs::read(path).unwrap_or_default().hash(into);
+    }
+    let entries = std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()));
     let mut paths: Vec<_> = entries.into_iter().flatten().collect();
     paths.sort();
     for path in paths {
-        if path.is_dir() {
-            read(&path, into);
-        } else {
-            path.hash(into);
-            std::fs::read(&path).unwrap_or_default().hash(into);
-        }
+        read(&path, into);
     }
 }

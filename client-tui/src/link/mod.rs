@@ -244,6 +244,7 @@ impl Link {
                 self.tell(FromLink::Reconnecting { attempt, wait }).await;
             }
             Update::Back { .. } => {
+                self.up();
                 let events = self.caught_up.take().unwrap_or(0);
                 self.tell(FromLink::Back { events }).await;
             }

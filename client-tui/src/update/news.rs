@@ -17,7 +17,11 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
             status,
             models,
         } => {
-            model.link = Link::Up;
+            // Told beside the watch, at each new line: whether there is one says the watch.
+            let first = model.status.is_none();
+            if first {
+                model.link = Link::Up;
+            }
             if started {
                 model.toast(format!(
                     "agentd started (pid {})   jail: {}",
@@ -26,14 +30,16 @@ pub(crate) fn news(model: &mut Model, news: FromLink, cmds: &mut Vec<Cmd>) {
                 ));
             }
             // Once, not at each reconnect, and before anybody leaves something running.
-            let first = model.status.is_none();
             for limit in status.limits.iter().filter(|one| first && one.check == "logout") {
                 let fix = limit.fix.lines().next().unwrap_or_default();
                 model.notice(Level::Info, escape::line(&format!("{} · {fix}", limit.message)));
             }
             model.status = Some(*status);
-            model.models = models;
-            if first {
+            // Nobody answered: those of before.
+            if first || !models.is_empty() {
+                model.models = models;
+            }
+            if model.link == Link::Up {
                 resend(model, cmds);
             }
         }

@@ -184,6 +184,7 @@ impl Session {
         let aside = matches!(
             event.body,
             EventBody::SessionRenamed { .. }
+                | EventBody::SessionPaused { .. }
                 | EventBody::SessionResumed
                 | EventBody::ModelChosen { .. }
                 | EventBody::TaskChosen { .. }

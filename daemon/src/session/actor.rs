@@ -66,6 +66,8 @@ pub(super) struct State {
     /// True while the session is paused: the turn waits at its next safe point.
     gate: watch::Sender<bool>,
     stopping: bool,
+    /// What was taken out of the log is still in here.
+    is_stale: bool,
 }
 
 struct Job {
@@ -113,6 +115,7 @@ pub(super) fn start(
         waiting_for_rest: Vec::new(),
         gate,
         stopping: false,
+        is_stale: false,
     };
     for approval in &state.session.approvals {
         state.expire_later(approval);
@@ -237,9 +240,11 @@ impl State {
             Err(error) => return Err(error),
         }
         if redacts {
-            // The fold holds what was taken out: it begins anew from the log.
+            // The fold holds what was taken out: it begins anew from the log, and is not kept before it has.
+            self.is_stale = true;
             let (session, history) = super::folds::fold(&self.store, &self.session.session_id).await?;
             (self.session, self.history) = (session, history);
+            self.is_stale = false;
             self.execs.forget_ends();
         }
         if self.session.network != network {
@@ -349,7 +354,7 @@ impl State {
         self.published.send_replace(summary);
         if rewritten {
             self.feed.forget_facts();
-        } else if super::folds::is_due(head, self.session.head) {
+        } else if !self.is_stale && super::folds::is_due(head, self.session.head) {
             super::folds::keep_soon(&self.store, &self.session, &self.history);
         }
         self.feed.announce(self.session.head, events);

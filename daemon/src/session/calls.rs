@@ -195,7 +195,7 @@ impl TurnJob {
             facts.push(self.settled(call, CallOutcome::Failed, text.to_owned()));
             return Begun::Settled;
         }
-        let call_facts = plan.facts(&call.tool);
+        let call_facts = plan.facts(&call.tool, &view.spec.workspace.root);
         // The rules of the network come first: what they refuse nobody is asked about, and what they allow needs no question.
         let network = self.execs.judge_hosts(&plan.hosts);
         if let Some(Judgement::Refuse(why)) = network {

@@ -15,15 +15,21 @@ impl Store {
     /// redacted as they are there.
     pub async fn put_fold(&self, session_id: &SessionId, seq: Seq, fold: String) -> Result<(), StoreError> {
         let id = session_id.clone();
-        // A session that was purged meanwhile stays gone, and so does what was taken out of its log.
+        // A session that was purged meanwhile stays gone, and so does what was taken out of its log; a newer one stays.
         self.writer
             .write(move |c| {
-                c.prepare_cached(
-                    "INSERT OR REPLACE INTO folds (session_id, seq, code, fold)
-                     SELECT session_id, ?2, ?3, ?4 FROM sessions WHERE session_id = ?1 AND NOT EXISTS
-                       (SELECT 1 FROM events WHERE session_id = ?1 AND seq > ?2 AND kind = 'redacted')",
-                )?
-                .execute(params![id.as_str(), seq, CODE, fold])?;
+                // Zeroes where the one before was: what is purged later is gone from the file, too.
+                c.pragma_update(None, "secure_delete", "ON")?;
+                let put = c
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO folds (session_id, seq, code, fold)
+                         SELECT session_id, ?2, ?3, ?4 FROM sessions WHERE session_id = ?1 AND NOT EXISTS
+                           (SELECT 1 FROM events WHERE session_id = ?1 AND seq > ?2 AND kind = 'redacted')
+                         AND NOT EXISTS (SELECT 1 FROM folds WHERE session_id = ?1 AND code = ?3 AND seq > ?2)",
+                    )
+                    .and_then(|mut put| put.execute(params![id.as_str(), seq, CODE, fold]));
+                c.pragma_update(None, "secure_delete", "OFF")?;
+                put?;
                 Ok(())
             })
             .await
@@ -94,6 +100,7 @@ mod tests {
         store.put_fold(&id, 2, "old".into()).await.expect("passed over");
         assert_eq!(store.kept_fold(&id).await.expect("reads"), None);
         store.put_fold(&id, 3, "new".into()).await.expect("kept");
+        store.put_fold(&id, 2, "late".into()).await.expect("passed over");
         assert_eq!(
             store.kept_fold(&id).await.expect("reads").as_deref(),
             Some(&b"new"[..])

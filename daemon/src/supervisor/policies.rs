@@ -197,7 +197,8 @@ impl Supervisor {
     /// Says what would be decided about a call, and what a rule matches in history.
     pub async fn test_policy(&self, wish: PolicyTest, caller: &Caller) -> Result<Tested, Fault> {
         let (policy, grants) = self.judge_of(&wish, caller).await?;
-        let call = call_of(&wish, self.to_write(&wish, caller).await?)?;
+        let mut call = call_of(&wish, self.to_write(&wish, caller).await?)?;
+        call.root = self.root_of(&wish, caller).await?;
         let judged = policy::judge(&policy, &grants, &call);
         let reading = call.command.as_deref().map(policy::Reading::of);
         let rule =
@@ -244,6 +245,14 @@ impl Supervisor {
             self.past(&mut tested, &rule, workspace, limit).await?;
         }
         Ok(tested)
+    }
+
+    /// The workspace in question; empty where none is named.
+    async fn root_of(&self, wish: &PolicyTest, caller: &Caller) -> Result<PathBuf, Fault> {
+        Ok(match wish.session.as_str() {
+            "" => PathBuf::from(&wish.workspace),
+            session => self.find(session, caller).await?.summary().spec.workspace.root,
+        })
     }
 
     /// The files that the paths in question lead to.

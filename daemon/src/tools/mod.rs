@@ -29,7 +29,7 @@ mod tests;
 #[cfg(test)]
 mod v4a_tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -81,8 +81,8 @@ pub struct CallPlan {
 }
 
 impl CallPlan {
-    /// The plan as the Policy sees it.
-    pub fn facts(&self, tool: &str) -> CallFacts {
+    /// The plan as the Policy sees it, in the Workspace at `root`.
+    pub fn facts(&self, tool: &str, root: &Path) -> CallFacts {
         CallFacts {
             tool: tool.to_owned(),
             effects: self.effects.clone(),
@@ -96,6 +96,7 @@ impl CallPlan {
                 .collect(),
             command: self.command.clone(),
             paths: self.paths.clone(),
+            root: root.to_path_buf(),
             hosts: self.hosts.clone(),
         }
     }

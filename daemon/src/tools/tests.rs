@@ -23,7 +23,10 @@ async fn protected_paths_are_named_in_the_plan_and_need_clearance() {
         plan.cleared(),
         [std::path::PathBuf::from(".git/hooks/pre-commit")]
     );
-    assert_eq!(plan.facts("write").protected.len(), 1);
+    assert_eq!(
+        plan.facts("write", std::path::Path::new("/work")).protected.len(),
+        1
+    );
     let tool = Registry::for_dialect(crate::domain::tool::EditDialect::ApplyPatch)
         .get("write")
         .unwrap();

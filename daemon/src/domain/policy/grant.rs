@@ -132,7 +132,9 @@ pub fn check_rules(offered: &[Rule], command: Option<&str>, wanted: &[String]) -
     }
     // Each of the things asked about is still covered.
     let covered = |asked: &Rule| match &asked.on {
-        Subject::Writes(Some(path)) => rules.iter().any(|rule| rule.about_written(path.text().as_ref())),
+        Subject::Writes(Some(path)) => rules
+            .iter()
+            .any(|rule| rule.about_written(path.text().as_ref(), "".as_ref())),
         Subject::ReachesOut(Some(host)) => rules
             .iter()
             .any(|rule| matches!(&rule.on, Subject::ReachesOut(Some(own)) if own.covers(host))),

@@ -116,8 +116,11 @@ pub fn touches(rule: &Rule, call: &CallFacts) -> bool {
                 .is_some_and(|reading| rule.about_command(reading)))
         || (has(Effect::ReachesOut) && call.hosts.is_empty() && matches!(rule.on, Subject::ReachesOut(None)))
         || call.hosts.iter().any(|host| rule.about_host(Some(host)))
-        || call.paths.iter().any(|path| rule.about_written(path))
-        || call.protected.iter().any(|one| rule.about_protected(&one.path))
+        || call.paths.iter().any(|path| rule.about_written(path, &call.root))
+        || call
+            .protected
+            .iter()
+            .any(|one| rule.about_protected(&one.path, &call.root))
 }
 
 impl By {
@@ -175,7 +178,7 @@ impl<'a> Judging<'a> {
                 }
                 Effect::Writes => {
                     for path in &call.paths {
-                        let by = self.first(|rule| rule.about_written(path));
+                        let by = self.first(|rule| rule.about_written(path, &call.root));
                         let what = format!("writes {}", visible(&path.to_string_lossy()));
                         self.decide(&what, by, "it writes files", Matter::Path(path));
                     }
@@ -232,9 +235,9 @@ impl<'a> Judging<'a> {
             let matter = Matter::Path(&protected.path);
             let find = |project: bool| {
                 let rules = self.policy.rules.iter();
-                rules
-                    .clone()
-                    .position(|rule| rule.project == project && rule.line.about_protected(&protected.path))
+                rules.clone().position(|rule| {
+                    rule.project == project && rule.line.about_protected(&protected.path, &self.call.root)
+                })
             };
             let (own, project) = (find(false), find(true));
             if project.is_some() {
@@ -343,7 +346,7 @@ impl<'a> Judging<'a> {
             }
             let by = command.or_else(|| {
                 grants.iter().find(|grant| match matter {
-                    Matter::Path(path) => grant.about_written(path),
+                    Matter::Path(path) => grant.about_written(path, &self.call.root),
                     Matter::Host(Some(host)) => network::is_granted(std::slice::from_ref(*grant), host),
                     Matter::Host(None) | Matter::Command | Matter::Other => false,
                 })

@@ -98,8 +98,10 @@ pub struct CallFacts {
     pub protected: Vec<ProtectedPath>,
     /// The command text of a tool that runs one.
     pub command: Option<String>,
-    /// All paths written, relative to the Workspace.
+    /// All paths written, relative to the Workspace, or absolute in a directory that was added.
     pub paths: Vec<PathBuf>,
+    /// The Workspace on the host: a rule may name a path in it by all of its names. Empty: not known.
+    pub root: PathBuf,
     /// The hosts it would reach itself. Empty with `ReachesOut`: not known.
     pub hosts: Vec<Target>,
 }

@@ -93,7 +93,7 @@ pub struct CommandPattern {
 }
 
 /// Paths relative to the Workspace: `docs/a.md`, `docs/**` (all below), `*.lock` (in any directory); absolute ones lie in a directory
-/// that was added beside it.
+/// that was added beside it, or in it by its name on the host.
 #[derive(Debug, Clone)]
 pub struct PathPattern {
     text: String,
@@ -185,19 +185,19 @@ impl Rule {
         }
     }
 
-    /// True for a rule about writing this path.
-    pub fn about_written(&self, path: &Path) -> bool {
+    /// True for a rule about writing this path, of the Workspace at `root`.
+    pub fn about_written(&self, path: &Path, root: &Path) -> bool {
         match &self.on {
-            Subject::Writes(pattern) => pattern.as_ref().is_none_or(|p| p.matches(path)),
+            Subject::Writes(pattern) => pattern.as_ref().is_none_or(|p| p.matches_in(root, path)),
             Subject::Anything => true,
             _ => false,
         }
     }
 
-    /// True for a rule about changing this protected path.
-    pub fn about_protected(&self, path: &Path) -> bool {
+    /// True for a rule about changing this protected path, of the Workspace at `root`.
+    pub fn about_protected(&self, path: &Path, root: &Path) -> bool {
         match &self.on {
-            Subject::Protected(pattern) => pattern.as_ref().is_none_or(|p| p.matches(path)),
+            Subject::Protected(pattern) => pattern.as_ref().is_none_or(|p| p.matches_in(root, path)),
             Subject::Anything => true,
             _ => false,
         }
@@ -272,7 +272,11 @@ impl PathPattern {
         if text.split('/').any(|part| part == "..") {
             return Err("'..' leads out of the workspace".into());
         }
-        let text = text.trim_start_matches("./").to_owned();
+        let mut text = text;
+        while let Some(rest) = text.strip_prefix("./") {
+            text = rest.trim_start_matches('/');
+        }
+        let text = text.to_owned();
         let glob = if text.contains(WILD) {
             let anywhere = if text.contains('/') { "" } else { "**/" };
             let built = globset::GlobBuilder::new(&format!("{anywhere}{text}"))
@@ -286,8 +290,13 @@ impl PathPattern {
         Ok(Self { text, glob })
     }
 
-    /// True for this path.
-    pub fn matches(&self, path: &Path) -> bool {
+    /// True for this path of the Workspace at `root`; an absolute pattern may mean a file in it, too.
+    fn matches_in(&self, root: &Path, path: &Path) -> bool {
+        let whole = self.text.starts_with('/') && !root.as_os_str().is_empty();
+        self.matches(path) || (whole && self.matches(&root.join(path)))
+    }
+
+    fn matches(&self, path: &Path) -> bool {
         match &self.glob {
             Some(glob) => glob.is_match(path),
             // A directory's name stands for all below it, as it does to a person.

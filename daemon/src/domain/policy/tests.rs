@@ -497,6 +497,17 @@ fn absolute_paths_are_of_added_directories() {
     ] {
         assert_eq!(word(&own, &[], &write(path, None)), wanted, "{path}");
     }
+    // One of the workspace may be named in full, too; a relative rule is never about what lies above it.
+    let named = policy(&[
+        "deny writes: /home/ana/shop/secrets",
+        "deny writes: **/ana/**",
+        "allow writes",
+    ]);
+    for (path, wanted) in [("secrets/key", "deny"), ("src/a.rs", "allow")] {
+        let mut call = write(path, None);
+        call.root = "/home/ana/shop".into();
+        assert_eq!(word(&named, &[], &call), wanted, "{path}");
+    }
     // What a question about one offers says it as it is.
     let offered = Rule::path("/srv/lib/a.rs").unwrap();
     assert_eq!(offered.to_string(), "allow writes: /srv/lib/a.rs");
@@ -508,6 +519,10 @@ fn absolute_paths_are_of_added_directories() {
         ),
         "allow"
     );
+    for (text, wanted) in [(".//docs", "docs"), ("././.envrc", ".envrc"), (".env", ".env")] {
+        let rule: Rule = format!("deny writes: {text}").parse().unwrap();
+        assert_eq!(rule.to_string(), format!("deny writes: {wanted}"));
+    }
     let home = "allow writes: ~/lib".parse::<Rule>().unwrap_err();
     assert!(home.message.contains("relative to the workspace"), "{home}");
 }
