@@ -1,1 +1,0 @@
-import{t as e}from"./hub-_1f4cZPH.js";var t=new e;self.onconnect=e=>{let n=e.ports[0];n&&(n.onmessage=e=>t.receive(n,e=>n.postMessage(e),e.data))};
