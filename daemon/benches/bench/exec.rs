@@ -180,17 +180,21 @@ fn fact(body: EventBody) -> NewEvent {
 
 struct Trips {
     all: Times,
-    start: Duration,
+    start: Times,
     commits: Option<f64>,
 }
 
 async fn trips(home: &TestDaemon, rounds: usize) -> Trips {
     let client = home.client();
     client.connect().await.unwrap();
-    let session = rig::session(home, &client, "trips").await;
-    let begun = Instant::now();
-    rig::exec(&client, &session, "true").await;
-    let start = begun.elapsed();
+    let mut session = String::new();
+    let mut starts = Vec::new();
+    for number in 0..rounds.div_ceil(100) {
+        session = rig::session(home, &client, &format!("trips{number}")).await;
+        let begun = Instant::now();
+        rig::exec(&client, &session, "true").await;
+        starts.push(begun.elapsed());
+    }
     let before = Wal::read(home);
     let few = 10;
     for _ in 0..few {
@@ -205,7 +209,7 @@ async fn trips(home: &TestDaemon, rounds: usize) -> Trips {
     }
     Trips {
         all: Times::of(times),
-        start,
+        start: Times::of(starts),
         commits: commits.map(|n| n as f64 / f64::from(few)),
     }
 }
@@ -245,7 +249,7 @@ pub async fn round_trip(size: &Size, report: &mut Report) {
             "",
         );
     }
-    report.row("jail start and first command", ms(found.start), "≤ 40 ms");
+    report.row("jail start and first command", found.start.shown(), "≤ 40 ms");
     if let Some((mut home, place)) = rig::in_memory() {
         let dir = tempfile::tempdir_in(place.path()).unwrap();
         let quick = commit(dir.path(), size.rounds).await;
@@ -258,7 +262,7 @@ pub async fn round_trip(size: &Size, report: &mut Report) {
         report.row("against its parts, in memory", format!("{ratio:.2} ×"), "≤ 2 ×");
         report.row(
             "jail start and first command, in memory",
-            ms(found.start),
+            found.start.shown(),
             "≤ 40 ms",
         );
     }
