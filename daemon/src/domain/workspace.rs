@@ -96,7 +96,8 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(out)
 }
 
-fn above_root_is_root(path: &Path) -> PathBuf {
+/// An absolute path without dots; `..` at the root stays there, as for the kernel.
+pub fn above_root_is_root(path: &Path) -> PathBuf {
     let mut out = PathBuf::from("/");
     for part in path.components() {
         match part {

@@ -2,9 +2,10 @@
 //! Guarantees: each is resolved beneath its own handle, as the Workspace is; a path that lies in none of them is nobody's;
 //! nothing is written in one that was added read-only.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::guard::{Guard, GuardError};
+use crate::domain::workspace::above_root_is_root;
 
 /// A directory beside the Workspace.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Guard {
 
     /// An absolute path without dots, where it lies in an added directory.
     pub fn in_added(&self, absolute: &Path) -> Option<PathBuf> {
-        let plain = plain(absolute);
+        let plain = above_root_is_root(absolute);
         let known = absolute.is_absolute() && self.added.iter().any(|one| plain.starts_with(&one.at));
         known.then_some(plain)
     }
@@ -62,7 +63,11 @@ impl Guard {
             return relative;
         }
         let absolute = root.join(given);
-        if self.lost.iter().any(|dir| plain(&absolute).starts_with(dir)) {
+        if self
+            .lost
+            .iter()
+            .any(|dir| above_root_is_root(&absolute).starts_with(dir))
+        {
             // Not the project's file of that name either: the caller means another.
             return None;
         }
@@ -85,19 +90,6 @@ impl Guard {
             _ => Ok(()),
         }
     }
-}
-
-/// An absolute path without dots.
-fn plain(absolute: &Path) -> PathBuf {
-    let mut plain = PathBuf::from("/");
-    for part in absolute.components() {
-        match part {
-            Component::Normal(name) => plain.push(name),
-            Component::ParentDir => drop(plain.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    plain
 }
 
 impl Added {
